@@ -1,0 +1,1 @@
+"""Tasks, items and scores: a live model and a set of questions become numbers."""

@@ -1,0 +1,18 @@
+"""What can be wrong with a user's task, and with a candidate's answers.
+
+EvaluationError         the root: a fault of the input, told in one message, exit code 2
+└── TaskError           a task's file, column, prompt, choice or lm-eval name
+NonFiniteError          not the user's fault: a candidate whose logits are NaN or Inf; its trial fails
+"""
+
+
+class EvaluationError(ValueError):
+    """A fault of the user's tasks; its text is the whole message."""
+
+
+class TaskError(EvaluationError):
+    """A fault of one task; the message names the task, the file and, where there is one, the line."""
+
+
+class NonFiniteError(ArithmeticError):
+    """A candidate gave NaN or Inf: its scores do not exist, its trial is marked failed."""

@@ -1,0 +1,82 @@
+"""A task as the harness sees it: items that ask requests, and responses that become numbers.
+
+Requests never depend on the weights: they are made once per study. An item's result is, per metric, a short
+tuple of numbers (for accuracy one; for bits per byte the summed negative log-likelihood in nats and the bytes),
+so that any subset of items can be aggregated anew.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to a model.
+
+    loglikelihood: log p(continuation | context). rolling: log p(context), unconditioned. generate: greedy text
+    after context until one of `until` or `max_new_tokens`.
+    """
+
+    kind: Literal["loglikelihood", "rolling", "generate"]
+    context: str
+    continuation: str = ""
+    until: tuple[str, ...] = ()
+    max_new_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A model's answer: `loglikelihood` in nats and whether every token was the argmax, or the text."""
+
+    loglikelihood: float = 0.0
+    greedy: bool = False
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One question of a task.
+
+    `key` is a hash of the row's content (the same row has the same key in any file order; a repeated row gets a
+    suffix), `prompt_hash` covers the requests; `group` is never split; `stratum` is balanced across splits.
+    `row` is the raw row, for reports.
+    """
+
+    key: str
+    index: int
+    group: str
+    stratum: str
+    requests: tuple[Request, ...]
+    prompt_hash: str
+    row: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric: `aggregate` maps item results, shape (n, width), n >= 1, to its value."""
+
+    name: str
+    higher_is_better: bool
+    width: int
+    aggregate: Callable[[NDArray[np.float64]], float]
+
+
+ItemResult = Mapping[str, tuple[float, ...]]
+"""Metric name to the item's numbers, `width` of them."""
+
+
+class Task(Protocol):
+    """What the harness needs of a task, native or lm-eval's."""
+
+    name: str
+    items: Sequence[Item]
+    metrics: Mapping[str, Metric]
+    """The default metric first."""
+
+    def score(self, item: Item, responses: Sequence[Response]) -> ItemResult:
+        """Every metric's numbers of one item from the responses to its requests, in their order."""
+        ...

@@ -1,0 +1,1 @@
+"""The arithmetic: compiled CPU kernels, their torch twin, and the mask generator."""

@@ -1,0 +1,1 @@
+"""The embedded model family: a small base and three experts, trained once on this machine."""
