@@ -20,14 +20,35 @@ class TensorInfo:
 class Checkpoint(Protocol):
     """A model's weights by checkpoint name, memory-mapped."""
 
-    folder: Path
-    """A local folder with the model's config and tokenizer."""
-    config: Mapping[str, object]
-    tensors: Mapping[str, TensorInfo]
-    """Every stored tensor; a tied lm_head is not stored."""
-    content_hash: str
-    """Hex digest of the weights' bytes (and of the adapter's)."""
+    @property
+    def folder(self) -> Path:
+        """A local folder with the model's config and tokenizer."""
+        ...
+
+    @property
+    def config(self) -> Mapping[str, object]:
+        """What config.json says."""
+        ...
+
+    @property
+    def tensors(self) -> Mapping[str, TensorInfo]:
+        """Every stored tensor; an lm_head that is tied to the embedding is not among them."""
+        ...
+
+    @property
+    def content_hash(self) -> str:
+        """Hex digest of what scores depend on: weights, config, tokenizer (and the adapter); computed when asked for.
+
+        Raises:
+            SourceError: a file cannot be read, or changed meanwhile.
+        """
+        ...
 
     def tensor(self, name: str) -> "torch.Tensor":
-        """The stored tensor on the CPU, in its stored dtype, not to be written to."""
+        """The stored tensor on the CPU, in its stored dtype, not to be written to.
+
+        Raises:
+            SourceError: the file cannot be read.
+            KeyError: `name` is not in `tensors`.
+        """
         ...

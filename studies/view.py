@@ -1,15 +1,15 @@
-"""A run as plain data: what the report, the tables and the notebook show, and nothing they could not.
+"""A run as plain data: all that the report, the tables and the notebook show.
 
 `results` fills it from the ledger; `plots` draws it. No weights, no database, no plotly here.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A value with a 95% interval; `low` and `high` are None where too few groups were seen for a claim."""
+    """A value with a 95% interval; `low` and `high` are None where too few groups were seen."""
 
     value: float
     low: float | None = None
@@ -28,7 +28,7 @@ class Objective:
 
 @dataclass(frozen=True, slots=True)
 class TrialView:
-    """One trial. `parameters` are recipe values; `objectives` are on the search split; seconds are wall time."""
+    """One trial: recipe values, objectives on the search split, wall seconds."""
 
     number: int
     state: str
@@ -61,7 +61,7 @@ class ReferenceView:
 
 @dataclass(frozen=True, slots=True)
 class TestRow:
-    """One line of the table on the sealed split; `difference` is the winner minus this one, paired."""
+    """One line of the table on the sealed split; `difference` is winner minus this, paired."""
 
     name: str
     kind: str
@@ -73,7 +73,7 @@ class TestRow:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A parameter of one expert along depth: one value a layer for the winner, and the front's spread."""
+    """A parameter of one expert along depth: one value a layer, for the winner and the front."""
 
     parameter: str
     expert: str
@@ -126,3 +126,9 @@ class RunView:
     notices: tuple[str, ...]
     """Plain sentences: too few items, test seen k times, failed trials, masks are random, ..."""
     versions: Mapping[str, str]
+    budget: str = ""
+    """What was allowed and what was used, in words."""
+    constraints: tuple[str, ...] = ()
+    """Each constraint as a plain sentence."""
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    """Content hashes: model or task name to hash, as they stand in the resolved study."""

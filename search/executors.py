@@ -1,0 +1,97 @@
+"""Executors: where candidates are built and scored. They know nothing of trials, budgets or the ledger.
+
+One executor exists so far, inline: in this process, into one live model. Others (processes, Ray) fill the same
+Protocol.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from evaluation.task import ItemResult
+from merging.checkpoint import Checkpoint
+from merging.document import Document
+from merging.plan import TensorJob, plan_recipe, recipe_hash
+from merging.recipe import ModelReference, Recipe, read_recipe
+
+if TYPE_CHECKING:
+    import torch
+
+    from evaluation.harness import Harness
+    from merging.candidate import LiveModel
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """A recipe with every number resolved, ready to be built; `hash` names its weights."""
+
+    recipe: Recipe
+    jobs: tuple[TensorJob, ...]
+    hash: str
+
+
+class Executor(Protocol):
+    """Builds candidates and scores them.
+
+    `build` replaces the candidate built before. `score` scores the candidate built last on items of a task, by
+    their indices, and raises NonFiniteError where it gives NaN or Inf. The same merge and indices give the same
+    numbers.
+    """
+
+    settings: str
+    """Hash of everything but recipe and items that can change a score."""
+
+    def prepare(self, data: Mapping[str, Any]) -> Merge:
+        """Resolves a recipe given as plain data; raises MergeError."""
+        ...
+
+    def build(self, merge: Merge) -> None:
+        """Writes the candidate into the live model."""
+        ...
+
+    def score(self, task: str, indices: Sequence[int]) -> Mapping[str, ItemResult]:
+        """Item key to result."""
+        ...
+
+
+class InlineExecutor:
+    """Builds into one live model of this process and scores there."""
+
+    def __init__(
+        self,
+        document: Document,
+        checkpoints: Mapping[ModelReference, Checkpoint],
+        live: "LiveModel",
+        harness: "Harness",
+        settings: str,
+        threads: int,
+    ) -> None:
+        """`document` is the study's recipe, for the places in messages."""
+        self.settings = settings
+        self._document = document
+        self._checkpoints = checkpoints
+        self._live = live
+        self._harness = harness
+        self._threads = threads
+
+    def prepare(self, data: Mapping[str, Any]) -> Merge:
+        """Reads, plans and hashes a recipe."""
+        recipe, _ = read_recipe(self._document.with_data(data), strict=True)
+        jobs = plan_recipe(recipe, self._checkpoints)
+        hashes = {model: found.content_hash for model, found in self._checkpoints.items()}
+        return Merge(recipe, jobs, recipe_hash(jobs, hashes, recipe.mask_seed))
+
+    def build(self, merge: Merge) -> None:
+        """Writes the merge into the live model, in place."""
+        from merging.candidate import build_candidate
+
+        build_candidate(
+            self._live, merge.jobs, self._tensor, merge.recipe.mask_seed, threads=self._threads
+        )
+
+    def score(self, task: str, indices: Sequence[int]) -> Mapping[str, ItemResult]:
+        """Scores the live model."""
+        return self._harness.score(task, indices)
+
+    def _tensor(self, model: ModelReference, name: str) -> "torch.Tensor":
+        return self._checkpoints[model].tensor(name)

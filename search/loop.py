@@ -1,0 +1,240 @@
+"""The search: references first, then trials until the budget ends; every step is in the ledger before the next.
+
+Trial n is proposed from all trials up to n-2, with n-1 pending, and is proposed while n-1 is being scored: so it is
+a pure function of the seed and the ledger, and a search that was killed anywhere goes on as if it had not been.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
+
+from evaluation.errors import NonFiniteError
+from evaluation.task import Task
+from merging.errors import MergeError
+
+from .errors import SearchError
+from .executors import Executor, Merge
+from .ledger import Candidate, Ledger
+from .objectives import (
+    Budget,
+    ConstraintSpec,
+    MetricRef,
+    Objective,
+    Results,
+    metric_value,
+    objective_value,
+    resolve_metric,
+    violation,
+)
+from .proposals import Proposal, Proposer
+from .scoring import Scorer, Spent
+from .trials import Proposing
+from .warm_start import Reference
+
+
+class Observer(Protocol):
+    """Is told how the search goes; must not steer it."""
+
+    def scoring(self, candidate: Candidate) -> None:
+        """A candidate is about to be built and scored."""
+        ...
+
+    def ended(self, candidate: Candidate) -> None:
+        """A candidate has its scores, or failed."""
+        ...
+
+
+@dataclass(slots=True)
+class Search:
+    """Everything one search needs; `run` goes on from wherever the ledger stands."""
+
+    ledger: Ledger
+    executor: Executor
+    tasks: Mapping[str, Task]
+    scorer: Scorer
+    proposing: Proposing
+    references: Sequence[Reference]
+    objectives: Sequence[Objective]
+    constraints: Sequence[ConstraintSpec]
+    budget: Budget
+    reserved_items: int
+    """Items that select and test will take, for `minutes`."""
+    observer: Observer
+
+    @property
+    def searched(self) -> list[str]:
+        """The tasks that objectives or constraints read; others are scored on test only."""
+        named = {task for one in self.objectives for task, _ in one.parts}
+        named |= {one.metric.task for one in self.constraints}
+        return [name for name in self.tasks if name in named]
+
+    @property
+    def items_per_candidate(self) -> int:
+        """Item evaluations of one full candidate on the search split."""
+        return sum(len(self.scorer.splits[task]["search"]) for task in self.searched)
+
+    def run(self, proposer: Proposer) -> str:
+        """Searches until a limit is reached and says which: trials, items or minutes."""
+        self._check_budget()
+        references = self._score_references()
+        trials = self.ledger.candidates("trial")
+        prepared: Future[Proposal] | None = None
+        while True:
+            unfinished = trials[-1] if trials and trials[-1].state == "running" else None
+            if unfinished is None and (reached := self._reached(references, trials)):
+                return reached
+            if unfinished is None:
+                waited = time.perf_counter()
+                trials.append(self._propose(trials, prepared, proposer))
+                waited = time.perf_counter() - waited
+                trials[-1] = trials[-1].ended(propose_seconds=waited)
+                self.ledger.put(trials[-1])
+            prepared = self.proposing.ahead(trials, proposer)
+            trials[-1] = self._score(trials[-1], references)
+            self.ledger.put(trials[-1])
+            self.observer.ended(trials[-1])
+
+    def _check_budget(self) -> None:
+        needed = (len(self.references) + 10) * self.items_per_candidate
+        if self.budget.items is not None and self.budget.items < needed:
+            raise SearchError(
+                f"a budget of {self.budget.items:,} items is too small: {len(self.references)} "
+                f"references and ten candidates take {needed:,} "
+                f"({self.items_per_candidate:,} each); give at least that many"
+            )
+
+    def _score_references(self) -> list[Candidate]:
+        stored = {one.name: one for one in self.ledger.candidates("reference")}
+        scored: list[Candidate] = []
+        for number, reference in enumerate(self.references):
+            one = stored.get(reference.name)
+            if one is None or one.state == "running":
+                merge = self.executor.prepare(reference.data)
+                fresh = Candidate(
+                    "reference",
+                    number,
+                    reference.name,
+                    reference.data,
+                    merge.hash,
+                    role=reference.role,
+                )
+                one = self._score(one or fresh, scored)
+                self.ledger.put(one)
+            self.observer.ended(one)
+            scored.append(one)
+        if scored[0].scores is None:
+            raise SearchError(f"the base model cannot be scored: {scored[0].error}")
+        return scored
+
+    def _propose(
+        self,
+        trials: Sequence[Candidate],
+        prepared: "Future[Proposal] | None",
+        proposer: Proposer,
+    ) -> Candidate:
+        """The next trial, its recipe resolved; a recipe that cannot be is a failed trial."""
+        trial = self.proposing.next(trials, prepared, proposer)
+        try:
+            return trial.ended(recipe_hash=self.executor.prepare(trial.data).hash)
+        except MergeError as error:
+            return trial.ended(state="failed", error=str(error))
+
+    def _score(self, candidate: Candidate, references: Sequence[Candidate]) -> Candidate:
+        """The candidate with its scores on the search split; a failure is told, not raised."""
+        if candidate.state == "failed":
+            return candidate
+        self.observer.scoring(candidate)
+        spent = Spent(candidate.items, candidate.build_seconds, candidate.score_seconds)
+        merge = self.executor.prepare(candidate.data)
+        try:
+            results = self.scorer.score(merge, "search", self.searched, spent)
+        except NonFiniteError as error:
+            return self._cost(candidate.ended(state="failed", error=str(error)), spent)
+        except KeyboardInterrupt:
+            self.ledger.put(self._cost(candidate, spent))
+            raise
+        values = tuple(objective_value(one, self.tasks, results) for one in self.objectives)
+        violations = tuple(
+            self._violation(spec, results, references, merge) for spec in self.constraints
+        )
+        done = candidate.ended(state="complete", scores=values, violations=violations)
+        return self._cost(done, spent)
+
+    def _cost(self, candidate: Candidate, spent: Spent) -> Candidate:
+        return candidate.ended(
+            items=spent.items,
+            build_seconds=spent.build_seconds,
+            score_seconds=spent.score_seconds,
+        )
+
+    def _violation(
+        self,
+        spec: ConstraintSpec,
+        results: Results,
+        references: Sequence[Candidate],
+        merge: Merge,
+    ) -> float:
+        task, name = resolve_metric(spec.metric, self.tasks)
+        metric = self.tasks[task].metrics[name]
+        value = metric_value(self.tasks[task], name, results[task])
+        source = value
+        if spec.max_drop is not None and merge.hash not in {one.recipe_hash for one in references}:
+            source = self._source_value(spec, references, task, name)
+        return violation(value, spec, source, metric.higher_is_better)
+
+    def _source_value(
+        self, spec: ConstraintSpec, references: Sequence[Candidate], task: str, metric: str
+    ) -> float:
+        """The metric of the model that a constraint compares with, on the search split."""
+        roles = {"base": "base", "best_parent": "parent"}
+        chosen = [
+            one
+            for one in references
+            if one.role == roles.get(spec.source) or one.name == spec.source
+        ]
+        values = [
+            metric_value(self.tasks[task], metric, known[task])
+            for one in chosen
+            if (known := self.scorer.known(one.recipe_hash, "search", [task]))[task]
+        ]
+        better = max if self.tasks[task].metrics[metric].higher_is_better else min
+        return better(values)
+
+    def _reached(
+        self, references: Sequence[Candidate], trials: Sequence[Candidate]
+    ) -> str | None:
+        """Which limit the next trial would pass, if any."""
+        limits = self.budget
+        if limits.trials is not None and len(trials) >= limits.trials:
+            return "trials"
+        everything = [*references, *trials]
+        items = sum(one.items for one in everything)
+        if limits.items is not None and items + self.items_per_candidate > limits.items:
+            return "items"
+        if limits.minutes is None:
+            return None
+        seconds = sum(
+            one.propose_seconds + one.build_seconds + one.score_seconds for one in everything
+        )
+        reserve = seconds / max(items, 1) * (self.reserved_items + self.items_per_candidate)
+        return "minutes" if seconds + reserve > 60 * limits.minutes else None
+
+
+def source_faults(
+    constraints: Sequence[ConstraintSpec], references: Sequence[Reference]
+) -> list[str]:
+    """Constraints whose `from` names no reference."""
+    names = ["base", "best_parent", *(one.name for one in references)]
+    return [
+        f"a constraint compares with {one.source!r}, which is none of: {', '.join(names)}"
+        for one in constraints
+        if one.source not in names
+    ]
+
+
+def constraint_name(spec: ConstraintSpec) -> str:
+    """A short name for logs and tables."""
+    metric: MetricRef = spec.metric
+    return f"{metric.task} {metric.metric or ''}".strip()

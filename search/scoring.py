@@ -1,0 +1,92 @@
+"""One candidate on one split: blocks of items, built and scored only where the ledger does not know them yet."""
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from evaluation.task import ItemResult, Task
+
+from .executors import Executor, Merge
+from .ledger import Ledger
+from .objectives import Results
+
+BLOCK_ITEMS = 128
+"""Items scored and recorded together: what an interruption can lose, and the boundary of a batch."""
+
+
+@dataclass(slots=True)
+class Spent:
+    """What scoring one candidate cost: item evaluations and wall seconds."""
+
+    items: int = 0
+    build_seconds: float = 0.0
+    score_seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Scorer:
+    """Scores candidates through an executor, and keeps what it learns in the ledger."""
+
+    ledger: Ledger
+    executor: Executor
+    tasks: Mapping[str, Task]
+    splits: Mapping[str, Mapping[str, Sequence[int]]]
+    """Task to split to item indices, in order."""
+    _built: str = field(default="", init=False)
+
+    def score(self, merge: Merge, split: str, tasks: Sequence[str], spent: Spent) -> Results:
+        """Every item of a split; raises NonFiniteError. `spent` grows as blocks end."""
+        return {task: self._task(merge, split, task, spent) for task in tasks}
+
+    def known(self, merge_hash: str, split: str, tasks: Sequence[str]) -> Results:
+        """What the ledger has of a candidate on a split; items never scored are absent."""
+        return {task: self._known(merge_hash, split, task) for task in tasks}
+
+    def _known(self, merge_hash: str, split: str, task: str) -> dict[str, ItemResult]:
+        have = self.ledger.results(merge_hash, self.executor.settings, task)
+        items = [self.tasks[task].items[index] for index in self.splits[task][split]]
+        return {
+            item.key: have[item.key, item.prompt_hash]
+            for item in items
+            if (item.key, item.prompt_hash) in have
+        }
+
+    def _task(
+        self, merge: Merge, split: str, task: str, spent: Spent
+    ) -> Mapping[str, ItemResult]:
+        known = self._known(merge.hash, split, task)
+        for block in blocks(self.splits[task][split]):
+            items = [self.tasks[task].items[index] for index in block]
+            if any(item.key not in known for item in items):
+                known.update(self._block(merge, task, block, spent))
+        # In the order of the items, whatever was known before: sums depend on order in the last bit.
+        return {
+            self.tasks[task].items[index].key: known[self.tasks[task].items[index].key]
+            for index in self.splits[task][split]
+        }
+
+    def _block(
+        self, merge: Merge, task: str, block: Sequence[int], spent: Spent
+    ) -> Mapping[str, ItemResult]:
+        started = time.perf_counter()
+        if self._built != merge.hash:
+            self._built = ""  # a build that fails half way leaves neither candidate
+            self.executor.build(merge)
+            self._built = merge.hash
+        built = time.perf_counter()
+        results = self.executor.score(task, block)
+        spent.build_seconds += built - started
+        spent.score_seconds += time.perf_counter() - built
+        spent.items += len(block)
+        items = [self.tasks[task].items[index] for index in block]
+        keyed = {(item.key, item.prompt_hash): results[item.key] for item in items}
+        name = hashlib.blake2b("\0".join(key for key, _ in keyed).encode(), digest_size=16)
+        self.ledger.record(merge.hash, self.executor.settings, task, name.hexdigest(), keyed)
+        return results
+
+
+def blocks(indices: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Runs of at most BLOCK_ITEMS indices."""
+    for start in range(0, len(indices), BLOCK_ITEMS):
+        yield indices[start : start + BLOCK_ITEMS]

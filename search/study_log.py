@@ -1,0 +1,82 @@
+"""The Optuna study beside the ledger: a log of finished trials, for optuna-dashboard and Optuna's own tools.
+
+Never read back: proposals come from the ledger. Trials are added whole, in order of number, so that a kill between
+two of them leaves nothing half done; adding the ones that are missing is how a resumed run catches up.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .ledger import Candidate
+from .objectives import Objective
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import FrozenTrial
+
+
+class StudyLog:
+    """An Optuna study in a database that others may read while the search runs."""
+
+    def __init__(self, url: str, name: str, objectives: Sequence[Objective]) -> None:
+        """Creates or opens the study `name` at an SQLAlchemy URL."""
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        wait = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+        storage = optuna.storages.RDBStorage(url, engine_kwargs=wait)
+        self._study = optuna.create_study(
+            study_name=name,
+            storage=storage,
+            directions=["maximize" if one.higher_is_better else "minimize" for one in objectives],
+            load_if_exists=True,
+        )
+        self._storage = storage
+        self._study.set_metric_names([one.name for one in objectives])
+
+    def add(
+        self,
+        trials: Sequence[Candidate],
+        distributions: Mapping[str, "BaseDistribution"],
+        constraints: Sequence[str],
+    ) -> None:
+        """Logs the ended trials that are not there yet; `trials` are in order of number."""
+        for trial in trials[len(self._study.get_trials(deepcopy=False)) :]:
+            if trial.state == "running":
+                return
+            self._study.add_trial(_frozen(trial, distributions, constraints))
+
+    def close(self) -> None:
+        """Lets go of the database."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+
+
+def _frozen(
+    trial: Candidate,
+    distributions: Mapping[str, "BaseDistribution"],
+    constraints: Sequence[str],
+) -> "FrozenTrial":
+    import optuna
+
+    complete = trial.state == "complete"
+    values = dict(trial.values or {})
+    return optuna.trial.create_trial(
+        state=optuna.trial.TrialState.COMPLETE if complete else optuna.trial.TrialState.FAIL,
+        values=list(trial.scores or ()) if complete else None,
+        params=values,
+        distributions={name: distributions[name] for name in values},
+        constraints=dict(zip(constraints, trial.violations, strict=True)) if complete else None,
+        user_attrs=_attributes(trial),
+    )
+
+
+def _attributes(trial: Candidate) -> dict[str, Any]:
+    return {
+        "origin": trial.name,
+        "recipe_hash": trial.recipe_hash,
+        "items": trial.items,
+        "build_seconds": round(trial.build_seconds, 3),
+        "score_seconds": round(trial.score_seconds, 3),
+        **({"error": trial.error} if trial.error else {}),
+    }

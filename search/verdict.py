@@ -1,0 +1,109 @@
+"""The verdict: finalists and references meet on `select`, the winner and the references go on to `test`.
+
+The test split is opened once the budget has ended. Every opening is counted; a search extended afterwards has seen
+it, and every output then says how often.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from evaluation.errors import NonFiniteError
+
+from .errors import SearchError
+from .ledger import Candidate, Ledger
+from .loop import Search
+from .objectives import Scale, objective_value
+from .scoring import Spent
+from .winner import WinnerRule, best, feasible, finalists, frozen_scales
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Who won, over whom. Labels are those of `label`; utilities are on `select`."""
+
+    winner: str
+    rival: str
+    """The parent that `select` puts first: the claim is the winner's gain over it."""
+    utilities: Mapping[str, float]
+    scales: Mapping[str, Scale]
+    trials: int
+    """How many trials the search had when this was decided."""
+
+
+def label(candidate: Candidate) -> str:
+    """`trial 12`, or a reference's name."""
+    return f"trial {candidate.number}" if candidate.kind == "trial" else candidate.name
+
+
+def decide(search: Search, rule: WinnerRule) -> Verdict:
+    """Scores what is left to score on `select` and `test`, and stores the verdict in the ledger."""
+    references = [one for one in search.ledger.candidates("reference") if feasible(one)]
+    trials = search.ledger.candidates("trial")
+    scales = frozen_scales(search.ledger.candidates("reference"), search.objectives)
+    contenders = [*references, *finalists(trials, search.objectives, rule, scales)]
+    utilities = _select(search, rule, scales, contenders)
+    if not utilities:
+        raise SearchError("no candidate keeps the constraints and could be scored: no winner")
+    parents = {label(one) for one in references if one.role == "parent"} & utilities.keys()
+    by_parent = {name: utilities[name] for name in utilities if name in parents}
+    winner = best(utilities)
+    verdict = Verdict(
+        winner, best(by_parent) if by_parent else winner, utilities, scales, len(trials)
+    )
+    chosen = next(one for one in contenders if label(one) == winner)
+    _open_test(search, [chosen, *search.ledger.candidates("reference")])
+    search.ledger.set_meta("verdict", asdict(verdict))
+    return verdict
+
+
+def stored_verdict(ledger: Ledger) -> Verdict | None:
+    """The last verdict of a run, None before there was one."""
+    found: dict[str, Any] | None = ledger.meta("verdict")
+    if found is None:
+        return None
+    scales = {name: Scale(**scale) for name, scale in found["scales"].items()}
+    return Verdict(**{**found, "scales": scales})
+
+
+def _select(
+    search: Search,
+    rule: WinnerRule,
+    scales: Mapping[str, Scale],
+    contenders: Sequence[Candidate],
+) -> dict[str, float]:
+    utilities: dict[str, float] = {}
+    for one in contenders:
+        search.observer.scoring(one)
+        merge = search.executor.prepare(one.data)
+        try:
+            results = search.scorer.score(merge, "select", search.searched, Spent())
+        except NonFiniteError:
+            continue
+        values = {
+            objective.name: objective_value(objective, search.tasks, results)
+            for objective in search.objectives
+        }
+        utilities[label(one)] = rule.utility(scales, values)
+    return utilities
+
+
+def _open_test(search: Search, entrants: Sequence[Candidate]) -> None:
+    tasks = [task for task in search.tasks if search.scorer.splits[task]["test"]]
+    if not tasks:
+        return
+    opened: list[dict[str, Any]] = search.ledger.meta("test_opened") or []
+    opening = {
+        "winner": entrants[0].recipe_hash,
+        "trials": len(search.ledger.candidates("trial")),
+    }
+    if not opened or opened[-1] != opening:
+        # Written before a figure is seen: a kill in between must not make the second look the first.
+        search.ledger.set_meta("test_opened", [*opened, opening])
+    for one in entrants:
+        search.observer.scoring(one)
+        merge = search.executor.prepare(one.data)
+        try:
+            search.scorer.score(merge, "test", tasks, Spent())
+        except NonFiniteError:
+            continue

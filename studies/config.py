@@ -1,0 +1,307 @@
+"""A study file, read: the recipe with its ranges as a document, everything else as frozen dataclasses.
+
+Faults carry the place in the file. Nothing here opens a model or a task's data.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from pydantic import BaseModel, ValidationError
+
+from evaluation.spec import Fewshot, LmEvalSpec, NativeSpec, TaskSpec
+from merging.document import Document, nearest, read_document
+from merging.document import Path as KeyPath
+from search.objectives import Budget, ConstraintSpec, MetricRef, ObjectiveSpec, Rule
+
+from .errors import StudyError
+from .schema import (
+    BudgetForm,
+    ConstraintForm,
+    FewshotForm,
+    MeanForm,
+    MetricForm,
+    SplitForm,
+    StudyForm,
+    TaskForm,
+    WinnerForm,
+)
+
+NATIVE_KEYS = frozenset(
+    "file type prompt choices answer target description until max_new_tokens extract score group "
+    "stratum".split()
+)
+LM_EVAL_KEYS = frozenset("lm_eval include_path docs test".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A study file: `recipe` still holds ranges; `folder` is where its relative names start."""
+
+    name: str
+    document: Document
+    recipe: Document
+    tasks: tuple[TaskSpec, ...]
+    objectives: tuple[ObjectiveSpec, ...]
+    constraints: tuple[ConstraintSpec, ...]
+    split: Mapping[str, float]
+    rule: Rule
+    weights: Mapping[str, float]
+    rule_task: str | None
+    budget: Budget
+    sampler: str
+    seed: int
+    folder: Path
+
+
+def read_study(path: Path) -> Study:
+    """Reads and validates a study file; raises StudyError or RecipeError with `file:line:column`."""
+    return study_from(read_document(path), path.resolve().parent)
+
+
+def study_from(document: Document, folder: Path) -> Study:
+    """A study from a parsed document whose relative names start at `folder`."""
+    form = _validated(StudyForm, document)
+    names = [task.name for task in form.tasks]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            first = document.place(("tasks", names.index(name), "name"))
+            _fault(document, ("tasks", index, "name"), f"task {name!r} is already named at {first}")
+    tasks = tuple(
+        _task(document, index, task, folder) for index, task in enumerate(form.tasks)
+    )
+    objectives = _objectives(document, form, names)
+    return Study(
+        name=form.name,
+        document=document,
+        recipe=document.child("recipe"),
+        tasks=tasks,
+        objectives=objectives,
+        constraints=tuple(
+            _constraint(document, index, constraint, names)
+            for index, constraint in enumerate(form.constraints)
+        ),
+        split=_split(document, form.split),
+        rule=form.winner.rule,
+        weights=_weights(document, form.winner, [objective.name for objective in objectives]),
+        rule_task=form.winner.task,
+        budget=_budget(form.budget),
+        sampler=form.sampler,
+        seed=form.seed,
+        folder=folder,
+    )
+
+
+def _validated(form: type[StudyForm], document: Document) -> StudyForm:
+    try:
+        return form.model_validate(document.data)
+    except ValidationError as error:
+        raise StudyError(_first_fault(document, error)) from None
+
+
+def _first_fault(document: Document, error: ValidationError) -> str:
+    """The first fault with its place; a typo names the nearest key of the mapping it stands in."""
+    fault = error.errors(include_url=False)[0]
+    path = _real_path(document.data, fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        known = _known_keys(path[:-1])
+        close = nearest(str(path[-1]), known)
+        hint = f"did you mean {close!r}?" if close else f"known keys: {', '.join(sorted(known))}"
+        return str(document.error(path, f"unknown key; {hint}", key=True))
+    if fault["type"] == "missing":
+        return str(document.error(path[:-1], f"the key {path[-1]!r} is missing"))
+    return str(document.error(path, f"{fault['msg']}, got {_short(fault['input'])}"))
+
+
+def _real_path(data: object, loc: Sequence[str | int]) -> KeyPath:
+    """Pydantic's location without the names of union members, which stand in no file."""
+    path: list[str | int] = []
+    for position, part in enumerate(loc):
+        if isinstance(data, Mapping) and part in data:
+            data = data[part]
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        elif position < len(loc) - 1 or not isinstance(data, Mapping):
+            continue
+        path.append(part)
+    return tuple(path)
+
+
+def _known_keys(path: KeyPath) -> list[str]:
+    forms: dict[str, type[BaseModel]] = {
+        "tasks": TaskForm,
+        "fewshot": FewshotForm,
+        "objectives": MetricForm,
+        "mean": MetricForm,
+        "constraints": ConstraintForm,
+        "split": SplitForm,
+        "winner": WinnerForm,
+        "budget": BudgetForm,
+    }
+    named = [part for part in path if isinstance(part, str) and part in forms]
+    form: type[BaseModel] = forms[named[-1]] if named else StudyForm
+    return [field.alias or name for name, field in form.model_fields.items()]
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _fault(document: Document, path: KeyPath, message: str) -> NoReturn:
+    raise StudyError(str(document.error(path, message)))
+
+
+def _task(document: Document, index: int, form: TaskForm, folder: Path) -> TaskSpec:
+    path: KeyPath = ("tasks", index)
+    given = form.model_fields_set
+    if (form.file is None) == (form.lm_eval is None):
+        _fault(document, path, "a task has exactly one of `file` and `lm_eval`")
+    wrong = given & (LM_EVAL_KEYS if form.file is not None else NATIVE_KEYS)
+    if wrong:
+        key = sorted(wrong)[0]
+        kind = "a task over a `file`" if form.file is not None else "an lm-eval task"
+        _fault(document, (*path, key), f"{kind} has no `{key}`")
+    place = str(document.place(path))
+    if form.file is None:
+        return _lm_eval_task(document, path, form, folder, place)
+    return _native_task(document, path, form, folder, place)
+
+
+def _lm_eval_task(
+    document: Document, path: KeyPath, form: TaskForm, folder: Path, place: str
+) -> LmEvalSpec:
+    if isinstance(form.fewshot, FewshotForm):
+        _fault(document, (*path, "fewshot"), "an lm-eval task takes a number; it draws its own")
+    if form.test is not None:
+        _fault(document, (*path, "test"), "`test: official` is not supported yet; leave it out")
+    return LmEvalSpec(
+        name=form.name,
+        task=form.lm_eval or "",
+        include_path=None if form.include_path is None else folder / form.include_path,
+        fewshot=form.fewshot,
+        docs=form.docs,
+        chat_template=bool(form.chat_template),
+        system=form.system,
+        limit=form.limit,
+        place=place,
+    )
+
+
+REQUIRED = {
+    "multiple_choice": ("choices", "answer"),
+    "loglikelihood": ("target",),
+    "generate": ("prompt",),
+}
+
+
+def _native_task(
+    document: Document, path: KeyPath, form: TaskForm, folder: Path, place: str
+) -> NativeSpec:
+    if form.type is None:
+        _fault(document, path, f"the key 'type' is missing; one of {', '.join(REQUIRED)}")
+    for key in REQUIRED[form.type]:
+        if getattr(form, key) is None:
+            _fault(document, path, f"a {form.type} task needs `{key}`")
+    if form.type == "generate" and form.target is None and form.score is None:
+        _fault(document, path, "a generate task needs `target`, or `score` with its own scorer")
+    until = [form.until] if isinstance(form.until, str) else form.until or []
+    return NativeSpec(
+        name=form.name,
+        file=folder / (form.file or ""),
+        type=form.type,
+        prompt=form.prompt or "",
+        choices=tuple(form.choices) if isinstance(form.choices, list) else form.choices,
+        answer=form.answer,
+        target=form.target,
+        description=form.description or "",
+        fewshot=_fewshot(form.fewshot, folder),
+        chat_template=bool(form.chat_template),
+        system=form.system,
+        until=tuple(until),
+        max_new_tokens=form.max_new_tokens or 256,
+        extract=form.extract,
+        score=None if form.score is None else str(folder / form.score),
+        group=form.group,
+        stratum=form.stratum,
+        limit=form.limit,
+        place=place,
+    )
+
+
+def _fewshot(form: int | FewshotForm | None, folder: Path) -> Fewshot:
+    if form is None or isinstance(form, int):
+        return Fewshot(n=form or 0)
+    file = None if form.source == "calibration" else folder / form.source
+    return Fewshot(n=form.n, file=file, same=form.same)
+
+
+def _objectives(
+    document: Document, form: StudyForm, tasks: list[str]
+) -> tuple[ObjectiveSpec, ...]:
+    if not form.objectives:
+        return tuple(ObjectiveSpec(name, (MetricRef(name),)) for name in tasks)
+    objectives = []
+    for name, objective in form.objectives.items():
+        parts = objective.mean if isinstance(objective, MeanForm) else [objective]
+        for part in parts:
+            _known_task(document, ("objectives", name), part.task, tasks)
+        refs = tuple(MetricRef(part.task, part.metric) for part in parts)
+        objectives.append(ObjectiveSpec(name, refs))
+    return tuple(objectives)
+
+
+def _known_task(document: Document, path: KeyPath, task: str, tasks: list[str]) -> None:
+    if task not in tasks:
+        close = nearest(task, tasks)
+        hint = f"did you mean {close!r}?" if close else f"tasks: {', '.join(tasks)}"
+        _fault(document, path, f"no task is named {task!r}; {hint}")
+
+
+def _constraint(
+    document: Document, index: int, form: ConstraintForm, tasks: list[str]
+) -> ConstraintSpec:
+    path: KeyPath = ("constraints", index)
+    _known_task(document, path, form.task, tasks)
+    if (form.max_drop is None) == (form.min is None and form.max is None):
+        _fault(document, path, "a constraint has either `max_drop` or `min` / `max`")
+    return ConstraintSpec(
+        MetricRef(form.task, form.metric), form.max_drop, form.min, form.max, form.source
+    )
+
+
+def _split(document: Document, form: SplitForm) -> Mapping[str, float]:
+    shares = {name: float(share) for name, share in form.model_dump().items()}
+    if abs(sum(shares.values()) - 1) > 1e-6:
+        _fault(document, ("split",), f"the shares add up to {sum(shares.values()):.6g}, not 1")
+    return shares
+
+
+def _weights(document: Document, form: WinnerForm, objectives: list[str]) -> Mapping[str, float]:
+    path: KeyPath = ("winner",)
+    if form.rule == "task":
+        if form.task is None:
+            _fault(document, path, "the rule `task` needs `task: NAME`")
+        _known_objective(document, (*path, "task"), form.task, objectives)
+    if form.rule != "weighted":
+        return {}
+    if not form.weights or sum(form.weights.values()) <= 0:
+        _fault(document, path, "the rule `weighted` needs `weights` with a positive sum")
+    for name in form.weights:
+        _known_objective(document, (*path, "weights"), name, objectives)
+    return dict(form.weights)
+
+
+def _known_objective(document: Document, path: KeyPath, name: str, objectives: list[str]) -> None:
+    if name not in objectives:
+        close = nearest(name, objectives)
+        hint = f"did you mean {close!r}?" if close else f"objectives: {', '.join(objectives)}"
+        _fault(document, path, f"no objective is named {name!r}; {hint}")
+
+
+def _budget(form: BudgetForm) -> Budget:
+    """Without any limit: 100 trials."""
+    if form.trials is None and form.items is None and form.minutes is None:
+        return Budget(100, None, None)
+    return Budget(form.trials, form.items, form.minutes)

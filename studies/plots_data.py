@@ -1,0 +1,282 @@
+"""What each chart shows, as plain data: the first of two steps, tested without a picture.
+
+Strings are raw (a stranger's names): whoever draws them escapes them. Values are as the study
+measured them, never turned round; a chart says which direction is better.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, pairwise
+
+from .view import Estimate, Objective, Profile, ReferenceView, RunView, TrialView
+from .wording import short_names
+
+MOST_PANELS = 6
+MOST_PARAMETERS = 10
+MOST_BARS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One trial, or a reference (`trial` None). `kind` is a key of `plots_style.MARKS`."""
+
+    name: str
+    label: str
+    kind: str
+    trial: int | None
+    values: Mapping[str, Estimate]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class FrontPanel:
+    """Two objectives against each other.
+
+    `edge` is the border of what the front attains; empty unless the study has just these two.
+    """
+
+    x: Objective
+    y: Objective
+    points: tuple[Point, ...]
+    edge: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A reference's value, drawn as a line across a chart."""
+
+    label: str
+    kind: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressPanel:
+    """One objective over trials or item evaluations, as (x, point) and (x, best so far)."""
+
+    objective: Objective
+    points: tuple[tuple[int, Point], ...]
+    best: tuple[tuple[int, float], ...]
+    levels: tuple[Level, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ForestPanel:
+    """One column of the test table: the winner minus each other model, paired."""
+
+    column: str
+    higher_is_better: bool
+    rows: tuple[tuple[str, str, Estimate], ...]
+    """(name, kind, difference)"""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportancePanel:
+    """Shares in [0, 1], the same parameters in the same order for every objective."""
+
+    objective: Objective
+    bars: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DepthPanel:
+    """One parameter of one expert along depth; panels of one parameter share `low` and `high`."""
+
+    profile: Profile
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class TimeBar:
+    """Mean seconds a trial, over the trials `first` to `last`."""
+
+    first: int
+    last: int
+    propose: float
+    build: float
+    score: float
+
+
+def complete(view: RunView) -> list[TrialView]:
+    """Trials that have a finite value for every objective, by number."""
+    names = [o.name for o in view.objectives]
+
+    def usable(trial: TrialView) -> bool:
+        values = [trial.objectives.get(name) for name in names]
+        return trial.state == "complete" and all(v and math.isfinite(v.value) for v in values)
+
+    return sorted(filter(usable, view.trials), key=lambda trial: trial.number)
+
+
+def trial_points(view: RunView) -> list[Point]:
+    """Every complete trial, with the kind it is drawn as."""
+    won = view.winner.number if view.winner else None
+    points = []
+    for trial in complete(view):
+        kind = "front" if trial.on_front else "dominated" if trial.feasible else "infeasible"
+        name, label = f"trial {trial.number}", ""
+        if won is not None and trial.number == won:
+            kind, label = "winner", "winner"
+        points.append(Point(name, label, kind, trial.number, trial.objectives, trial.origin))
+    return points
+
+
+def reference_points(view: RunView) -> list[Point]:
+    """Every reference; one that won is drawn as the winner."""
+    won = view.winner.name if view.winner and view.winner.number is None else None
+    short = short_names([r.name for r in view.references])
+    points = []
+    for ref in view.references:
+        kind = ref.kind if ref.kind in {"base", "parent", "uniform"} else "other"
+        label = short[ref.name]
+        if ref.name == won:
+            kind, label = "winner", f"winner: {label}"
+        points.append(Point(ref.name, label, kind, None, ref.objectives, ref.kind))
+    return points
+
+
+def front_panels(view: RunView) -> tuple[FrontPanel, ...]:
+    """One panel for each pair of objectives, at most six; none with a single objective."""
+    points = (*trial_points(view), *reference_points(view))
+    panels = []
+    for x, y in list(combinations(view.objectives, 2))[:MOST_PANELS]:
+        shown = tuple(p for p in points if _seen(p, x) and _seen(p, y))
+        edge = _edge(view, x, y) if len(view.objectives) == 2 else ()
+        panels.append(FrontPanel(x, y, shown, edge))
+    return tuple(panels)
+
+
+def _seen(point: Point, objective: Objective) -> bool:
+    estimate = point.values.get(objective.name)
+    return estimate is not None and math.isfinite(estimate.value)
+
+
+def _edge(view: RunView, x: Objective, y: Objective) -> tuple[tuple[float, float], ...]:
+    """The staircase through the front: its corners are what both neighbours dominate."""
+    front = sorted(
+        (t.objectives[x.name].value, t.objectives[y.name].value)
+        for t in complete(view)
+        if t.on_front
+    )
+    worse_x = min if x.higher_is_better else max
+    worse_y = min if y.higher_is_better else max
+    path = front[:1]
+    for left, right in pairwise(front):
+        path += [(worse_x(left[0], right[0]), worse_y(left[1], right[1])), right]
+    return tuple(path)
+
+
+def progress_panels(view: RunView, *, by_items: bool = True) -> tuple[ProgressPanel, ...]:
+    """Each objective over item evaluations, or over trial numbers."""
+    points = {p.trial: p for p in trial_points(view)}
+    trials = complete(view)
+    if by_items:
+        trials = sorted(trials, key=lambda t: (t.items_so_far, t.number))
+    panels = []
+    for objective in view.objectives:
+        position = [(t.items_so_far if by_items else t.number, t) for t in trials]
+        values = [(x, t.objectives[objective.name].value) for x, t in position if t.feasible]
+        panels.append(
+            ProgressPanel(
+                objective,
+                tuple((x, points[t.number]) for x, t in position),
+                tuple(_running_best(values, objective.higher_is_better)),
+                _levels(view.references, objective),
+            )
+        )
+    return tuple(panels)
+
+
+def _running_best(
+    values: Iterable[tuple[int, float]], higher: bool
+) -> Iterable[tuple[int, float]]:
+    best = -math.inf if higher else math.inf
+    for x, value in values:
+        best = max(best, value) if higher else min(best, value)
+        yield x, best
+
+
+def _levels(references: Sequence[ReferenceView], objective: Objective) -> tuple[Level, ...]:
+    """The best parent, and base and uniform merge: more lines than three cannot be told apart."""
+    short = short_names([r.name for r in references])
+    seen = [
+        (r, r.objectives[objective.name].value)
+        for r in references
+        if objective.name in r.objectives and math.isfinite(r.objectives[objective.name].value)
+    ]
+    pick = max if objective.higher_is_better else min
+    levels = []
+    for kind, title in (("parent", "best parent: "), ("base", "base: "), ("uniform", "")):
+        of_kind = [(r, value) for r, value in seen if r.kind == kind]
+        if of_kind:
+            ref, value = pick(of_kind, key=lambda pair: pair[1])
+            levels.append(Level(title + short[ref.name], kind, value))
+    return tuple(levels)
+
+
+def forest_panels(view: RunView) -> tuple[ForestPanel, ...]:
+    """One panel for each column of the test table that has differences."""
+    short = short_names([r.name for r in view.test_rows])
+    panels = []
+    for column in view.columns:
+        rows = tuple(
+            (short[row.name], row.kind, row.difference[column])
+            for row in view.test_rows
+            if row.kind != "winner"
+            and column in row.difference
+            and math.isfinite(row.difference[column].value)
+        )
+        if rows:
+            panels.append(ForestPanel(column, view.directions.get(column, True), rows))
+    return tuple(panels)
+
+
+def ranked_parameters(view: RunView) -> list[str]:
+    """Parameters by mean importance, largest first; those without a share last, by name."""
+    names = {name for trial in view.trials for name in trial.parameters}
+    names |= {name for shares in view.importance.values() for name in shares}
+    weight = {
+        name: sum(shares.get(name, 0.0) for shares in view.importance.values()) for name in names
+    }
+    return sorted(names, key=lambda name: (-weight[name], name))
+
+
+def importance_panels(view: RunView) -> tuple[ImportancePanel, ...]:
+    """The ten parameters that mattered most, for each objective that has shares."""
+    names = ranked_parameters(view)[:MOST_PARAMETERS]
+    return tuple(
+        ImportancePanel(o, tuple((n, view.importance[o.name].get(n, 0.0)) for n in names))
+        for o in view.objectives
+        if view.importance.get(o.name)
+    )
+
+
+def depth_panels(view: RunView) -> tuple[DepthPanel, ...]:
+    """One panel for each profile; panels of one parameter share their bounds."""
+    bounds: dict[str, list[float]] = {}
+    for p in view.profiles:
+        bounds.setdefault(p.parameter, []).extend((*p.winner, *p.front_low, *p.front_high))
+    panels = []
+    for profile in view.profiles:
+        values = [v for v in bounds[profile.parameter] if math.isfinite(v)] or [0.0]
+        panels.append(DepthPanel(profile, min(values), max(values)))
+    return tuple(panels)
+
+
+def time_bars(view: RunView) -> tuple[TimeBar, ...]:
+    """Seconds a trial in at most sixty bars, in order of trial number."""
+    trials = sorted(view.trials, key=lambda trial: trial.number)
+    width = max(1, math.ceil(len(trials) / MOST_BARS))
+    bars = []
+    for start in range(0, len(trials), width):
+        run = trials[start : start + width]
+        means = [
+            sum(seconds) / len(run)
+            for seconds in zip(
+                *((t.propose_seconds, t.build_seconds, t.score_seconds) for t in run), strict=True
+            )
+        ]
+        bars.append(TimeBar(run[0].number, run[-1].number, *means))
+    return tuple(bars)
