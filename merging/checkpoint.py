@@ -37,7 +37,9 @@ class Checkpoint(Protocol):
 
     @property
     def content_hash(self) -> str:
-        """Hex digest of what scores depend on: weights, config, tokenizer (and the adapter); computed when asked for.
+        """Hex digest of what scores depend on: weights, config, tokenizer (and the adapter).
+
+        Computed when first asked for.
 
         Raises:
             SourceError: a file cannot be read, or changed meanwhile.

@@ -1,11 +1,19 @@
 """YAML read once, at the edge: plain data, and the place of every value and key.
 
-PyYAML composes the nodes; nothing is constructed but plain Python data, a key given twice in one mapping
-is refused with both lines, and aliases cannot blow the document up.
+PyYAML composes the nodes (`yaml_text`); nothing is constructed but plain Python data, a key given
+twice in one mapping is refused with both lines, and aliases cannot blow the document up
+(`yaml_nodes`). What the data mean is the business of `recipe_reader` and of study files.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import pathlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+
+from .errors import RecipeError
+from .yaml_nodes import parse_tree
+
+MAX_BYTES = 2**20
 
 Path = tuple[str | int, ...]
 """Keys and indices from the root of a document to a value: `("models", 1, "parameters")`."""
@@ -36,9 +44,142 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One YAML document: plain data, and where each value (`places`) and each key (`key_places`) stands."""
+    """One YAML document: plain data, where each value (`places`) and key (`key_places`) stands.
+
+    `prefix` is the way from the file's root to `data`: messages show it, paths given here lack it.
+    """
 
     file: str
     data: object
     places: Mapping[Path, Place]
     key_places: Mapping[Path, Place]
+    prefix: Path = ()
+
+    def place(self, path: Path, *, key: bool = False) -> Place:
+        """Where the value (or the key) at a path stands, else the nearest known one around it."""
+        if key and path in self.key_places:
+            return self.key_places[path]
+        for length in range(len(path), -1, -1):
+            if path[:length] in self.places:
+                return self.places[path[:length]]
+        return Place(self.file, 1, 1)
+
+    def message(self, path: Path, text: str, *, key: bool = False) -> str:
+        """`file:line:column models[1].parameters.density: text`."""
+        where = path_text((*self.prefix, *path))
+        return f"{self.place(path, key=key)} {where + ': ' if where else ''}{text}"
+
+    def error(self, path: Path, message: str, *, key: bool = False) -> RecipeError:
+        """The error to raise for the value at a path, or for its key."""
+        return RecipeError(self.message(path, message, key=key))
+
+    def notice(self, path: Path, message: str, *, key: bool = False) -> Notice:
+        """The warning to give for the value at a path, or for its key."""
+        where = path_text((*self.prefix, *path))
+        return Notice(self.place(path, key=key), f"{where + ': ' if where else ''}{message}")
+
+    def child(self, *path: str | int) -> "Document":
+        """The subtree at a path; its messages still show file, line and the whole path.
+
+        Raises:
+            RecipeError: there is nothing at that path.
+        """
+        data = self.data
+        for step, key in enumerate(path):
+            if isinstance(data, dict) and key in data:
+                data = data[key]
+            elif isinstance(data, list) and isinstance(key, int) and 0 <= key < len(data):
+                data = data[key]
+            else:
+                raise self.error(path[:step], f"{key!r} is missing")
+        return Document(
+            self.file,
+            data,
+            _below(self.places, path),
+            _below(self.key_places, path),
+            (*self.prefix, *path),
+        )
+
+    def with_data(self, data: object) -> "Document":
+        """The same places with other data: what a program put in the place of what was written."""
+        return replace(self, data=data)
+
+
+def read_document(path: pathlib.Path) -> Document:
+    """Reads a YAML file of at most 1 MiB, in UTF-8.
+
+    Raises:
+        RecipeError: the file is missing, unreadable, too large, not UTF-8, or not plain YAML.
+        UnsupportedError: it holds several documents.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise RecipeError(f"{path}: is a folder; give the YAML file in it") from None
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{path}: cannot be read: {error}") from None
+    if len(content) > MAX_BYTES:
+        raise RecipeError(f"{path}: larger than {MAX_BYTES >> 20} MiB, no recipe or study")
+    return parse_document(_decode(content, str(path)), str(path))
+
+
+def parse_document(text: str, file: str) -> Document:
+    """Reads YAML from a text; `file` is the name that messages give it.
+
+    Raises:
+        RecipeError: it is not plain YAML of a bearable size; with its place.
+        UnsupportedError: it holds several documents.
+    """
+    if len(text) > MAX_BYTES:
+        raise RecipeError(f"{file}: larger than {MAX_BYTES >> 20} MiB, no recipe or study")
+    tree = parse_tree(text, file)
+    return Document(
+        file,
+        tree.data,
+        {path: Place(file, *mark) for path, mark in tree.marks.items()},
+        {path: Place(file, *mark) for path, mark in tree.key_marks.items()},
+    )
+
+
+def path_text(path: Path) -> str:
+    """A path as messages show it: `models[1].parameters.density`."""
+    text = ""
+    for key in path:
+        text += f"[{key}]" if isinstance(key, int) else f".{key}"
+    return text.removeprefix(".")
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known word that looks most like this one, None where none looks like it."""
+    by_form = {one.lower().replace("-", "_"): one for one in sorted(known)}
+    found = get_close_matches(word.lower().replace("-", "_"), by_form, n=1)
+    return by_form[found[0]] if found else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`, did you mean 'density'?`, or nothing where no known word looks like this one."""
+    found = nearest(word, known)
+    return f", did you mean {found!r}?" if found else ""
+
+
+def _below(places: Mapping[Path, Place], path: Path) -> dict[Path, Place]:
+    depth = len(path)
+    return {at[depth:]: place for at, place in places.items() if at[:depth] == path}
+
+
+def _decode(content: bytes, file: str) -> str:
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise RecipeError(f"{file}:1:1 the file is in UTF-16; save it as UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line = before.count(b"\n") + 1
+        column = error.start - (before.rfind(b"\n") + 1) + 1
+        raise RecipeError(
+            f"{file}:{line}:{column} the byte #x{content[error.start]:02x} is not UTF-8; "
+            "save the file as UTF-8"
+        ) from None

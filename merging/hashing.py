@@ -1,9 +1,10 @@
-"""Content hashes of checkpoints, and whether their weights are finite; remembered in the user's cache folder.
+"""Content hashes of checkpoints, and whether their weights are finite; remembered in a cache.
 
-A file's digest is a BLAKE2b tree: BLAKE2b-256 over the digests of its pieces of 16 MiB, which threads compute
-side by side; the result does not depend on how many. It is remembered by path, size and times of the file, in
-one small JSON note a file, replaced atomically: processes may race, the last one wins with the same content.
-A cache folder that cannot be written to costs time and nothing else.
+A file's digest is a BLAKE2b tree: BLAKE2b-256 over the digests of its pieces of 16 MiB, which
+threads compute side by side; the result does not depend on how many. It is remembered by path,
+size and times of the file, in one small JSON note a file, replaced atomically: processes may race,
+the last one wins with the same content. A cache folder that cannot be written to costs time and
+nothing else.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +34,7 @@ SCAN = 1 << 20
 
 
 def cache_folder() -> Path:
-    """`EUTECTIC_CACHE`, else `eutectic` in `XDG_CACHE_HOME`, else `~/.cache/eutectic`; it need not exist."""
+    """`EUTECTIC_CACHE`, else `eutectic` in `XDG_CACHE_HOME`, else `~/.cache/eutectic`."""
     if own := os.environ.get("EUTECTIC_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eutectic"
@@ -72,8 +74,8 @@ def _all_finite(tensor: "torch.Tensor") -> bool:
     """Whether no element is NaN or infinite; integers always are finite."""
     import torch
 
-    # The exponent of a NaN or an infinity is all ones: an integer maximum over the magnitudes finds it
-    # five times faster than isfinite.
+    # The exponent of a NaN or an infinity is all ones: an integer maximum over the magnitudes
+    # finds it five times faster than isfinite.
     views = {
         torch.bfloat16: (torch.int16, 0x7FFF, 0x7F80),
         torch.float16: (torch.int16, 0x7FFF, 0x7C00),
@@ -83,8 +85,9 @@ def _all_finite(tensor: "torch.Tensor") -> bool:
     if tensor.dtype not in views:
         return not tensor.is_floating_point() or bool(torch.isfinite(tensor.float()).all())
     integer, magnitude, limit = views[tensor.dtype]
-    pieces = tensor.reshape(-1).view(integer).split(SCAN)
-    return all(int((piece & magnitude).max()) < limit for piece in pieces if piece.numel())
+    bits = tensor.reshape(-1).view(integer)
+    starts = range(0, bits.numel(), SCAN)
+    return all(int((bits[start : start + SCAN] & magnitude).max()) < limit for start in starts)
 
 
 def _file_digest(file: Path, cache: Path) -> str:
@@ -100,14 +103,16 @@ def _file_digest(file: Path, cache: Path) -> str:
     except OSError as error:
         raise SourceError(f"{file}: cannot be read: {error.strerror}") from error
     if before != after:
-        raise SourceError(f"{file}: changed while it was being read; try again when it is complete")
+        raise SourceError(
+            f"{file}: changed while it was being read; try again when it is complete"
+        )
     if time.time() - file.stat().st_ctime > SETTLED:
         _write_note(note, {"stamp": before, "digest": digest})
     return digest
 
 
 def _stamp(file: Path) -> str:
-    """Size and times; the time of the last change of the inode cannot be set back by copying tools."""
+    """Size and times; copying tools cannot set back the last change of the inode."""
     status = file.stat()
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
@@ -146,11 +151,13 @@ def _read_note(file: Path) -> dict[str, str | None]:
 
 
 def _write_note(file: Path, note: dict[str, str | None]) -> None:
-    try:
+    """Replaces a note in one step; a failure only costs time, so it is let pass."""
+    with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(note, stream)
-        os.replace(temporary, file)
-    except OSError:
-        return  # the cache only saves time
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                json.dump(note, stream)
+            os.replace(temporary, file)
+        except OSError:
+            os.unlink(temporary)

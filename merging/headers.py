@@ -1,9 +1,10 @@
-"""The small parts of a checkpoint that a stranger wrote: JSON files, the shard index, safetensors headers.
+"""The small parts of a checkpoint that a stranger wrote: JSON, shard index, safetensors headers.
 
-Everything is bounded and checked before it is believed. A file of a checkpoint folder has a plain name, is an
-ordinary file, and leaves the folder through a link only into the Hugging Face cache, which is built of links.
-Format of a safetensors file: 8 bytes of header length (little-endian), the header as JSON, the tensors' bytes
-without gaps. The weights themselves are read by the safetensors library.
+Everything is bounded and checked before it is believed. A file of a checkpoint folder has a plain
+name, is an ordinary file, and leaves the folder through a link only into the Hugging Face cache,
+which is built of links. Format of a safetensors file: 8 bytes of header length (little-endian),
+the header as JSON, the tensors' bytes without gaps. The weights themselves are read by the
+safetensors library.
 """
 
 import json
@@ -49,7 +50,7 @@ def member(folder: Path, name: str) -> Path:
     file = folder / name
     if file.is_symlink() and not _stays(folder, file):
         raise SourceError(
-            f"{file}: a link that leaves the checkpoint's folder is not followed; copy the file there"
+            f"{file}: a link out of the checkpoint's folder is not followed; copy the file there"
         )
     return file
 
@@ -125,7 +126,7 @@ def read_header(file: Path) -> dict[str, TensorInfo]:
     """Shape and dtype of every tensor of one safetensors file.
 
     Raises:
-        SourceError: the file is cut off, the header lies about sizes or shapes, a name stands there twice.
+        SourceError: the file is cut off, the header lies, or a name stands there twice.
     """
     header, space = _header_bytes(file)
     entries = parse_object(header, f"{file}: header")
@@ -141,7 +142,9 @@ def read_header(file: Path) -> dict[str, TensorInfo]:
             raise SourceError(f"{file}: header: tensors overlap or leave a gap at byte {end}")
         end = stop
     if end > space:
-        raise SourceError(f"{file}: cut off: the header promises {end} bytes of tensors, {space} are there")
+        raise SourceError(
+            f"{file}: cut off: the header promises {end} bytes of tensors, {space} are there"
+        )
     if end < space:
         raise SourceError(f"{file}: {space - end} bytes after the last tensor belong to none")
     return tensors
@@ -158,7 +161,9 @@ def _header_bytes(file: Path) -> tuple[bytes, int]:
             if size < 8 or length > size - 8:
                 raise SourceError(f"{file}: cut off, or not a safetensors file ({size} bytes)")
             if length > MAX_HEADER:
-                raise SourceError(f"{file}: a header of {length} bytes; at most {MAX_HEADER} are read")
+                raise SourceError(
+                    f"{file}: a header of {length} bytes; at most {MAX_HEADER} are read"
+                )
             return stream.read(length), size - 8 - length
     except OSError as error:
         raise SourceError(f"{file}: cannot be read: {error.strerror}") from error

@@ -1,7 +1,8 @@
-"""A merge recipe: mergekit's YAML as frozen dataclasses, and back, without loss.
+"""A merge recipe: mergekit's YAML as frozen dataclasses.
 
-Meaning of each field: docs of mergekit; differences: README. A recipe here has numbers only; ranges are the
-business of `search.space`, which fills them before a recipe is read.
+`recipe_reader` makes them of a document, `recipe_writer` prints them, without loss. Meaning of each
+field: docs of mergekit; differences: README. A recipe here has numbers only; ranges are the business
+of `search.space`, which fills them before a recipe is read.
 """
 
 from collections.abc import Mapping
@@ -26,17 +27,28 @@ Parameters = Mapping[str, Setting]
 
 @dataclass(frozen=True, slots=True)
 class ModelReference:
-    """`path`, `path@revision`, or `path+adapter`: a model as a recipe writes it; hashable; str() gives it back."""
+    """A model as a recipe writes it; hashable; str() gives it back.
+
+    `path`, `path@revision`, `path+adapter`, `path@revision+adapter@revision`; see `references`.
+    """
 
     path: str
     revision: str | None = None
     adapter: str | None = None
     adapter_revision: str | None = None
 
+    def __str__(self) -> str:
+        model = self.path if self.revision is None else f"{self.path}@{self.revision}"
+        if self.adapter is None:
+            return model
+        if self.adapter_revision is None:
+            return f"{model}+{self.adapter}"
+        return f"{model}+{self.adapter}@{self.adapter_revision}"
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model in a recipe with its own parameters; `layer_range` [start, end) only inside slices."""
+    """A model in a recipe with its own parameters; `layer_range` [start, end) inside slices."""
 
     model: ModelReference
     parameters: Parameters
@@ -64,3 +76,16 @@ class Recipe:
     dtype: str | None
     out_dtype: str | None
     mask_seed: int
+
+
+def models_of(recipe: Recipe) -> tuple[ModelReference, ...]:
+    """Every distinct model of a recipe, the base first, the others in the order of the recipe."""
+    named = [recipe.base_model, *(source.model for source in recipe.models)]
+    for one in recipe.slices:
+        named += [one.base_model, *(source.model for source in one.sources)]
+    return tuple(dict.fromkeys(model for model in named if model is not None))
+
+
+def donor_of(recipe: Recipe) -> ModelReference:
+    """The model that gives config, tokenizer and tensor names: the base, else the first one."""
+    return models_of(recipe)[0]

@@ -44,13 +44,13 @@ class Scorer:
         return {task: self._known(merge_hash, split, task) for task in tasks}
 
     def _known(self, merge_hash: str, split: str, task: str) -> dict[str, ItemResult]:
-        have = self.ledger.results(merge_hash, self.executor.settings, task)
-        items = [self.tasks[task].items[index] for index in self.splits[task][split]]
-        return {
-            item.key: have[item.key, item.prompt_hash]
-            for item in items
-            if (item.key, item.prompt_hash) in have
-        }
+        return known_results(
+            self.ledger,
+            merge_hash,
+            self.executor.settings,
+            self.tasks[task],
+            self.splits[task][split],
+        )
 
     def _task(
         self, merge: Merge, split: str, task: str, spent: Spent
@@ -84,6 +84,19 @@ class Scorer:
         name = hashlib.blake2b("\0".join(key for key, _ in keyed).encode(), digest_size=16)
         self.ledger.record(merge.hash, self.executor.settings, task, name.hexdigest(), keyed)
         return results
+
+
+def known_results(
+    ledger: Ledger, merge_hash: str, settings: str, task: Task, indices: Sequence[int]
+) -> dict[str, ItemResult]:
+    """What the ledger has of a candidate on some items of a task, in their order."""
+    have = ledger.results(merge_hash, settings, task.name)
+    items = [task.items[index] for index in indices]
+    return {
+        item.key: have[item.key, item.prompt_hash]
+        for item in items
+        if (item.key, item.prompt_hash) in have
+    }
 
 
 def blocks(indices: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -86,7 +86,7 @@ def study_from(document: Document, folder: Path) -> Study:
         rule=form.winner.rule,
         weights=_weights(document, form.winner, [objective.name for objective in objectives]),
         rule_task=form.winner.task,
-        budget=_budget(form.budget),
+        budget=Budget(form.budget.trials, form.budget.items, form.budget.minutes),
         sampler=form.sampler,
         seed=form.seed,
         folder=folder,
@@ -298,10 +298,3 @@ def _known_objective(document: Document, path: KeyPath, name: str, objectives: l
         close = nearest(name, objectives)
         hint = f"did you mean {close!r}?" if close else f"objectives: {', '.join(objectives)}"
         _fault(document, path, f"no objective is named {name!r}; {hint}")
-
-
-def _budget(form: BudgetForm) -> Budget:
-    """Without any limit: 100 trials."""
-    if form.trials is None and form.items is None and form.minutes is None:
-        return Budget(100, None, None)
-    return Budget(form.trials, form.items, form.minutes)

@@ -212,7 +212,8 @@ def _levels(references: Sequence[ReferenceView], objective: Objective) -> tuple[
         of_kind = [(r, value) for r, value in seen if r.kind == kind]
         if of_kind:
             ref, value = pick(of_kind, key=lambda pair: pair[1])
-            levels.append(Level(title + short[ref.name], kind, value))
+            label = short[ref.name]
+            levels.append(Level(label if label == kind else title + label, kind, value))
     return tuple(levels)
 
 

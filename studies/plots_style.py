@@ -14,6 +14,7 @@ class Palette:
     """Colours by role, as CSS `#rrggbb` or `rgba()`."""
 
     paper: str
+    veil: str
     ink: str
     muted: str
     grid: str
@@ -42,6 +43,7 @@ class Palette:
 
 LIGHT = Palette(
     paper="#ffffff",
+    veil="rgba(255,255,255,0.72)",
     ink="#1b2127",
     muted="#59636e",
     grid="#e9ebee",
@@ -70,6 +72,7 @@ LIGHT = Palette(
 
 DARK = Palette(
     paper="#15191e",
+    veil="rgba(21,25,30,0.72)",
     ink="#e8eaed",
     muted="#a3adb8",
     grid="#2a3038",

@@ -4,29 +4,36 @@
 weights once, streaming, for NaN and Inf.
 """
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evaluation.native import load_native_task
+from evaluation.errors import EvaluationError
 from evaluation.spec import LmEvalSpec, TaskSpec
 from evaluation.splits import SPLITS, assign_splits, split_faults
 from evaluation.task import Task
 from merging.checkpoint import Checkpoint
-from merging.layers import layer_layout
+from merging.consistency import layer_count
+from merging.errors import SourceError
+from merging.hashing import find_nonfinite
 from merging.plan import plan_recipe
-from merging.recipe import ModelReference, models_of, read_recipe
+from merging.recipe import ModelReference, Recipe, donor_of, models_of
+from merging.recipe_reader import read_recipe
 from merging.references import parse_reference
-from merging.sources import find_nonfinite, open_checkpoint
-from merging.vocabulary import vocabulary_faults
+from merging.sources import open_checkpoint
 from search.coordinates import Coordinates
+from search.errors import SearchError
+from search.loop import source_faults
 from search.objectives import Objective, resolve_metric, resolve_objective
 from search.space import Space, space_from
-from search.warm_start import Reference, references
+from search.space_walk import models_of as expert_names
+from search.warm_start import Reference, WarmStart, references, warm_starts
 
 from .config import Study
 from .errors import StudyError
+
+Splits = Mapping[str, Mapping[str, tuple[int, ...]]]
+"""Task to split to item indices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +52,155 @@ class Preflight:
     """A study whose every part was opened and agrees with the others."""
 
     study: Study
+    maps: Mapping[str, Path]
     checkpoints: Mapping[ModelReference, Checkpoint]
-    base: ModelReference
-    """Gives the config, the tokenizer and the zero of the scale."""
-    experts: tuple[ModelReference, ...]
+    recipe: Recipe
+    """The study's recipe at its starting values."""
     space: Space
     coordinates: Coordinates
     references: tuple[Reference, ...]
+    warm_starts: tuple[WarmStart, ...]
     tasks: Mapping[str, Task]
-    splits: Mapping[str, Mapping[str, tuple[int, ...]]]
-    """Task to split to item indices."""
+    splits: Splits
     objectives: tuple[Objective, ...]
     notices: tuple[str, ...] = field(default=())
+
+    @property
+    def base(self) -> ModelReference:
+        """Gives config, tokenizer, the live model, and the zero of the scale."""
+        return donor_of(self.recipe)
+
+
+def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) -> Preflight:
+    """Opens and checks every part; raises the first fault in one message."""
+    base = _base_name(study)
+    opened = {base: _open(study, base, maps, permissions)}
+    space = space_from(study.recipe, layers=layer_count(opened[base].tensors))
+    filled = study.recipe.with_data(space.fill(space.start))
+    recipe, notices = read_recipe(filled, strict=True)
+    for model in models_of(recipe):
+        if model not in opened:
+            opened[model] = _open(study, model, maps, permissions)
+    plan_recipe(recipe, opened, document=filled)
+    tasks = load_tasks(study, base, opened[base], permissions)
+    splits = split_tasks(study, tasks)
+    objectives = _objectives(study, tasks)
+    compared = references(space)
+    _check_constraints(study, tasks, compared)
+    for model, checkpoint in opened.items():
+        if (tensor := find_nonfinite(checkpoint)) is not None:
+            raise SourceError(
+                f"{model}: tensor {tensor!r} contains NaN or Inf; the model is broken, "
+                f"every merge with it would be (folder {checkpoint.folder})"
+            )
+    return Preflight(
+        study=study,
+        maps=maps,
+        checkpoints=opened,
+        recipe=recipe,
+        space=space,
+        coordinates=Coordinates(space),
+        references=compared,
+        warm_starts=warm_starts(space),
+        tasks=tasks,
+        splits=splits,
+        objectives=objectives,
+        notices=tuple(str(notice) for notice in notices),
+    )
+
+
+def load_tasks(
+    study: Study, base: ModelReference, checkpoint: Checkpoint, permissions: Permissions
+) -> dict[str, Task]:
+    """Every task of a study with its requests built."""
+    return {spec.name: _load_task(study, spec, checkpoint, permissions) for spec in study.tasks}
+
+
+def split_tasks(study: Study, tasks: Mapping[str, Task]) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Item indices of every split of every task; refuses splits of too few groups."""
+    splits = {}
+    for spec in study.tasks:
+        items = tasks[spec.name].items
+        groups = [item.group for item in items]
+        chosen = assign_splits(groups, [item.stratum for item in items], study.split, study.seed)
+        for fault in split_faults(groups, chosen, study.split):
+            raise StudyError(f"{spec.place} task {spec.name!r}: {fault}")
+        splits[spec.name] = {
+            split: tuple(index for index, name in enumerate(chosen) if name == split)
+            for split in SPLITS
+        }
+    return splits
+
+
+def _base_name(study: Study) -> ModelReference:
+    """The model that gives config and layers, from the recipe with its ranges still in it."""
+    data = study.recipe.data
+    named = data.get("base_model") if isinstance(data, Mapping) else None
+    if isinstance(named, str):
+        return parse_reference(named)
+    experts = expert_names(data) if isinstance(data, Mapping) else []
+    if not experts:
+        raise StudyError(str(study.recipe.error((), "the recipe names no models")))
+    return parse_reference(experts[0])
+
+
+def _open(
+    study: Study, model: ModelReference, maps: Mapping[str, Path], permissions: Permissions
+) -> Checkpoint:
+    return open_checkpoint(
+        model, folder=study.folder, mapping=maps, allow_pickle=permissions.allow_pickle
+    )
+
+
+def _load_task(
+    study: Study, spec: TaskSpec, checkpoint: Checkpoint, permissions: Permissions
+) -> Task:
+    chat = None
+    if spec.chat_template:
+        from evaluation.chat import chat_renderer
+        from merging.candidate import load_tokenizer
+
+        chat = chat_renderer(load_tokenizer(checkpoint, permissions.trust_remote_code))
+    if isinstance(spec, LmEvalSpec):
+        from evaluation.lm_eval_tasks import load_lm_eval_task
+
+        return load_lm_eval_task(
+            spec,
+            trust_task_code=permissions.trust_task_code,
+            allow_benchmark_test=permissions.allow_benchmark_test,
+            chat=chat,
+        )
+    from evaluation.native import load_native_task
+
+    def calibration(groups: Sequence[str], strata: Sequence[str]) -> Sequence[bool]:
+        chosen = assign_splits(groups, strata, study.split, study.seed)
+        return [split == "calibration" for split in chosen]
+
+    return load_native_task(
+        spec,
+        seed=study.seed,
+        calibration=calibration,
+        chat=chat,
+        allowed_code=permissions.allow_code,
+    )
+
+
+def _objectives(study: Study, tasks: Mapping[str, Task]) -> tuple[Objective, ...]:
+    try:
+        return tuple(resolve_objective(spec, tasks) for spec in study.objectives)
+    except SearchError as error:
+        place = study.document.place(("objectives",))
+        raise StudyError(f"{place} objectives: {error}") from None
+
+
+def _check_constraints(
+    study: Study, tasks: Mapping[str, Task], compared: Sequence[Reference]
+) -> None:
+    place = study.document.place(("constraints",))
+    for spec in study.constraints:
+        try:
+            resolve_metric(spec.metric, tasks)
+        except (SearchError, EvaluationError) as error:
+            raise StudyError(f"{place} constraints: {error}") from None
+    for fault in source_faults(study.constraints, compared):
+        raise StudyError(f"{place} constraints: {fault}")

@@ -1,4 +1,4 @@
-"""Shared by every test: no network, a cache folder of its own, and a pico family of language models."""
+"""Shared by every test: no network, a cache folder of its own, a pico family of models."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -27,8 +27,8 @@ Dtype = Literal["bfloat16", "float32"]
 class PicoFamily:
     """A Llama of 9,000 parameters and its experts, as ordinary checkpoint folders.
 
-    Vocabulary 64 (one symbol a character), hidden 16, 3 layers, tied embeddings. Each expert is the base plus
-    its own small random task vector in every tensor.
+    Vocabulary 64 (one symbol a character), hidden 16, 3 layers, tied embeddings. Each expert is
+    the base plus its own small random task vector in every tensor.
     """
 
     root: Path
@@ -38,7 +38,7 @@ class PicoFamily:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Hashes and adapted tensors are cached in a folder of this test session (subprocesses too)."""
+    """Hashes and adapted tensors are cached in a folder of this session, subprocesses too."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EUTECTIC_CACHE", str(folder))
@@ -47,7 +47,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def pico_family(tmp_path_factory: pytest.TempPathFactory) -> PicoFamily:
-    """The family in bfloat16: `.base`, `.experts` (alpha, beta, gamma), `.root` with folders of these names."""
+    """The family in bfloat16: `.base`, `.experts` (alpha, beta, gamma), `.root` around them."""
     return write_family(tmp_path_factory.mktemp("pico"), "bfloat16")
 
 
@@ -59,7 +59,7 @@ def pico_family_float32(tmp_path_factory: pytest.TempPathFactory) -> PicoFamily:
 
 @pytest.fixture(scope="session")
 def write_pico_tokenizer() -> Callable[..., None]:
-    """`write(folder, characters=...)`: saves the family's tokenizer, or one of other characters."""
+    """`write(folder, characters=...)`: saves the family's tokenizer, or another one."""
     return write_tokenizer
 
 

@@ -1,69 +1,48 @@
 """The compiled CPU kernels: bf16, fp16 and fp32 tensors in, one merged tensor out, float32 between.
 
-Each kernel is a serial function over elements [start, stop) that frees the interpreter lock; a pool runs it
-on several spans at once (`merging.kernels.engine`). It works through blocks of 4,096 elements that stay in
-the first-level cache, so tensors are read and written once a pass. No fast-math: LLVM neither reorders nor
-fuses, and bits equal those of the torch twin (`merging.kernels.twin`), whatever the spans.
+Each is a serial function over the elements [start, stop) that frees the interpreter lock; an engine
+runs it on several spans at once (`merging.kernels.engine`). It works through blocks of 4,096 elements
+that stay in the first-level cache, so a pass reads and writes each tensor once. No fast-math: LLVM
+neither reorders nor fuses, and bits equal those of the torch twin, whatever the spans.
 
-Tensors come as (address, dtype code), so one compilation serves any number of experts and mix of dtypes.
-Integers are wrapped in uint32 at every step: without it numba computes in 64 bits and nothing vectorises.
-
+Tensors come as (address, dtype code): one compilation serves any number of experts and mix of dtypes.
+Integers are wrapped in uint32 at every step: numba would compute in 64 bits, and nothing vectorise.
 All that a kernel inlines stands in this file: numba's cache does not see edits elsewhere.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
-from numba import carray, njit, types, uint32
-from numba.core import cgutils
+from numba import types
 from numba.extending import intrinsic
+from numba.np.numpy_support import carray
+
+from .jit import Array, compiled, inlined
 
 BLOCK = 4096
 FLOAT32, BFLOAT16, FLOAT16 = 0, 1, 2
 ALL, CUT, RANDOM, BYTES = 0, 1, 2, 3
-
-Array = np.ndarray[Any, Any]
-Function = TypeVar("Function", bound=Callable[..., Any])
+uint32: Any = types.uint32
 
 
-def _compiled(function: Function) -> Function:
-    """Compiles at the first call; keeps the code where a cache folder is writable, else does without."""
-    try:
-        return cast(Function, njit(nogil=True, cache=True)(function))
-    except RuntimeError:
-        return _inlined(function)
+def _cast(to: Any, source: Any, instruction: str) -> Any:
+    """An instruction that reinterprets a number, which numba lacks: its bits stay, its type changes."""
+
+    def typed(context: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return getattr(builder, instruction)(arguments[0], context.get_value_type(to))
+
+        return to(source), generate
+
+    return intrinsic(typed)
 
 
-def _inlined(function: Function) -> Function:
-    return cast(Function, njit(nogil=True)(function))
+_pointer = _cast(types.voidptr, types.int64, "inttoptr")
+_bits = _cast(types.uint32, types.float32, "bitcast")
+_float = _cast(types.float32, types.uint32, "bitcast")
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _pointer(context: Any, address: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
-
-    return types.voidptr(types.int64), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _bits(context: Any, value: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], cgutils.int32_t)
-
-    return types.uint32(types.float32), generate
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _float(context: Any, word: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], context.get_value_type(types.float32))
-
-    return types.float32(types.uint32), generate
-
-
-@_inlined
+@inlined
 def _load(address: int, code: int, start: int, count: int, out: Array) -> None:
     """Reads elements [start, start + count) as float32."""
     if code == FLOAT32:
@@ -86,7 +65,7 @@ def _load(address: int, code: int, start: int, count: int, out: Array) -> None:
         out[i] = _float(uint32(moved | uint32(uint32(word & uint32(0x8000)) << uint32(16))))
 
 
-@_inlined
+@inlined
 def _store(address: int, code: int, start: int, count: int, values: Array) -> None:
     """Writes float32 values as elements [start, start + count): nearest, ties to even, NaN stays."""
     if code == FLOAT32:
@@ -118,8 +97,8 @@ def _store(address: int, code: int, start: int, count: int, values: Array) -> No
         half[i] = np.uint16(uint32(result | uint32(uint32(word >> uint32(16)) & uint32(0x8000))))
 
 
-@_inlined
-def _draw(index: int, k0: int, k1: int) -> int:
+@inlined
+def _draw(index: int, k0: int, k1: int) -> Any:
     """The 24-bit draw of one element; the twin and the specification are in `merging.kernels.masks`."""
     x = uint32(uint32(index) ^ k0)
     x = uint32(x ^ uint32(x >> uint32(16)))
@@ -131,16 +110,16 @@ def _draw(index: int, k0: int, k1: int) -> int:
     return uint32(x >> uint32(8))
 
 
-@_inlined
-def _delta(base: Array, expert: Array, start: int, count: int, tuned: Array, out: Array) -> None:
-    """Writes expert - base, and leaves the base in `tuned`'s place untouched: tensors are (address, code)."""
-    _load(base[0], base[1], start, count, tuned)
+@inlined
+def _delta(base: Array, expert: Array, start: int, count: int, shelf: Array, out: Array) -> None:
+    """Leaves the base in `shelf` and expert - base in `out`; a tensor is (address, code)."""
+    _load(base[0], base[1], start, count, shelf)
     _load(expert[0], expert[1], start, count, out)
     for i in range(count):
-        out[i] -= tuned[i]
+        out[i] -= shelf[i]
 
 
-@_inlined
+@inlined
 def _keep(rule: Array, keys: Array, start: int, count: int, delta: Array) -> None:
     """Multiplies what is not kept by zero (a NaN stays); rule: (kind, number, index, address)."""
     if rule[0] == CUT:
@@ -161,7 +140,7 @@ def _keep(rule: Array, keys: Array, start: int, count: int, delta: Array) -> Non
             delta[i] *= np.float32(mask[i])
 
 
-@_inlined
+@inlined
 def _norm(values: Array, count: int) -> float:
     """The L1 norm of a block: scaled by a power of two to 30 bits, truncated, added in integers."""
     top = uint32(0)
@@ -175,3 +154,129 @@ def _norm(values: Array, count: int) -> float:
     for i in range(count):
         total += np.int64(np.int32(abs(values[i]) * scale))
     return np.float64(total) / np.float64(scale)
+
+
+@compiled
+def weighted_mean(
+    out: Array, tensors: Array, weights: Array, divisor: float, start: int, stop: int
+) -> None:
+    """The sum of weights[e] x tensors[e] / divisor (1: none); weights float32 [experts]."""
+    one, total = np.empty((2, BLOCK), np.float32)
+    for block in range(start, stop, BLOCK):
+        count = min(BLOCK, stop - block)
+        total[:count] = 0
+        for e in range(len(tensors)):
+            _load(tensors[e, 0], tensors[e, 1], block, count, one)
+            for i in range(count):
+                total[i] += one[i] * weights[e]
+        if divisor != 1:
+            for i in range(count):
+                total[i] /= divisor
+        _store(out[0], out[1], block, count, total)
+
+
+@compiled
+def task_vectors(
+    out: Array,
+    base: Array,
+    experts: Array,
+    rules: Array,
+    keys: Array,
+    factors: Array,
+    elect: bool,
+    divisor: float,
+    scale: float,
+    start: int,
+    stop: int,
+) -> None:
+    """The base + scale x consensus of the sparse, rescaled, weighted deltas.
+
+    experts int64 [experts, 2]; rules int64 [experts, 4]; keys uint32 [experts, runs, 2]; factors float32
+    [experts, 2]: rescaling, weight. divisor: 0 is the weights that agree at each element, 1 none.
+    """
+    origin, delta = np.empty((2, BLOCK), np.float32)
+    sums = np.empty((5, BLOCK), np.float32)
+    total, heavy = sums[0], sums[3]
+    for block in range(start, stop, BLOCK):
+        count = min(BLOCK, stop - block)
+        sums[:] = 0
+        for e in range(len(experts)):
+            _delta(base, experts[e], block, count, origin, delta)
+            _keep(rules[e], keys[e], block, count, delta)
+            rescale, weight = factors[e]
+            for i in range(count):
+                delta[i] = delta[i] * rescale * weight
+                total[i] += delta[i]
+            if elect:
+                _vote(delta, weight, count, sums)
+        if elect:
+            _elect(count, sums)
+        if divisor == 0:
+            for i in range(count):
+                total[i] /= heavy[i]
+        elif divisor != 1:
+            for i in range(count):
+                total[i] /= divisor
+        for i in range(count):
+            total[i] = origin[i] + total[i] * scale
+        _store(out[0], out[1], block, count, total)
+
+
+@inlined
+def _vote(delta: Array, weight: float, count: int, sums: Array) -> None:
+    """Adds to the positive and the negative camp; a NaN joins both."""
+    _total, above, below, heavy_above, heavy_below = sums
+    for i in range(count):
+        up = np.float32(1) if delta[i] > 0 else np.float32(0)
+        above[i] += delta[i] * up
+        heavy_above[i] += weight * up
+    for i in range(count):
+        down = np.float32(1) if delta[i] < 0 else np.float32(0)
+        below[i] += delta[i] * down
+        heavy_below[i] += weight * down
+
+
+@inlined
+def _elect(count: int, sums: Array) -> None:
+    """Leaves the winning camp's sum in the total's place and its weight, 1 for 0, after it."""
+    total, above, below, heavy_above, heavy_below = sums
+    for i in range(count):
+        heavy = heavy_above[i] if total[i] >= 0 else heavy_below[i]
+        heavy_above[i] = np.float32(1) if heavy == 0 else heavy
+    for i in range(count):
+        total[i] = above[i] if total[i] >= 0 else below[i]
+
+
+@compiled
+def norms(
+    base: Array, expert: Array, rule: Array, keys: Array, out: Array, start: int, stop: int
+) -> None:
+    """L1 norms, before and after masking, of each block: float64 [blocks of the tensor, 2]."""
+    shelf, delta = np.empty((2, BLOCK), np.float32)
+    for block in range(start, stop, BLOCK):
+        count = min(BLOCK, stop - block)
+        _delta(base, expert, block, count, shelf, delta)
+        out[block // BLOCK, 0] = _norm(delta, count)
+        _keep(rule, keys, block, count, delta)
+        out[block // BLOCK, 1] = _norm(delta, count)
+
+
+@compiled
+def magnitudes(base: Array, expert: Array, out: Array, start: int, stop: int) -> None:
+    """The bits of |expert - base|, which order as the numbers do: uint32 [stop - start]."""
+    shelf, delta = np.empty((2, BLOCK), np.float32)
+    for block in range(start, stop, BLOCK):
+        count = min(BLOCK, stop - block)
+        _delta(base, expert, block, count, shelf, delta)
+        for i in range(count):
+            out[block - start + i] = uint32(_bits(delta[i]) & uint32(0x7FFFFFFF))
+
+
+@compiled
+def mask(limits: Array, keys: Array, out: Array, start: int, stop: int) -> None:
+    """1 where an element's draw is below its limit, else 0; limits uint32, out uint8 [stop - start]."""
+    for block in range(start, stop, BLOCK):
+        k0, k1 = keys[block >> 32]
+        first, offset = uint32(block & 0xFFFFFFFF), block - start
+        for i in range(min(BLOCK, stop - block)):
+            out[offset + i] = _draw(uint32(first + uint32(i)), k0, k1) < limits[offset + i]

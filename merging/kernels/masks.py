@@ -44,7 +44,9 @@ def threshold(probability: float) -> int:
     return round(probability * (1 << 24))
 
 
-def draws(keys: tuple[tuple[int, int], ...], start: int, stop: int, device: torch.device) -> torch.Tensor:
+def draws(
+    keys: tuple[tuple[int, int], ...], start: int, stop: int, device: torch.device
+) -> torch.Tensor:
     """The 24-bit draws of elements [start, stop): int32 [stop - start], each in [0, 2^24)."""
     parts = []
     while start < stop:

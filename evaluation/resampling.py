@@ -1,0 +1,170 @@
+"""Drawing groups of items again and again, and the ends of a bootstrap interval.
+
+The machinery under `statistics`: which rows form a group, which groups a stratum, what an
+aggregate is on drawn groups, and scipy's BCa interval (Efron and Tibshirani 1993, eq. 14.10 and
+15.36) with what to do where it does not exist. Aggregates that depend on sums alone are computed
+for all resamples at once; any other is called once a resample.
+"""
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Numbers = NDArray[np.float64]
+Draws = NDArray[np.int64]
+"""Numbers of groups, shape (..., groups): the last axis is one draw."""
+Aggregate = Callable[[Numbers], float]
+"""Item results, shape (n, width), to a value."""
+
+_SMALLEST_STRATUM = 10
+"""Drawing n groups of n shrinks the variance to (n - 1) / n: smaller strata are pooled."""
+_BATCH_NUMBERS = 2**22
+"""Numbers held at a time: 32 MiB."""
+
+
+@runtime_checkable
+class SumAggregate(Protocol):
+    """An aggregate that depends on column sums and the number of rows alone: fast to resample."""
+
+    def __call__(self, values: Numbers) -> float:
+        """The value of item results, shape (n, width)."""
+        ...
+
+    def from_sums(self, sums: Numbers, counts: Numbers) -> Numbers:
+        """The same from column sums, shape (..., width), and numbers of rows, shape (...)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RatioOfSums:
+    """`scale` times the first column's sum over the second's; over the rows if it is the only one."""
+
+    scale: float = 1.0
+
+    def __call__(self, values: Numbers) -> float:
+        """The value of item results, shape (n, 1 or 2)."""
+        return float(self.from_sums(values.sum(axis=0), np.array(float(len(values)))))
+
+    def from_sums(self, sums: Numbers, counts: Numbers) -> Numbers:
+        """The same from sums, shape (..., 1 or 2), and counts, shape (...)."""
+        return self.scale * sums[..., 0] / (sums[..., 1] if sums.shape[-1] > 1 else counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """Groups of items: `codes` is the group of each row, `strata` the groups of each stratum."""
+
+    codes: Draws
+    strata: tuple[Draws, ...]
+    groups: int
+
+    @property
+    def items(self) -> int:
+        """The number of rows."""
+        return len(self.codes)
+
+
+def clusters_of(groups: Sequence[str], strata: Sequence[str]) -> Clusters:
+    """Groups numbered as they first appear, each in the stratum of its first row."""
+    numbers: dict[str, int] = {}
+    members: dict[str, list[int]] = {}
+    for group, stratum in zip(groups, strata, strict=True):
+        if group not in numbers:
+            members.setdefault(stratum, []).append(len(numbers))
+            numbers[group] = len(numbers)
+    codes = np.array([numbers[group] for group in groups], dtype=np.int64)
+    return Clusters(codes, _pooled(list(members.values())), len(numbers))
+
+
+def _pooled(strata: list[list[int]]) -> tuple[Draws, ...]:
+    """The strata, the smallest of them joined until none has under _SMALLEST_STRATUM groups."""
+    ordered = sorted(strata, key=len)
+    while len(ordered) > 1 and len(ordered[0]) < _SMALLEST_STRATUM:
+        ordered = sorted([ordered[0] + ordered[1], *ordered[2:]], key=len)
+    return tuple(np.array(sorted(groups), dtype=np.int64) for groups in ordered)
+
+
+def group_sums(values: Numbers, clusters: Clusters) -> Numbers:
+    """Column sums and number of rows of every group, shape (groups, width + 1)."""
+    table = np.zeros((clusters.groups, values.shape[1] + 1))
+    np.add.at(table, clusters.codes, np.column_stack([values, np.ones(len(values))]))
+    return table
+
+
+def resampler(
+    values: Numbers, aggregate: Aggregate, clusters: Clusters
+) -> Callable[[Draws], Numbers]:
+    """The function from drawn groups, shape (..., groups), to the aggregate on them, shape (...)."""
+    if isinstance(aggregate, SumAggregate):
+        by_sums = aggregate.from_sums
+        table = group_sums(values, clusters)
+
+        def from_sums(draws: Draws) -> Numbers:
+            # einsum, not @: a matrix product's last bits follow the number of threads
+            sums = np.einsum("rg,gw->rw", times_drawn(draws, clusters.groups), table)
+            return by_sums(sums[:, :-1], sums[:, -1]).reshape(draws.shape[:-1])
+
+        return from_sums
+
+    def one_by_one(draws: Draws) -> Numbers:
+        flat = draws.reshape(-1, draws.shape[-1])
+        results = [aggregate(values[rows_of(draw, clusters)]) for draw in flat]
+        return np.array(results).reshape(draws.shape[:-1])
+
+    return one_by_one
+
+
+def times_drawn(draws: Draws, groups: int) -> Numbers:
+    """How often each draw has each group: shape (..., groups) to (product of ..., groups)."""
+    flat = draws.reshape(-1, draws.shape[-1])
+    cells = flat + groups * np.arange(len(flat))[:, None]
+    times = np.bincount(cells.ravel(), minlength=groups * len(flat))
+    return times.reshape(-1, groups).astype(np.float64)
+
+
+def rows_of(draw: Draws, clusters: Clusters) -> Draws:
+    """The rows of one draw's groups, in the order of the rows, a group drawn twice twice."""
+    times = np.bincount(draw, minlength=clusters.groups)
+    return np.repeat(np.arange(clusters.items), times[clusters.codes])
+
+
+def bootstrap_ends(
+    samples: Sequence[Draws],
+    statistic: Callable[[Sequence[Draws]], Numbers],
+    *,
+    seed: int,
+    resamples: int,
+    level: float,
+) -> tuple[float, float] | None:
+    """The two-sided BCa interval of a statistic of independent samples.
+
+    Where BCa does not exist (all resamples are equal, or on one side of the estimate) the ends
+    are the percentiles of the resamples; None where no resample has a finite value.
+    """
+    size = sum(len(sample) for sample in samples)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")  # scipy says what the ends below say: BCa is degenerate
+        result = stats.bootstrap(
+            tuple(samples),
+            lambda *drawn, axis: statistic(drawn),
+            n_resamples=resamples,
+            batch=max(1, _BATCH_NUMBERS // (4 * size)),
+            vectorized=True,
+            axis=-1,
+            confidence_level=level,
+            method="BCa",
+            rng=np.random.Generator(np.random.PCG64(seed)),
+        )
+    ends = result.confidence_interval
+    if np.isfinite(ends.low) and np.isfinite(ends.high):
+        return float(ends.low), float(ends.high)
+    finite = result.bootstrap_distribution[np.isfinite(result.bootstrap_distribution)]
+    if not len(finite):
+        return None
+    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

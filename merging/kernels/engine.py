@@ -1,0 +1,37 @@
+"""What evaluates a formula: the seam between merge methods and arithmetic.
+
+Two engines: `compiled` kernels for the CPU, and their twin in plain torch for any device. On the CPU both
+give the same bits.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+
+from ..methods.formula import TaskVectors, WeightedMean
+
+Keys = tuple[tuple[int, int], ...]
+"""The mask keys of one expert: one pair for each run of 2^32 elements."""
+
+
+class Engine(Protocol):
+    """Evaluates formulas in float32 and rounds once, to the dtype of `out`, which it fills.
+
+    All tensors of one call have one shape; `out` is contiguous. A NaN in an input is a NaN in the output.
+    """
+
+    def weighted_mean(
+        self, tensors: Sequence[torch.Tensor], formula: WeightedMean, out: torch.Tensor
+    ) -> None:
+        """Fills `out` with the weighted mean; as many tensors as weights."""
+
+    def task_vectors(
+        self,
+        base: torch.Tensor,
+        experts: Sequence[torch.Tensor],
+        formula: TaskVectors,
+        keys: Sequence[Keys],
+        out: torch.Tensor,
+    ) -> None:
+        """Fills `out` with base + scale x consensus; as many experts as weights, sparsities and keys."""

@@ -1,0 +1,168 @@
+"""One tensor of a merge: a job and its checkpoints' tensors become the merged tensor.
+
+Values depend on the job, the tensors and the mask seed alone, never on threads or engines (on the CPU).
+Integer and bool tensors (buffers) are taken from the base, or the first model, unchanged. Not here: where
+tensors come from (`merging.checkpoint`), what a job is made of (`merging.plan`), where results go.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Literal
+
+import torch
+
+from .errors import MergeError
+from .kernels.engine import Engine
+from .kernels.masks import mask_keys
+from .kernels.twin import Twin
+from .methods.formula import Numbers, TaskVectors
+from .methods.table import Method, find_method
+from .plan import TensorJob, TensorSource
+from .recipe import ModelReference
+
+Tensors = Callable[[ModelReference, str], torch.Tensor]
+"""Gives a model's tensor by the name it has in the checkpoint."""
+
+DTYPES = {
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float32": torch.float32,
+    "float64": torch.float64,
+}
+
+
+def merge_tensor(
+    job: TensorJob,
+    tensors: Tensors,
+    mask_seed: int,
+    *,
+    out: torch.Tensor | None = None,
+    threads: int = 1,
+    pool: Executor | None = None,
+    engine: Literal["kernel", "torch"] = "kernel",
+) -> torch.Tensor:
+    """Merges one tensor.
+
+    Args:
+        job: what to do, every number resolved; defaults may be left out.
+        tensors: where the inputs come from; each is asked for once.
+        mask_seed: the seed of the random methods' masks.
+        out: filled and returned if given: the merged shape, any dtype, strides and device. Values are
+            rounded to the job's dtype first, so a float32 model scores what a bfloat16 export holds.
+        threads: of the kernels; ignored where a pool is given.
+        pool: threads that outlive this call; making them costs about as much as a small tensor.
+        engine: "kernel" is compiled, for the CPU; "torch" computes where `out`, or else the base, lies.
+
+    Returns:
+        The merged tensor in the job's dtype, or `out`.
+
+    Raises:
+        MergeError: shapes differ, a number is missing or out of range, the dtype is not known.
+    """
+    method = find_method(job.method)
+    fetched = _fetch(method, job, tensors)
+    first = fetched[0]
+    if not first.is_floating_point():
+        return _deliver(first, out)
+    numbers = _numbers(method, job)
+    device = first.device if out is None else out.device
+    place = device if engine == "torch" else torch.device("cpu")
+    target = _target(first.shape, job, out, place)
+    with ExitStack() as stack:
+        workers = pool or stack.enter_context(ThreadPoolExecutor(max(1, threads)))
+        chosen = _engine(engine, target, workers)
+        _evaluate(method, job, numbers, fetched, mask_seed, chosen, target)
+    return target if target is out or out is None else out.copy_(target)
+
+
+def _fetch(method: Method, job: TensorJob, tensors: Tensors) -> list[torch.Tensor]:
+    """The base, where deltas are taken from it, and the sources, all of one shape."""
+    if method.task_vectors and job.base is None:
+        raise MergeError(f"{job.name}: {method.name} needs a base model; give base_model")
+    sources = [job.base, *job.sources] if job.base and method.task_vectors else [*job.sources]
+    if not sources:
+        raise MergeError(
+            f"{job.name}: there is nothing to merge; list a model that has this tensor"
+        )
+    fetched = [tensors(source.model, source.name) for source in sources]
+    for source, tensor in zip(sources, fetched, strict=True):
+        if tensor.shape != fetched[0].shape:
+            raise MergeError(
+                f"{job.name}: {_described(source, tensor)}, {_described(sources[0], fetched[0])}; "
+                "a merge needs equal shapes"
+            )
+    return fetched
+
+
+def _described(source: TensorSource, tensor: torch.Tensor) -> str:
+    return f"{source.model.path} has shape {list(tensor.shape)}"
+
+
+def _numbers(method: Method, job: TensorJob) -> Numbers:
+    """The numbers of the job, checked, with the table's defaults."""
+    try:
+        experts = tuple(method.complete("model", source.parameters) for source in job.sources)
+        return Numbers(experts, method.complete("global", job.parameters))
+    except MergeError as error:
+        raise MergeError(f"{job.name}: {error}") from None
+
+
+def _target(
+    shape: torch.Size, job: TensorJob, out: torch.Tensor | None, place: torch.device
+) -> torch.Tensor:
+    """Where an engine writes: `out` itself if it can be filled as it is, else a tensor of its own."""
+    if job.dtype not in DTYPES:
+        raise MergeError(
+            f"{job.name}: cannot merge in dtype {job.dtype!r}; known: {', '.join(DTYPES)}"
+        )
+    dtype = DTYPES[job.dtype]
+    if out is not None and out.shape != shape:
+        raise MergeError(
+            f"{job.name}: the merged tensor has shape {list(shape)}, its place {list(out.shape)}"
+        )
+    if out is not None and (out.dtype, out.device) == (dtype, place) and out.is_contiguous():
+        return out.detach()
+    return torch.empty(shape, dtype=dtype, device=place)
+
+
+def _engine(name: Literal["kernel", "torch"], target: torch.Tensor, pool: Executor) -> Engine:
+    """The engine asked for; torch for dtypes that the kernels do not write."""
+    if name == "torch" or target.dtype == torch.float64:
+        return Twin()
+    from .kernels.cpu import Compiled  # numba is paid for where it is used
+
+    return Compiled(pool)
+
+
+def _evaluate(
+    method: Method,
+    job: TensorJob,
+    numbers: Numbers,
+    fetched: list[torch.Tensor],
+    mask_seed: int,
+    engine: Engine,
+    target: torch.Tensor,
+) -> None:
+    if target.numel() == 0:
+        return
+    if not job.sources:
+        target.copy_(fetched[0])
+        return
+    try:
+        formula = method.merge(numbers)
+    except MergeError as error:
+        raise MergeError(f"{job.name}: {error}") from None
+    if isinstance(formula, TaskVectors):
+        base, *experts = fetched
+        keys = [
+            mask_keys(mask_seed, job.name, position, target.numel())
+            for position in range(len(experts))
+        ]
+        engine.task_vectors(base, experts, formula, keys, target)
+    else:
+        engine.weighted_mean(fetched, formula, target)
+
+
+def _deliver(tensor: torch.Tensor, out: torch.Tensor | None) -> torch.Tensor:
+    return tensor.clone() if out is None else out.copy_(tensor)

@@ -1,0 +1,67 @@
+"""The runs of layers of a recipe in one form: `models` are one section, each slice is another.
+
+A section says who takes part, who is the base, and which levels of `parameters:` stand above a
+source's own. The base that `models` does not list is added last, as in mergekit.
+"""
+
+from dataclasses import dataclass
+
+from .document import Path
+from .methods.table import Method
+from .recipe import ModelReference, Parameters, Recipe, Slice, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Sources that make one run of output layers.
+
+    `base` is the model that task vectors start from, None where the method has none. `levels` are
+    the parameters of the slice, if it is one, and of the recipe. `path`: where the sources stand.
+    """
+
+    sources: tuple[Source, ...]
+    base: ModelReference | None
+    levels: tuple[Parameters, ...]
+    path: Path
+
+    def experts(self) -> tuple[tuple[Path, Source], ...]:
+        """The sources with numbers of their own (all but the base), and where they stand."""
+        return tuple(
+            ((*self.path, index), source)
+            for index, source in enumerate(self.sources)
+            if source.model != self.base
+        )
+
+
+def sections_of(recipe: Recipe, method: Method) -> tuple[Section, ...]:
+    """The sections of a recipe, in the order of the output's layers."""
+    if recipe.slices:
+        return tuple(_of_slice(recipe, method, at, one) for at, one in enumerate(recipe.slices))
+    sources = recipe.models
+    base = recipe.base_model
+    if base is not None and base not in {source.model for source in sources}:
+        if method.task_vectors or averages_unlisted_base(recipe, method):
+            sources = (*sources, Source(base, {}))
+    return (
+        Section(sources, base if method.task_vectors else None, (recipe.parameters,), ("models",)),
+    )
+
+
+def averages_unlisted_base(recipe: Recipe, method: Method) -> bool:
+    """Whether an unlisted base is one of the models: where the top level gives its weight.
+
+    mergekit averages it in always, and fails where nobody gives it a weight; here it then lends
+    its config and tokenizer only.
+    """
+    required = [one.name for one in method.parameters if one.default is None]
+    return not method.task_vectors and all(name in recipe.parameters for name in required)
+
+
+def _of_slice(recipe: Recipe, method: Method, index: int, one: Slice) -> Section:
+    base = one.base_model or recipe.base_model
+    return Section(
+        one.sources,
+        base if method.task_vectors else None,
+        (one.parameters, recipe.parameters),
+        ("slices", index, "sources"),
+    )

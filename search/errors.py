@@ -1,0 +1,20 @@
+"""What can be wrong with a search, as the user asked for it.
+
+SearchError             the root: a fault of the input, told in one message, exit code 2
+├── SpaceError          values that are not a point of the space, or a recipe that is not a filling of it
+└── SamplerError        a sampler that does not exist, or cannot search this space
+
+Faults in the text of a range are `merging.errors.RecipeError`: they carry file, line and column.
+"""
+
+
+class SearchError(ValueError):
+    """A fault of what the user asked for; its text is the whole message."""
+
+
+class SpaceError(SearchError):
+    """Values outside the space; the message names the dimension, the value and the range."""
+
+
+class SamplerError(SearchError):
+    """A sampler unknown or unsuited; the message says which would do."""

@@ -1,0 +1,254 @@
+"""A study's recipe becomes its search space: every range found, checked, named.
+
+Anchors: value(l) = sum_k c_k hat_k(l / (L - 1)), the gradient list of a recipe. Blocks: one value for each of K
+even runs of layers. `anchors: auto` is one anchor in this release.
+
+Fills no recipe and draws no point: see `space_points` and `coordinates`.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from merging.document import Document, Path, did_you_mean
+from merging.errors import MergeError, RecipeError, UnsupportedError
+from merging.methods.table import METHODS, Method, find_method
+from merging.recipe import read_recipe
+
+from .coordinates import Coordinates
+from .density_limits import Limits
+from .density_pairs import find_limits
+from .space_parts import METHOD, Dimension, Knot, Slot, Values
+from .space_points import Space, changes, describe
+from .space_ranges import Range, Value, grid_index, grid_value, is_range, read_range
+from .space_walk import (
+    Entry,
+    Position,
+    entries,
+    model_labels,
+    models_of,
+    positions,
+    refuse_stray_ranges,
+)
+
+__all__ = ["Dimension", "Space", "Values", "changes", "describe", "space_from"]
+MAX_DIMENSIONS = 2000
+
+
+def space_from(document: Document, *, layers: int) -> Space:
+    """Reads the search space of a recipe.
+
+    Args:
+        document: The recipe (of a study, its `recipe`), with its ranges.
+        layers: Layers of the models, at least 1.
+
+    Raises:
+        RecipeError: a fault of a range or of the recipe around it, with its place.
+        UnsupportedError: a range or a method that eutectic does not do (yet).
+    """
+    if not isinstance(document.data, dict):
+        raise document.error((), "expected a recipe: merge_method, models, parameters")
+    builder = _Builder(document, document.data, layers, *_methods(document))
+    refuse_stray_ranges(document, document.data)
+    for position in positions(document.data, layers):
+        builder.setting(position)
+    if not builder.dimensions:
+        raise document.error(
+            (), "nothing to search: write {range: [low, high]} in the place of a number"
+        )
+    return builder.space()
+
+
+def _methods(document: Document) -> tuple[tuple[Method, ...], Dimension | None]:
+    """The merge methods of the recipe, and the dimension where they are a choice."""
+    assert isinstance(document.data, dict)
+    data = document.data.get(METHOD)
+    if not is_range(data):
+        return (_method(document, data, (METHOD,)),), None
+    choice = read_range(document, (METHOD,), data, None)
+    if not choice.choices:
+        raise document.error((METHOD,), "expected {choice: [...]} of merge methods, got a range")
+    found = tuple(
+        _method(document, name, (METHOD, "choice", index))
+        for index, name in enumerate(choice.choices)
+    )
+    names = tuple(method.name for method in found)
+    start = choice.start[0] if choice.start else None
+    dimension = Dimension(METHOD, (METHOD,), METHOD, None, choice, names, start=start)
+    return found, dimension if len(found) > 1 else None
+
+
+def _method(document: Document, name: object, path: Path) -> Method:
+    if name is None:
+        raise document.error((), f"the recipe has no {METHOD}")
+    try:
+        return find_method(str(name))
+    except UnsupportedError as error:
+        raise UnsupportedError(document.message(path, str(error))) from None
+    except MergeError as error:
+        raise document.error(path, str(error)) from None
+
+
+@dataclass(slots=True)
+class _Builder:
+    """Gathers the dimensions of one recipe."""
+
+    document: Document
+    data: dict[str, Any]
+    layers: int
+    methods: tuple[Method, ...]
+    method_dimension: Dimension | None
+    dimensions: list[Dimension] = field(init=False)
+    slots: list[Slot] = field(default_factory=list, init=False)
+    labels: dict[str, str] = field(init=False)
+    names: set[str] = field(default_factory=set, init=False)
+
+    def __post_init__(self) -> None:
+        self.dimensions = [self.method_dimension] if self.method_dimension else []
+        base = self.data.get("base_model")
+        models = models_of(self.data)
+        self.labels = model_labels([*models, base] if isinstance(base, str) else models)
+        self.names = {METHOD}
+
+    def setting(self, position: Position) -> None:
+        """Takes in one parameter of the recipe."""
+        for entry in entries(position):
+            if isinstance(entry.data, Mapping):
+                found = read_range(self.document, entry.path, entry.data, position.layers)
+                self.add(position, entry, [(entry.path, found)] * found.count, found.form)
+            elif isinstance(entry.data, list) and any(map(is_range, entry.data)):
+                self.add(position, entry, list(self.elements(entry)), "linear")
+
+    def elements(self, entry: Entry) -> Iterator[tuple[Path, Range | Value]]:
+        """The ranges and numbers of a gradient."""
+        assert isinstance(entry.data, list)
+        for index, one in enumerate(entry.data):
+            path = (*entry.path, index)
+            if not is_range(one):
+                yield path, one
+                continue
+            found = read_range(self.document, path, one, None)
+            if found.choices:
+                raise self.document.error(path, "a gradient takes numbers; use a range here")
+            yield path, found
+
+    def add(
+        self, position: Position, entry: Entry, knots: Sequence[tuple[Path, Range | Value]], form: Any
+    ) -> None:
+        """Adds a slot, and a dimension for each range among its knots."""
+        methods = self.readers(position, entry)
+        slot: list[Knot] = []
+        for index, (path, found) in enumerate(knots):
+            if not isinstance(found, Range):
+                slot.append(Knot(None, found))
+                continue
+            self.legal(position, path, found, methods)
+            own = replace(found, form="constant", count=1, start=None)
+            start = found.start and found.start[index if found.count > 1 else 0]
+            mark = "" if len(knots) == 1 else f"{'#' if form == 'blocks' else '@'}{index}"
+            name = self.name(position, entry, mark)
+            model = self.labels[position.model] if position.model else None
+            self.dimensions.append(
+                Dimension(name, path, position.parameter, model, own, methods, index, start or None)
+            )
+            slot.append(Knot(name))
+        self.slots.append(Slot(entry.path, form, tuple(slot), methods))
+        if len(self.dimensions) > MAX_DIMENSIONS:
+            raise self.document.error(entry.path, f"more than {MAX_DIMENSIONS} dimensions")
+
+    def readers(self, position: Position, entry: Entry) -> tuple[str, ...]:
+        """The methods that read a parameter where it stands."""
+        found = tuple(one.name for one in self.methods if position.read_by(one))
+        if found and position.parameter != "int8_mask":
+            return found
+        of_methods = {one.name: one for method in self.methods for one in method.parameters}
+        name = position.parameter
+        methods = " or ".join(method.name for method in self.methods)
+        if name == "int8_mask":
+            why = "changes no value, there is nothing to search"
+        elif name not in of_methods:
+            known = ", ".join(of_methods)
+            why = f"{methods} has no such parameter" + (
+                did_you_mean(name, of_methods) or f"; it has {known}"
+            )
+        elif of_methods[name].scope == "global":
+            why = "is read from the top-level `parameters` only; move the range there"
+        else:
+            why = f"of the base model is not read by {methods}; write a number or nothing"
+        raise self.document.error(position.path, f"{name!r} {why}", key=True)
+
+    def legal(
+        self, position: Position, path: Path, found: Range, methods: Sequence[str]
+    ) -> None:
+        """Refuses a range that holds values which a method refuses."""
+        ends = found.choices or (found.low, found.high)
+        for name in methods:
+            parameter = METHODS[name].parameter(position.parameter)
+            for index, value in enumerate(ends):
+                if parameter and (fault := parameter.fault(value)):
+                    hint = "; write {choice: [true, false]}" if parameter.kind == "bool" else ""
+                    key = "choice" if found.choices else "range"
+                    raise self.document.error((*path, key, index), f"{name}: {fault}{hint}")
+
+    def name(self, position: Position, entry: Entry, mark: str) -> str:
+        """A short name that no other dimension has."""
+        parts = [f"slice{position.slice}"] if position.slice is not None else []
+        parts += [self.labels[position.model]] if position.model else []
+        parts += [position.parameter]
+        if entry.filtered:
+            parts += [entry.filter or "rest"]
+        name, again = ".".join(parts) + mark, 2
+        while name in self.names:
+            name, again = f"{'.'.join(parts)}~{again}{mark}", again + 1
+        self.names.add(name)
+        return name
+
+    def space(self) -> Space:
+        """The finished space: a first filling read, the limits checked, the start found."""
+        dimensions = tuple(self.dimensions)
+        start = {one.name: _middle(one) for one in dimensions}
+        names = tuple(method.name for method in self.methods)
+        space = Space(
+            template=self.data,
+            layers=self.layers,
+            methods=names,
+            dimensions=dimensions,
+            slots=tuple(self.slots),
+            limits=Limits((), {}, ()),
+            labels=self.labels,
+            start=start,
+            started=any(one.start is not None for one in dimensions),
+        )
+        for name in names:
+            read_recipe(self.document.with_data(space.sketch(name)), strict=True)
+        ranges = {one.name: one.range for one in dimensions}
+        limits = find_limits(self.data, self.layers, names, self.slots, ranges)
+        by_name = {one.name: one for one in dimensions}
+        if found := limits.impossible():
+            raise self.document.error(by_name[found[0]].path, found[1])
+        return self.started(replace(space, limits=limits), start)
+
+    def started(self, space: Space, middle: Values) -> Space:
+        """The space with its start: the user's values, the others where those leave room."""
+        method = str(middle.get(METHOD, space.methods[0]))
+        values = {one.name: middle[one.name] for one in space.active(method)}
+        given = {one.name for one in space.dimensions if one.start is not None}
+        free = [name for name in values if name not in given]
+        start = Coordinates(space, ()).moved_inside(method, values, free)
+        if fault := space.fault(start):
+            first = next(one for one in space.active(method) if one.name in given)
+            raise self.document.error((*first.path, "start"), f"the recipe that starts the search: {fault}")
+        return replace(space, start=start)
+
+
+def _middle(dimension: Dimension) -> Value:
+    own = dimension.range
+    if dimension.start is not None:
+        return dimension.start
+    if own.choices:
+        return own.choices[0]
+    middle = math.sqrt(own.low * own.high) if own.log else (own.low + own.high) / 2
+    if own.step is not None:
+        return grid_value(own.low, own.step, round((middle - own.low) / own.step))
+    return middle

@@ -1,0 +1,68 @@
+"""What a search space is made of: dimensions, the slots of the recipe they fill, and points."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from merging.document import Path
+
+from .space_blocks import Blocked
+from .space_ranges import Range, Value
+
+Values = Mapping[str, Value]
+"""Dimension name to recipe value: exactly the dimensions that the merge method reads."""
+METHOD = "merge_method"
+"""The name of the dimension that is the merge method, where that is searched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dimension:
+    """One number (or choice) that is searched.
+
+    `range` bounds it and `path` is where that stands in the recipe; `methods` read it. `index` counts the values
+    along depth of one range; `model` is the expert's short name (None: all of them, or the output).
+    """
+
+    name: str
+    path: Path
+    parameter: str
+    model: str | None
+    range: Range
+    methods: tuple[str, ...]
+    index: int = 0
+    start: Value | None = None
+    """Its value in the recipe that the user came with, where one was given."""
+
+    @property
+    def kind(self) -> Literal["float", "choice"]:
+        """Whether it is a number in a range, or one of `range.choices`."""
+        return "choice" if self.range.choices else "float"
+
+
+@dataclass(frozen=True, slots=True)
+class Knot:
+    """One value of a slot: a dimension's, or a number that stands in the recipe."""
+
+    name: str | None
+    value: Value = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One place in the recipe that is filled: a number, a gradient, or one value a run of layers."""
+
+    path: Path
+    form: Literal["constant", "linear", "blocks"]
+    knots: tuple[Knot, ...]
+    methods: tuple[str, ...]
+
+    def names(self) -> list[str]:
+        """The dimensions among the knots."""
+        return [knot.name for knot in self.knots if knot.name is not None]
+
+    def data(self, values: Values) -> object:
+        """What stands there with these values: a number, a list along depth, or `Blocked`."""
+        numbers = [knot.value if knot.name is None else values[knot.name] for knot in self.knots]
+        if self.form == "constant":
+            return numbers[0]
+        return numbers if self.form == "linear" else Blocked(tuple(numbers))

@@ -1,0 +1,202 @@
+"""One range of a recipe, read and checked: `{range: [0, 1], step: 0.1, start: 0.5, anchors: 5}`, `{choice: [a, b]}`.
+
+Bounds belong to the range. A grid (`step`) is exact in decimals: 0.1 three times is 0.3. Not here: which
+parameters may carry a range, and what they may be (`space_walk`, the table of merge methods).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal, NoReturn
+
+from merging.document import Document, Path, did_you_mean
+from merging.recipe import Scalar
+
+Value = Scalar | str
+"""What a dimension can be: a number, a switch, the name of a merge method."""
+
+_RANGE_KEYS = ("range", "log", "step", "start", "anchors", "blocks")
+_CHOICE_KEYS = ("choice", "start")
+MAX_STEPS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """One range as written. `choices` empty: numbers from `low` to `high`, both included.
+
+    `count` values along depth: interpolated (`linear`), or one a run of layers (`blocks`); `start` has as many.
+    """
+
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    step: float | None = None
+    choices: tuple[Value, ...] = ()
+    start: tuple[Value, ...] | None = None
+    form: Literal["constant", "linear", "blocks"] = "constant"
+    count: int = 1
+
+    def fault(self, value: object) -> str | None:
+        """Says why a value is not one of the range's (`expected ..., got ...`), None where it is."""
+        if self.choices:
+            known = any(value == one and type(value) is type(one) for one in self.choices)
+            return None if known else f"expected one of {list(self.choices)}, got {value!r}"
+        expected = f"expected a number from {self.low:g} to {self.high:g}"
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return f"{expected}, got {value!r}"
+        if not self.low <= value <= self.high:
+            return f"{expected}, got {value!r}"
+        if self.step is not None and grid_index(self.low, self.step, value) is None:
+            return f"{expected} in steps of {self.step:g}, got {value!r}"
+        return None
+
+
+def is_range(value: object) -> bool:
+    """Whether plain data stands for a range: a mapping with `range` or `choice`."""
+    return isinstance(value, Mapping) and ("range" in value or "choice" in value)
+
+
+def grid_value(low: float, step: float, index: int) -> float:
+    """low + index x step, rounded once."""
+    return float(Decimal(repr(low)) + index * Decimal(repr(step)))
+
+
+def grid_index(low: float, step: float, value: float) -> int | None:
+    """Which value of the grid that is, None between two."""
+    index = round((value - low) / step)
+    return index if math.isclose(grid_value(low, step, index), value, abs_tol=1e-9 * step) else None
+
+
+def read_range(document: Document, path: Path, data: object, layers: int | None) -> Range:
+    """Reads the range at `path` of a recipe.
+
+    Args:
+        document: The recipe, for the places of faults.
+        path: Where the range stands.
+        data: What stands there.
+        layers: Layers of the slice it spans; None where it spans slices of different lengths.
+
+    Raises:
+        RecipeError: any fault, with its place.
+    """
+    return _Reader(document, path, layers).read(data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads one range; every method raises RecipeError at the key it reads."""
+
+    document: Document
+    path: Path
+    layers: int | None
+
+    def read(self, data: object) -> Range:
+        if not isinstance(data, Mapping):
+            self.fail(f"expected a range, got {data!r}")
+        keys = _CHOICE_KEYS if "choice" in data and "range" not in data else _RANGE_KEYS
+        for key in data:
+            if key not in keys:
+                self.unknown(key, keys)
+        if "choice" in data:
+            return self.choice(data)
+        if "range" not in data:
+            self.fail("expected a number, or {range: [low, high]}, or {choice: [...]}")
+        low, high = self.bounds(data["range"])
+        form, count = self.form(data)
+        log = data.get("log", False)
+        if not isinstance(log, bool):
+            self.fail(f"expected true or false, got {log!r}", "log")
+        if log and low <= 0:
+            self.fail(f"a logarithmic range needs a low above 0, got {low:g}", "log")
+        step = self.step(data["step"], low, high) if "step" in data else None
+        if log and step is not None:
+            self.fail("a range has log or step, not both; drop one", "step")
+        plain = Range(low, high, log, step, form=form, count=count)
+        start = self.start(data["start"], plain) if "start" in data else None
+        return Range(low, high, log, step, start=start, form=form, count=count)
+
+    def choice(self, data: Mapping[str, object]) -> Range:
+        choices = data["choice"]
+        if not isinstance(choices, list) or not choices:
+            self.fail(f"expected a list of at least one value, got {choices!r}", "choice")
+        for index, one in enumerate(choices):
+            if not isinstance(one, bool | int | float | str) or one != one:
+                self.fail(f"expected a number, true, false or a name, got {one!r}", "choice", index)
+            if one in choices[:index]:
+                self.fail(f"{one!r} stands twice in the choice; drop one", "choice", index)
+        plain = Range(choices=tuple(choices))
+        start = self.start(data["start"], plain) if "start" in data else None
+        return Range(choices=tuple(choices), start=start)
+
+    def bounds(self, data: object) -> tuple[float, float]:
+        if not isinstance(data, list) or len(data) != 2:
+            self.fail(f"expected [low, high], got {data!r}", "range")
+        low, high = (self.number(one, "range", index) for index, one in enumerate(data))
+        if low >= high:
+            self.fail(
+                f"expected low below high, got [{low:g}, {high:g}]; for one value write the number", "range"
+            )
+        return low, high
+
+    def form(self, data: Mapping[str, object]) -> tuple[Literal["constant", "linear", "blocks"], int]:
+        if "anchors" in data and "blocks" in data:
+            self.fail("a range has anchors or blocks, not both; drop one", "blocks")
+        if "anchors" in data:
+            count = 1 if data["anchors"] == "auto" else self.count(data["anchors"], "anchors")
+            return ("linear", count) if count > 1 else ("constant", 1)
+        if "blocks" in data:
+            count = self.count(data["blocks"], "blocks")
+            return ("blocks", count) if count > 1 else ("constant", 1)
+        return "constant", 1
+
+    def count(self, data: object, key: str) -> int:
+        words = "a number, auto or layers" if key == "anchors" else "a number"
+        if data == "layers" and key == "anchors":
+            if self.layers is None:
+                self.fail("the slices differ in length; put this range into each slice", key)
+            return max(self.layers, 1)
+        if isinstance(data, bool) or not isinstance(data, int):
+            self.fail(f"expected {words}, got {data!r}", key)
+        if data > 1 and self.layers is None:
+            self.fail("the slices differ in length; put this range into each slice", key)
+        if not 1 <= data <= max(self.layers or 1, 1):
+            self.fail(f"expected {words} from 1 to {self.layers} (the layers), got {data}", key)
+        return data
+
+    def step(self, data: object, low: float, high: float) -> float:
+        step = self.number(data, "step")
+        if not 0 < step <= high - low:
+            self.fail(f"expected a step above 0, at most {high - low:g}, got {step:g}", "step")
+        if (high - low) / step > MAX_STEPS:
+            self.fail(f"expected at most {MAX_STEPS} steps; make the step larger or drop it", "step")
+        if grid_index(low, step, high) is None:
+            last = grid_value(low, step, int((high - low) / step))
+            self.fail(
+                f"steps of {step:g} from {low:g} do not end at {high:g}; the last one is {last:g}", "step"
+            )
+        return step
+
+    def start(self, data: object, plain: Range) -> tuple[Value, ...]:
+        values = data if isinstance(data, list) else [data] * plain.count
+        if len(values) != plain.count:
+            self.fail(f"expected one value or {plain.count}, got {len(values)}", "start")
+        for index, value in enumerate(values):
+            if fault := plain.fault(value):
+                self.fail(fault, "start", *([index] if isinstance(data, list) else []))
+        return tuple(values)
+
+    def number(self, data: object, *path: str | int) -> float:
+        if isinstance(data, bool) or not isinstance(data, int | float) or not math.isfinite(data):
+            self.fail(f"expected a finite number, got {data!r}", *path)
+        return float(data)
+
+    def unknown(self, key: object, keys: tuple[str, ...]) -> NoReturn:
+        if key in _RANGE_KEYS:
+            self.fail(f"{key!r} does not go with a choice; a choice takes: {', '.join(keys)}")
+        hint = did_you_mean(str(key), keys) or f"; a range takes: {', '.join(keys)}"
+        message = f"unknown key {key!r} in a range{hint}"
+        raise self.document.error((*self.path, str(key)), message, key=True)
+
+    def fail(self, message: str, *path: str | int) -> NoReturn:
+        raise self.document.error((*self.path, *path), message)

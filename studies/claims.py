@@ -1,0 +1,102 @@
+"""The one claim of a study, and the table of the sealed test split."""
+
+from collections.abc import Mapping, Sequence
+
+from evaluation.statistics import utility_difference_interval
+from search.ledger import Candidate
+from search.objectives import Objective
+from search.verdict import Verdict, label
+from search.winner import WinnerRule
+
+from .estimates import Scores, estimate, metric_difference, metric_estimate, paired_tasks
+from .view import Estimate, TestRow
+
+
+def utility_gain(
+    scores: Scores,
+    winner: Candidate,
+    rival: Candidate,
+    objectives: Sequence[Objective],
+    rule: WinnerRule,
+    verdict: Verdict,
+) -> Estimate:
+    """The winner's utility on `test` minus the rival's, with its paired interval."""
+    tasks, positions = paired_tasks(scores, winner, rival, objectives, "test")
+
+    def utility(values: Sequence[float]) -> float:
+        means = {
+            objective.name: sum(values[position] for position in own) / len(own)
+            for objective, own in zip(objectives, positions, strict=True)
+        }
+        return rule.utility(verdict.scales, means)
+
+    return estimate(utility_difference_interval(tasks, utility, seed=scores.seed))
+
+
+def claim_text(gain: Estimate | None, winner: str, rival: str, rule: str) -> str:
+    """What may be said, in words."""
+    if winner == rival:
+        return (
+            f"No merge was found that is better than the best parent, {rival}: it wins itself "
+            f"({rule})."
+        )
+    if gain is None:
+        return (
+            f"{winner} won on the select split. The study has no test split, so nothing is "
+            "claimed about questions that nothing was tuned on."
+        )
+    if gain.low is None or gain.high is None:
+        return (
+            f"{winner} gains {gain.value:+.3f} in utility over {rival} on the test split, too few "
+            "groups of questions for an interval: nothing is claimed."
+        )
+    interval = f"{gain.value:+.3f} (95% interval {gain.low:+.3f} to {gain.high:+.3f})"
+    if gain.low > 0:
+        return (
+            f"{winner} is better than the best parent, {rival}, on questions that nothing was "
+            f"tuned on: utility {interval}, {rule}."
+        )
+    return (
+        f"No improvement was shown: {winner} against the best parent, {rival}, on the test split: "
+        f"utility {interval}, {rule}. The interval includes zero or less."
+    )
+
+
+RULES = {
+    "maximin": "the smallest of the objectives, base at 0 and best parent at 1",
+    "weighted": "the weighted mean of the objectives, base at 0 and best parent at 1",
+    "task": "one objective, base at 0 and best parent at 1",
+}
+
+
+def test_rows(
+    scores: Scores,
+    winner: Candidate,
+    references: Sequence[Candidate],
+    columns: Mapping[str, tuple[str, str]],
+) -> tuple[TestRow, ...]:
+    """The winner first, then every reference that was scored; empty without a test split.
+
+    `columns` maps a column's label to (task, metric).
+    """
+    rows = []
+    others = [one for one in references if label(one) != label(winner)]
+    for one in (winner, *others):
+        shown = {
+            name: part
+            for name, part in columns.items()
+            if scores.complete(one, part[0], "test")
+        }
+        if not shown:
+            continue
+        values = {
+            name: metric_estimate(scores, one, *part, "test") for name, part in shown.items()
+        }
+        difference = {
+            name: metric_difference(scores, winner, one, *part, "test")
+            for name, part in shown.items()
+            if one is not winner and scores.complete(winner, part[0], "test")
+        }
+        kind = "winner" if one is winner else one.role
+        rows.append(TestRow(label(one), kind, values, difference))
+    return tuple(rows)

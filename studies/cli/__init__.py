@@ -1,0 +1,54 @@
+"""The command line. Each command imports what it needs when it runs, so that `--help` answers at once."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from . import looking, merging_commands, searching
+from .shadowing import shadowed
+
+app = typer.Typer(
+    name="eutectic",
+    help="Finds the best way to merge language models: a mergekit recipe with ranges, searched "
+    "with Optuna, scored on real tasks, exported as the recipe that won.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"eutectic {version('eutectic')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Options of every command."""
+    if debug:
+        os.environ["EUTECTIC_DEBUG"] = "1"
+
+
+searching.register(app)
+looking.register(app)
+merging_commands.register(app)
+
+
+def main() -> None:
+    """The `eutectic` command."""
+    if fault := shadowed():
+        print(f"eutectic: {fault}", file=sys.stderr)
+        sys.exit(2)
+    if "--debug" in sys.argv:  # also after the command's name, where people type it
+        sys.argv = [sys.argv[0], "--debug", *(one for one in sys.argv[1:] if one != "--debug")]
+    app()

@@ -1,0 +1,58 @@
+"""From an exception to one message and an exit code; no traceback for a fault of the input.
+
+0 a result was produced; 1 `verify` found a difference; 2 the input is at fault; 3 no usable winner, or too many
+failed trials; 130 interrupted, state saved.
+"""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import typer
+
+from evaluation.errors import EvaluationError
+from merging.errors import MergeError
+from search.errors import SearchError
+
+from ..errors import NoWinnerError, StudyError
+
+DIFFERENT = 1
+INPUT_AT_FAULT = 2
+NO_WINNER = 3
+INTERRUPTED = 130
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """Makes a command tell faults in one message; EUTECTIC_DEBUG (set by --debug) lets them through."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except NoWinnerError as error:
+            raise _told(error, NO_WINNER) from error
+        except (MergeError, EvaluationError, SearchError, StudyError) as error:
+            raise _told(error, INPUT_AT_FAULT) from error
+        except OSError as error:
+            raise _told(_readable(error), INPUT_AT_FAULT) from error
+        except KeyboardInterrupt as error:
+            raise _told("interrupted", INTERRUPTED) from error
+
+    return run
+
+
+def _told(message: object, code: int) -> BaseException:
+    if os.environ.get("EUTECTIC_DEBUG") and isinstance(message, BaseException):
+        raise message
+    print(f"eutectic: {message}", file=sys.stderr)
+    return typer.Exit(code)
+
+
+def _readable(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"

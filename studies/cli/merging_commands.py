@@ -1,0 +1,111 @@
+"""`merge` and `explain`: a recipe without a search."""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .faults import guarded
+from .options import AllowPickle, Json, Map, parse_maps
+
+if TYPE_CHECKING:
+    from merging.checkpoint import Checkpoint
+    from merging.plan import TensorJob
+    from merging.recipe import ModelReference, Recipe
+
+RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A mergekit recipe (YAML).")]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRecipe:
+    """A recipe with its models opened and every tensor's job known."""
+
+    recipe: "Recipe"
+    checkpoints: "Mapping[ModelReference, Checkpoint]"
+    jobs: "tuple[TensorJob, ...]"
+    text: str
+
+
+def open_recipe(path: Path, maps: list[str], allow_pickle: bool) -> OpenRecipe:
+    """Reads, opens and plans a recipe; warnings go to standard error."""
+    from merging.document import read_document
+    from merging.plan import plan_recipe
+    from merging.recipe import models_of, read_recipe
+    from merging.sources import open_checkpoint
+
+    document = read_document(path)
+    recipe, notices = read_recipe(document, strict=False)
+    for notice in notices:
+        print(f"warning: {notice}", file=sys.stderr)
+    mapping = parse_maps(maps)
+    checkpoints = {
+        model: open_checkpoint(
+            model, folder=path.resolve().parent, mapping=mapping, allow_pickle=allow_pickle
+        )
+        for model in models_of(recipe)
+    }
+    jobs = plan_recipe(recipe, checkpoints, document=document)
+    return OpenRecipe(recipe, checkpoints, jobs, path.read_text(encoding="utf-8"))
+
+
+@guarded
+def merge(
+    recipe: RecipeFile,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; must not exist.")],
+    map: Map = [],  # noqa: B006 - typer copies defaults
+    allow_pickle: AllowPickle = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
+    mask_seed: Annotated[
+        int | None, typer.Option("--mask-seed", help="Instead of the recipe's own.")
+    ] = None,
+) -> None:
+    """Merge to disk: a checkpoint that transformers loads.
+
+    Example: eutectic merge recipe.yml merged --map org/model=./model
+    """
+    from merging.writer import write_merged
+
+    found = open_recipe(recipe, map, allow_pickle)
+    donor = found.checkpoints[found.recipe.base_model or next(iter(found.checkpoints))]
+    seed = found.recipe.mask_seed if mask_seed is None else mask_seed
+    write_merged(
+        out,
+        found.jobs,
+        lambda model, name: found.checkpoints[model].tensor(name),
+        seed,
+        donor=donor,
+        recipe_text=found.text,
+        overwrite=overwrite,
+    )
+    print(f"wrote {out} ({len(found.jobs)} tensors)")
+
+
+@guarded
+def explain(
+    recipe: RecipeFile,
+    map: Map = [],  # noqa: B006
+    allow_pickle: AllowPickle = False,
+    full: Annotated[bool, typer.Option("--full", help="Every tensor, not grouped.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the effective value of every parameter for every tensor.
+
+    Example: eutectic explain recipe.yml --map org/model=./model
+    """
+    from .explain_table import explain_json, print_explanation
+
+    found = open_recipe(recipe, map, allow_pickle)
+    if as_json:
+        print(json.dumps(explain_json(found.jobs)))
+    else:
+        print_explanation(found.jobs, full=full)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this file."""
+    app.command()(merge)
+    app.command()(explain)

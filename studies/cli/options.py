@@ -1,0 +1,62 @@
+"""Options that several commands share."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import StudyError
+
+Map = Annotated[
+    list[str],
+    typer.Option(
+        "--map",
+        metavar="NAME=PATH",
+        help="Use a local path in the place of a model's name; repeatable.",
+    ),
+]
+AllowPickle = Annotated[
+    bool, typer.Option("--allow-pickle", help="Read pickle checkpoints (pytorch_model.bin).")
+]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run the modelling code a model brings along.")
+]
+TrustTaskCode = Annotated[
+    bool, typer.Option("--trust-task-code", help="Run the code that own lm-eval YAMLs can hold.")
+]
+AllowBenchmarkTest = Annotated[
+    bool,
+    typer.Option(
+        "--allow-benchmark-test",
+        help="Search on an official test split where a task has no other; marks report and card.",
+    ),
+]
+AllowCode = Annotated[
+    list[Path],
+    typer.Option("--allow-code", metavar="FILE", help="Run this file's scorers; repeatable."),
+]
+Device = Annotated[str, typer.Option("--device", help="Where to score: cpu, cuda, cuda:1, mps.")]
+Dtype = Annotated[
+    str | None, typer.Option("--dtype", help="Dtype to score in; the recipe's own by default.")
+]
+TokenBudget = Annotated[
+    int | None, typer.Option("--token-budget", min=1, help="Tokens in one batch.")
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", min=1, help="CPU threads; all cores by default.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]
+
+
+def parse_maps(entries: Sequence[str]) -> Mapping[str, Path]:
+    """`NAME=PATH` entries as a mapping; the path must exist."""
+    maps: dict[str, Path] = {}
+    for entry in entries:
+        name, separator, path = entry.partition("=")
+        if not separator or not name or not path:
+            raise StudyError(f"--map {entry}: expected NAME=PATH, for example --map org/model=./model")
+        if not Path(path).exists():
+            raise StudyError(f"--map {entry}: the path {path} does not exist")
+        maps[name] = Path(path).resolve()
+    return maps

@@ -1,0 +1,195 @@
+"""`search` from end to end: preflight, the run folder, the search, the verdict, what is left behind."""
+
+import shutil
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from search.executors import InlineExecutor
+from search.ledger import Ledger
+from search.loop import Observer, Search
+from search.objectives import Budget
+from search.proposals import Proposer
+from search.scoring import Scorer
+from search.trials import Proposing
+from search.verdict import Verdict, decide, stored_verdict
+from search.warm_start import warm_starts
+from search.winner import WinnerRule
+
+from .config import Study, read_study
+from .outputs import write_outputs
+from .preflight import Permissions, Preflight, inspect
+from .progress import Display
+from .resolved import identity, resolved_study
+from .run import RunFolder, RunLock, claim_identity, find_run
+from .session import Hardware, open_executor
+
+
+DEFAULT_TRIALS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """What the command line changes about one search."""
+
+    trials: int | None = None
+    items: int | None = None
+    minutes: float | None = None
+    sampler: str | None = None
+    seed: int | None = None
+    out: Path | None = None
+    fresh: bool = False
+    source: Path | None = None
+    """`--from RUN`: another run whose results are reused where they apply."""
+    max_failed: float = 0.2
+    quiet: bool = False
+    maps: Mapping[str, Path] = field(default_factory=dict)
+    hardware: Hardware = Hardware()
+    permissions: Permissions = Permissions()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a search ended. `reached` is the limit that ended it, or `interrupted`."""
+
+    run: RunFolder
+    preflight: Preflight
+    reached: str
+    trials: int
+    failed: int
+    items: int
+    verdict: Verdict | None
+
+
+def conduct(path: Path, options: SearchOptions) -> Outcome:
+    """Runs or goes on with a study's search; KeyboardInterrupt leaves everything written, and is raised on."""
+    study = overridden(read_study(path), options)
+    preflight = inspect(study, options.maps, options.permissions)
+    run = RunFolder(options.out or Path("runs") / study.name)
+    if options.fresh and run.path.exists():
+        with RunLock(find_run(run.path)):
+            pass  # refuse to delete what another process holds
+        shutil.rmtree(run.path)
+    run.path.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        stack.enter_context(RunLock(run))
+        ledger = stack.enter_context(Ledger(run.url))
+        claim_identity(ledger, identity(preflight), run)
+        if options.source is not None:
+            _reuse(ledger, options.source)
+        hardware = options.hardware.resolved(ledger.meta("hardware"))
+        display = Display(preflight.objectives, study.budget.trials, options.quiet)
+        for notice in preflight.notices:
+            display.note(f"warning: {notice}")
+        executor = open_executor(preflight, hardware, options.permissions)
+        ledger.set_meta("hardware", asdict(hardware))
+        ledger.set_meta("settings", executor.settings)
+        run.study.write_text(resolved_study(preflight, options.maps), encoding="utf-8")
+        search = assemble(preflight, ledger, executor, display)
+        return _search(search, preflight, run, display, stack)
+
+
+def overridden(study: Study, options: SearchOptions) -> Study:
+    """The study with the command line's budget, sampler and seed in the place of its own."""
+    own = study.budget
+    budget = Budget(
+        options.trials or own.trials, options.items or own.items, options.minutes or own.minutes
+    )
+    if budget == Budget(None, None, None):
+        budget = replace(budget, trials=DEFAULT_TRIALS)
+    return replace(
+        study,
+        budget=budget,
+        sampler=options.sampler or study.sampler,
+        seed=study.seed if options.seed is None else options.seed,
+    )
+
+
+def assemble(
+    preflight: Preflight, ledger: Ledger, executor: InlineExecutor, display: Observer
+) -> Search:
+    """The search of a study over an open ledger."""
+    study = preflight.study
+    scorer = Scorer(ledger, executor, preflight.tasks, preflight.splits)
+    return Search(
+        ledger=ledger,
+        executor=executor,
+        tasks=preflight.tasks,
+        scorer=scorer,
+        proposing=_proposing(preflight),
+        references=preflight.references,
+        objectives=preflight.objectives,
+        constraints=study.constraints,
+        budget=study.budget,
+        reserved_items=_reserved(preflight),
+        observer=display,
+    )
+
+
+def rule_of(study: Study) -> WinnerRule:
+    """The study's winner rule as the search knows it."""
+    return WinnerRule(study.rule, study.weights, study.rule_task)
+
+
+def _search(
+    search: Search, preflight: Preflight, run: RunFolder, display: Display, stack: ExitStack
+) -> Outcome:
+    study = preflight.study
+    log = stack.enter_context(closing(StudyLog(run.url, study.name, preflight.objectives)))
+    state = "interrupted"
+    try:
+        stack.enter_context(display)
+        with Proposer() as proposer:
+            state = search.run(proposer, log=preflight.logged(log))
+        verdict: Verdict | None = decide(search, rule_of(study))
+    except KeyboardInterrupt:
+        verdict = None
+        display.note("interrupted: the run is saved, the same command goes on with it")
+    write_outputs(run, preflight, search.ledger, state)
+    trials = search.ledger.candidates("trial")
+    everything = [*search.ledger.candidates("reference"), *trials]
+    return Outcome(
+        run,
+        preflight,
+        state,
+        len(trials),
+        sum(trial.state == "failed" for trial in trials),
+        sum(one.items for one in everything),
+        verdict,
+    )
+
+
+def _reuse(ledger: Ledger, source: Path) -> None:
+    """Takes over the item results of another run; what does not apply is never asked for."""
+    with Ledger(find_run(source).url) as other:
+        ledger.copy_results(other)
+
+
+def _proposing(preflight: Preflight) -> Proposing:
+    study = preflight.study
+    sampler, reason = choose_sampler(
+        study.sampler,
+        objectives=len(preflight.objectives),
+        coordinates=preflight.coordinates,
+        trials=study.budget.trials,
+    )
+    return Proposing(
+        space=preflight.space,
+        coordinates=preflight.coordinates,
+        warm_starts=preflight.warm_starts,
+        sampler=sampler,
+        seed=study.seed,
+        mask_seed=study.seed,
+        objectives=preflight.objectives,
+    )
+
+
+def _reserved(preflight: Preflight) -> int:
+    """Item evaluations that select and test will take at most."""
+    entrants = len(preflight.references)
+    total = 0
+    for splits in preflight.splits.values():
+        total += (entrants + MAX_FINALISTS) * len(splits["select"])
+        total += (entrants + 1) * len(splits["test"])
+    return total

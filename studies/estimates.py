@@ -1,0 +1,146 @@
+"""Values with their 95% intervals, from the item results in the ledger."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.statistics import (
+    Interval,
+    PairedMetric,
+    PairedTask,
+    bootstrap_interval,
+    paired_interval,
+)
+from evaluation.task import Item, ItemResult, Task
+from search.ledger import Candidate, Ledger
+from search.objectives import Objective
+from search.scoring import known_results
+
+from .view import Estimate
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The item results of a run: a read-only look into the ledger. `seed` is that of all bootstraps."""
+
+    ledger: Ledger
+    settings: str
+    tasks: Mapping[str, Task]
+    splits: Mapping[str, Mapping[str, Sequence[int]]]
+    seed: int
+
+    def items(self, task: str, split: str) -> list[Item]:
+        """The items of a split, in order."""
+        return [self.tasks[task].items[index] for index in self.splits[task][split]]
+
+    def results(self, candidate: Candidate, task: str, split: str) -> dict[str, ItemResult]:
+        """Item key to result, in order; may lack items."""
+        indices = self.splits[task][split]
+        return known_results(
+            self.ledger, candidate.recipe_hash, self.settings, self.tasks[task], indices
+        )
+
+    def complete(self, candidate: Candidate, task: str, split: str) -> bool:
+        """Whether a candidate was scored on every item of a split that has any."""
+        wanted = len(self.splits[task][split])
+        return wanted > 0 and len(self.results(candidate, task, split)) == wanted
+
+    def rows(self, candidate: Candidate, task: str, metric: str, split: str) -> Numbers:
+        """Item results of one metric, shape (n, width)."""
+        results = self.results(candidate, task, split)
+        return np.array([result[metric] for result in results.values()], dtype=np.float64)
+
+
+def metric_estimate(
+    scores: Scores, candidate: Candidate, task: str, metric: str, split: str
+) -> Estimate:
+    """One metric of a candidate on a split."""
+    items = scores.items(task, split)
+    return estimate(
+        bootstrap_interval(
+            scores.rows(candidate, task, metric, split),
+            [item.group for item in items],
+            [item.stratum for item in items],
+            scores.tasks[task].metrics[metric].aggregate,
+            seed=scores.seed,
+        )
+    )
+
+
+def metric_difference(
+    scores: Scores, one: Candidate, other: Candidate, task: str, metric: str, split: str
+) -> Estimate:
+    """One candidate minus another, paired item by item."""
+    items = scores.items(task, split)
+    return estimate(
+        paired_interval(
+            scores.rows(one, task, metric, split),
+            scores.rows(other, task, metric, split),
+            [item.group for item in items],
+            [item.stratum for item in items],
+            scores.tasks[task].metrics[metric].aggregate,
+            seed=scores.seed,
+        )
+    )
+
+
+def objective_estimate(
+    scores: Scores, candidate: Candidate, objective: Objective, split: str
+) -> Estimate:
+    """An objective of a candidate; one that averages several tasks has a value and no interval."""
+    parts = [
+        metric_estimate(scores, candidate, task, metric, split) for task, metric in objective.parts
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    value = sum(part.value for part in parts) / len(parts)
+    return Estimate(value, items=sum(part.items for part in parts))
+
+
+def paired_tasks(
+    scores: Scores,
+    one: Candidate,
+    other: Candidate,
+    objectives: Sequence[Objective],
+    split: str,
+) -> tuple[list[PairedTask], list[list[int]]]:
+    """The tasks that objectives read, and for each objective the positions of its metrics among them."""
+    metrics: dict[str, list[str]] = {}
+    for objective in objectives:
+        for task, metric in objective.parts:
+            known = metrics.setdefault(task, [])
+            if metric not in known:
+                known.append(metric)
+    flat = [(task, metric) for task, names in metrics.items() for metric in names]
+    positions = [[flat.index(part) for part in objective.parts] for objective in objectives]
+    tasks = [
+        _paired_task(scores, one, other, task, names, split) for task, names in metrics.items()
+    ]
+    return tasks, positions
+
+
+def _paired_task(
+    scores: Scores, one: Candidate, other: Candidate, task: str, metrics: list[str], split: str
+) -> PairedTask:
+    items = scores.items(task, split)
+    return PairedTask(
+        [item.group for item in items],
+        [item.stratum for item in items],
+        tuple(
+            PairedMetric(
+                scores.rows(one, task, metric, split),
+                scores.rows(other, task, metric, split),
+                scores.tasks[task].metrics[metric].aggregate,
+            )
+            for metric in metrics
+        ),
+    )
+
+
+def estimate(interval: Interval) -> Estimate:
+    """The view's form of an interval."""
+    return Estimate(interval.value, interval.low, interval.high, interval.items)

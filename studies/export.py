@@ -1,0 +1,86 @@
+"""A candidate as the YAML people take away: plain mergekit, with where it came from in comments."""
+
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from merging.document import Document
+from merging.recipe import ModelReference
+from merging.recipe_reader import read_recipe
+from merging.recipe_writer import recipe_yaml
+from merging.references import parse_reference
+from search.ledger import Candidate, Ledger
+from search.verdict import label
+
+from .errors import StudyError
+
+Names = Literal["absolute", "original"]
+
+
+def candidate_yaml(
+    candidate: Candidate,
+    document: Document,
+    folder: Path,
+    maps: Mapping[str, Path],
+    *,
+    run: str,
+    names: Names = "absolute",
+) -> str:
+    """The recipe of a candidate as YAML that mergekit reads; equal candidates give equal bytes.
+
+    Local models get absolute names unless `names` is `original`; hub names and mapped names stay as written.
+    The top-level `eutectic:` key holds the mask seed, which mergekit ignores.
+    """
+    data: Any = candidate.data
+    if names == "absolute":
+        data = _renamed(data, lambda model: str(_absolute(parse_reference(model), folder, maps)))
+    recipe, _ = read_recipe(document.with_data(data), strict=True)
+    comments = [
+        f"# {label(candidate)} of the run {run} ({candidate.name}), found by eutectic "
+        f"{version('eutectic')}",
+        f"# recipe hash {candidate.recipe_hash}",
+    ]
+    return "\n".join(comments) + "\n" + recipe_yaml(recipe)
+
+
+def find_candidate(ledger: Ledger, wanted: str | int) -> Candidate:
+    """A trial by number, or anything by its label (`trial 12`, a reference's name)."""
+    everything = [*ledger.candidates("reference"), *ledger.candidates("trial")]
+    name = f"trial {wanted}" if isinstance(wanted, int) else wanted
+    for candidate in everything:
+        if label(candidate) == name:
+            return candidate
+    trials = sum(one.kind == "trial" for one in everything)
+    raise StudyError(f"the run has no {name!r}; it has trials 0 to {trials - 1}")
+
+
+def _renamed(data: Any, rename: Callable[[str], str]) -> Any:
+    """Recipe data with every model's name replaced; models stand under `model` and `base_model`."""
+    if isinstance(data, list):
+        return [_renamed(one, rename) for one in data]
+    if not isinstance(data, Mapping):
+        return data
+    return {
+        key: rename(value)
+        if key in ("model", "base_model") and isinstance(value, str)
+        else _renamed(value, rename)
+        for key, value in data.items()
+    }
+
+
+def _absolute(model: ModelReference, folder: Path, maps: Mapping[str, Path]) -> ModelReference:
+    if str(model) in maps:
+        return model
+    return ModelReference(
+        _local(model.path, folder, maps),
+        model.revision,
+        None if model.adapter is None else _local(model.adapter, folder, maps),
+        model.adapter_revision,
+    )
+
+
+def _local(name: str, folder: Path, maps: Mapping[str, Path]) -> str:
+    """The absolute path of a local folder; a hub name or a mapped name as it is."""
+    beside = folder / name
+    return str(beside.resolve()) if name not in maps and beside.exists() else name

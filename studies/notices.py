@@ -1,0 +1,65 @@
+"""What a reader of a run must know before trusting it, in plain sentences."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from evaluation.splits import MIN_CLAIM_GROUPS
+from merging.methods.table import METHODS
+
+if TYPE_CHECKING:
+    from .results import Found
+
+
+def notices_of(found: "Found") -> tuple[str, ...]:
+    """Plain sentences; the report and the card show them all."""
+    return (
+        *_warnings(found.preflight.notices),
+        *_few_groups(found),
+        *_seen(found.ledger.meta("test_opened") or []),
+        *_failures(found),
+        *_random(found),
+    )
+
+
+def _warnings(notices: Sequence[str]) -> list[str]:
+    return [f"Recipe: {notice}" for notice in notices]
+
+
+def _few_groups(found: "Found") -> list[str]:
+    sentences = []
+    for task, splits in found.preflight.splits.items():
+        items = found.preflight.tasks[task].items
+        groups = len({items[index].group for index in splits["test"]})
+        if not groups:
+            sentences.append(f"Task {task} has no test split: nothing is claimed for it.")
+        elif groups < MIN_CLAIM_GROUPS:
+            sentences.append(
+                f"Task {task} has {groups} groups in its test split, fewer than "
+                f"{MIN_CLAIM_GROUPS}: too few for an interval."
+            )
+    return sentences
+
+
+def _seen(opened: Sequence[object]) -> list[str]:
+    if len(opened) < 2:
+        return []
+    return [
+        f"The test split was seen {len(opened)} times: the search went on after it was opened, so "
+        "its figures are no longer those of questions that nothing was tuned on."
+    ]
+
+
+def _failures(found: "Found") -> list[str]:
+    failed = [one for one in found.trials if one.state == "failed"]
+    if not failed:
+        return []
+    return [f"{len(failed)} of {len(found.trials)} trials failed; the first: {failed[0].error}"]
+
+
+def _random(found: "Found") -> list[str]:
+    if not any(METHODS[name].random for name in found.preflight.space.methods):
+        return []
+    return [
+        "The merge method draws random masks: the figures are for one mask seed, which the exported "
+        "recipe holds; mergekit draws other masks, `eutectic merge` draws the scored ones."
+    ]

@@ -1,0 +1,35 @@
+"""What a search leaves beside its database: report.html, winner.yaml, trials.csv."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from search.ledger import Candidate, Ledger
+
+from .export import candidate_yaml, find_candidate
+from .preflight import Preflight
+from .results import build_view
+from .run import RunFolder
+from .table import spreadsheet_safe, trial_frame
+from .view import RunView
+
+
+def write_outputs(run: RunFolder, preflight: Preflight, ledger: Ledger, state: str) -> RunView:
+    """Writes everything that is computed from the ledger; each file is replaced whole."""
+    from .report import write_report
+
+    view = build_view(preflight, ledger, state)
+    store_view(ledger, view)
+    csv = spreadsheet_safe(trial_frame(view)).to_csv(index=False)
+    replace_text(run.path / "trials.csv", csv)
+    if view.winner is not None:
+        replace_text(run.path / "winner.yaml", view.winner.recipe_yaml)
+    write_report(view, run.path / "report.html")
+    return view
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes a file beside its place and moves it there, so that no reader sees half of it."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

@@ -1,0 +1,111 @@
+"""How a search shows itself on standard error: a live picture in a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from search.ledger import Candidate
+from search.objectives import Objective
+from search.verdict import label
+from search.winner import front
+
+
+@dataclass(slots=True)
+class Display:
+    """Told by the search what happens; a context manager. Never writes to standard output."""
+
+    objectives: Sequence[Objective]
+    trials_wanted: int | None
+    quiet: bool = False
+    _references: list[Candidate] = field(default_factory=list, init=False)
+    _trials: list[Candidate] = field(default_factory=list, init=False)
+    _now: str = field(default="", init=False)
+    _console: Console = field(default_factory=lambda: Console(stderr=True), init=False)
+    _live: Live | None = field(default=None, init=False)
+    _bar: Progress = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+        )
+        self._bar.add_task("trials", total=self.trials_wanted)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal and not self.quiet:
+            self._live = Live(console=self._console, refresh_per_second=4, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def scoring(self, candidate: Candidate) -> None:
+        """A candidate is about to be built and scored."""
+        self._now = f"scoring {label(candidate)} ({candidate.name})"
+        self._draw()
+
+    def ended(self, candidate: Candidate) -> None:
+        """A candidate has its scores, or failed."""
+        (self._trials if candidate.kind == "trial" else self._references).append(candidate)
+        self._bar.update(self._bar.task_ids[0], completed=len(self._trials))
+        if self._live is not None:
+            self._draw()
+        elif not self.quiet:
+            self.note(self._line(candidate))
+
+    def note(self, text: str) -> None:
+        """One line for the user."""
+        if not self.quiet:
+            self._console.print(Text(text), soft_wrap=True)
+
+    def _line(self, one: Candidate) -> str:
+        clock = time.strftime("%H:%M:%S")
+        wanted = f"/{self.trials_wanted}" if self.trials_wanted and one.kind == "trial" else ""
+        outcome = self._scores(one) if one.scores else f"{one.state}: {one.error}"
+        seconds = f"built {one.build_seconds:.2f} s, scored {one.score_seconds:.2f} s"
+        front_size = f", front {len(front(self._trials, self.objectives))}" if self._trials else ""
+        return f"{clock} {label(one)}{wanted} [{one.name}] {outcome}; {seconds}{front_size}"
+
+    def _scores(self, one: Candidate) -> str:
+        pairs = zip(self.objectives, one.scores or (), strict=True)
+        return "  ".join(f"{objective.name} {score:.4g}" for objective, score in pairs)
+
+    def _draw(self) -> None:
+        if self._live is None:
+            return
+        table = Table(box=None, pad_edge=False)
+        table.add_column("")
+        for objective in self.objectives:
+            arrow = "higher is better" if objective.higher_is_better else "lower is better"
+            table.add_column(f"{objective.name}\n{objective.metric}, {arrow}", justify="right")
+        table.add_column("build s", justify="right")
+        table.add_column("score s", justify="right")
+        shown = [(one, "dim") for one in self._references]
+        shown += [(one, "bold") for one in front(self._trials, self.objectives)[-12:]]
+        for one, style in shown:
+            scores = [f"{score:.4g}" for score in one.scores or ()] or [one.state]
+            scores += [""] * (len(self.objectives) - len(scores))
+            cost = [f"{one.build_seconds:.2f}", f"{one.score_seconds:.2f}"]
+            table.add_row(Text(label(one)), *scores, *cost, style=style)
+        self._live.update(Group(table, self._bar, Text(self._now, style="dim")))
+
+
+def warn(message: str) -> None:
+    """A warning on standard error."""
+    print(f"warning: {message}", file=sys.stderr)

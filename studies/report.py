@@ -1,0 +1,108 @@
+"""Writes the report of a run: one HTML file that needs no network and trusts no name in it.
+
+The template escapes every string. Charts, recipes and plotly.js travel gzipped in base64, which
+cannot end a script element. The page's content security policy admits two scripts by their SHA-256
+(the page's own and plotly.js), no eval, and no connection to anywhere.
+
+Without JavaScript, or in a browser without DecompressionStream (before 2023), the page still shows
+every sentence and table; only the charts and the recipes of other trials are missing.
+"""
+
+import base64
+import gzip
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from . import report_text as text
+from .plots import figures, plotly_script
+from .plots_data import MOST_PANELS
+from .plots_style import DARK, LIGHT, MARKS, css_variables, swaps
+from .view import RunView
+from .wording import direction, number
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def write_report(view: RunView, path: Path) -> None:
+    """Writes the report of `view` to `path`, whole or not at all.
+
+    Args:
+        view: the run; one without trials or winner gives a page that says so.
+        path: the file; an existing one is replaced.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    page = render(view)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(page)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def render(view: RunView) -> str:
+    """The page as text; the same view gives the same bytes."""
+    script, plotly = _read("report.js"), plotly_script()
+    drawn = figures(view)
+    page = {
+        "figures": {key: json.loads(str(figure.to_json())) for key, figure in drawn.items()},
+        "recipes": {str(t.number): t.recipe_yaml for t in view.trials},
+        "dark": swaps(),
+    }
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "direction": direction}
+    return environment.get_template("report.html").render(
+        view=view,
+        text=text,
+        said=text.alternatives(view),
+        heights={key: figure.layout.height for key, figure in drawn.items()},
+        marks=MARKS,
+        more_pairs=max(0, len(view.objectives) * (len(view.objectives) - 1) // 2 - MOST_PANELS),
+        policy=Markup(_policy(script, plotly)),
+        style=Markup(
+            f":root{{{css_variables(LIGHT)}}}"
+            f"@media screen and (prefers-color-scheme:dark){{:root{{{css_variables(DARK)}}}}}"
+            + _read("report.css")
+        ),
+        script=Markup(script),
+        plotly=Markup(_packed(plotly)),
+        page=Markup(_packed(json.dumps(page, allow_nan=False, separators=(",", ":")))),
+    )
+
+
+def _read(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _packed(source: str) -> str:
+    """Gzip in base64; without a time stamp, so that equal views give equal pages."""
+    return base64.b64encode(gzip.compress(source.encode(), 9, mtime=0)).decode("ascii")
+
+
+def _policy(*scripts: str) -> str:
+    """A content security policy that admits these scripts and nothing else that runs."""
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode('ascii')}'"
+        for s in scripts
+    )
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )

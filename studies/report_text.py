@@ -1,0 +1,268 @@
+"""The report's words and tables as plain data: what the template lays out.
+
+Every chart has its say in a sentence here (its text alternative), and its numbers in a table where
+they are not in one already. Strings are raw: the template escapes them.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from . import plots_data as data
+from .plots_data import Point
+from .plots_style import MARKS
+from .view import Estimate, Objective, RunView, TestRow
+from .wording import (
+    clean,
+    count,
+    direction,
+    duration,
+    estimate_text,
+    has_interval,
+    interval,
+    number,
+    signed,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell of the test table: the value, its interval, and the winner's difference to it."""
+
+    value: str
+    interval: str
+    difference: str = ""
+    difference_interval: str = ""
+    tone: str = ""
+    """better | worse where the interval of the difference excludes 0, else empty"""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a table: `kind` picks the mark, `trial` gives it a button."""
+
+    name: str
+    kind: str
+    cells: tuple[Cell, ...]
+    trial: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A number with its label, for the strip under the claim."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+def claim(view: RunView) -> str:
+    """The sentence on top: the winner's claim, or why there is none."""
+    if view.winner:
+        return view.winner.claim
+    if view.state == "running":
+        return "The search is still running: no winner has been chosen yet."
+    if view.state == "interrupted":
+        return "The search was interrupted before a winner was chosen; the same command goes on."
+    return "The search found no usable winner."
+
+
+def facts(view: RunView) -> tuple[Fact, ...]:
+    """The run in four numbers."""
+    gain = view.winner.utility_gain if view.winner else None
+    seconds = sum(t.propose_seconds + t.build_seconds + t.score_seconds for t in view.trials)
+    failed = sum(t.state == "failed" for t in view.trials)
+    found = (
+        [
+            Fact(
+                "gain over best parent",
+                signed(gain.value),
+                "95%: " + interval(gain, difference=True),
+            )
+        ]
+        if gain
+        else []
+    )
+    return (
+        *found,
+        Fact("trials", f"{len(view.trials):,}", f"{failed} failed" if failed else "none failed"),
+        Fact(
+            "on the front",
+            f"{sum(t.on_front for t in view.trials):,}",
+            "not dominated by any trial",
+        ),
+        Fact("item evaluations", f"{items(view):,}", "by trials, on the search split"),
+        Fact("time in trials", duration(seconds), "proposing, building, scoring"),
+    )
+
+
+def items(view: RunView) -> int:
+    """Item evaluations of all trials."""
+    return sum(t.items for t in view.trials)
+
+
+def kinds(view: RunView) -> list[str]:
+    """The kinds of points in the trade-off charts, for the legend, most important first."""
+    points = (*data.trial_points(view), *data.reference_points(view))
+    seen = {point.kind for point in points}
+    return [kind for kind in reversed(MARKS) if kind in seen]
+
+
+def test_lines(view: RunView) -> tuple[Line, ...]:
+    """The sealed split: the winner first, then every model it is compared with."""
+    rows = sorted(view.test_rows, key=lambda row: row.kind != "winner")
+    return tuple(Line(row.name, row.kind, _test_cells(view, row)) for row in rows)
+
+
+def _test_cells(view: RunView, row: TestRow) -> tuple[Cell, ...]:
+    cells = []
+    for column in view.columns:
+        value, gap = row.values.get(column), row.difference.get(column)
+        text, ends = number(value.value if value else None), interval(value) if value else ""
+        if gap is None or row.kind == "winner":
+            cells.append(Cell(text, ends))
+            continue
+        tone = tone_of(gap, view.directions.get(column, True))
+        cells.append(Cell(text, ends, signed(gap.value), interval(gap, difference=True), tone))
+    return tuple(cells)
+
+
+def tone_of(difference: Estimate, higher_is_better: bool) -> str:
+    """`better` or `worse` where the interval excludes 0, else empty: no claim without one."""
+    if not has_interval(difference) or difference.low is None or difference.high is None:
+        return ""
+    if difference.low > 0:
+        return "better" if higher_is_better else "worse"
+    if difference.high < 0:
+        return "worse" if higher_is_better else "better"
+    return ""
+
+
+def front_lines(view: RunView) -> tuple[Line, ...]:
+    """The winner, the references, then the front, best first objective first."""
+    won = [p for p in data.trial_points(view) if p.kind == "winner"]
+    front = [p for p in data.trial_points(view) if p.kind == "front"]
+    if view.objectives:
+        first = view.objectives[0]
+        front.sort(key=lambda p: p.values[first.name].value, reverse=first.higher_is_better)
+    order = (*won, *data.reference_points(view), *front)
+    return tuple(_front_line(view.objectives, point) for point in order)
+
+
+def _front_line(objectives: Sequence[Objective], point: Point) -> Line:
+    values = [point.values.get(o.name) for o in objectives]
+    cells = tuple(
+        Cell(number(v.value), interval(v)) if v else Cell(number(None), "") for v in values
+    )
+    return Line(point.name, point.kind, cells, point.trial, point.note)
+
+
+def split_names(view: RunView) -> tuple[str, ...]:
+    """The splits that any task has, in the order of their use."""
+    usual = ("calibration", "search", "select", "test")
+    found = {split for sizes in view.tasks.values() for split in sizes}
+    return (*(s for s in usual if s in found), *sorted(found - set(usual)))
+
+
+def failures(view: RunView) -> tuple[tuple[int, str], ...]:
+    """The first twenty failed trials with what went wrong."""
+    failed = [t for t in view.trials if t.state == "failed"]
+    return tuple((t.number, t.error or "no reason was recorded") for t in failed[:20])
+
+
+def search_sentence(view: RunView) -> str:
+    """How the time went, in one sentence."""
+    parts = {
+        "proposing": sum(t.propose_seconds for t in view.trials),
+        "building": sum(t.build_seconds for t in view.trials),
+        "scoring": sum(t.score_seconds for t in view.trials),
+    }
+    total = sum(parts.values())
+    if not total:
+        return f"{count(len(view.trials), 'trial')}."
+    shares = ", ".join(f"{name} {seconds / total:.0%}" for name, seconds in parts.items())
+    return (
+        f"{count(len(view.trials), 'trial')} and {count(items(view), 'item evaluation')} "
+        f"took {duration(total)} of work: {shares}."
+    )
+
+
+def alternatives(view: RunView) -> dict[str, str]:
+    """A sentence for each chart of `plots.figures`, under the same keys."""
+    said: dict[str, str] = {}
+    said |= _keyed("forest", (_say_forest(p) for p in data.forest_panels(view)))
+    said |= _keyed("front", _say_front(view))
+    said |= _keyed("importance", (_say_importance(p) for p in data.importance_panels(view)))
+    said["parallel"] = (
+        f"Parallel coordinates: {count(len(data.complete(view)), 'trial')} as lines over the "
+        "parameters that mattered most and the objectives; the winner's line is on top."
+    )
+    said |= _keyed("depth", (_say_depth(p) for p in data.depth_panels(view)))
+    if view.hypervolume:
+        (_, first), (_, last) = view.hypervolume[0], view.hypervolume[-1]
+        said["hypervolume"] = (
+            f"Hypervolume of the front so far: {first:.4g} at first, {last:.4g} at the end."
+        )
+    said |= _keyed("best", (_say_best(p) for p in data.progress_panels(view)))
+    said["seconds"] = "Seconds a trial, stacked. " + search_sentence(view)
+    return said
+
+
+def keys_of(keys: Iterable[str], names: Sequence[str]) -> list[str]:
+    """The keys of the charts with these names: `front` stands for `front`, `front_2`, ..."""
+    return [key for key in keys if key.partition("_")[0] in names]
+
+
+def _keyed(name: str, texts: Iterable[str]) -> dict[str, str]:
+    return {name if i == 1 else f"{name}_{i}": text for i, text in enumerate(texts, 1)}
+
+
+def _say_forest(panel: data.ForestPanel) -> str:
+    rows = "; ".join(
+        f"{clean(name)} {signed(d.value)} ({interval(d, difference=True)})"
+        for name, _, d in panel.rows
+    )
+    return f"{panel.column}, {direction(panel.higher_is_better)}, winner minus: {rows}."
+
+
+def _say_front(view: RunView) -> Iterable[str]:
+    if len(view.objectives) == 1:
+        for panel in data.progress_panels(view, by_items=False):
+            yield _say_best(panel)
+        return
+    for pair in data.front_panels(view):
+        on = sum(p.kind in ("front", "winner") for p in pair.points)
+        text = f"{pair.x.name} against {pair.y.name}: {count(on, 'point')} on the front. "
+        for point in pair.points:
+            if point.label:
+                x, y = point.values[pair.x.name], point.values[pair.y.name]
+                text += f"{point.label}: {estimate_text(x)} and {estimate_text(y)}. "
+        yield text.strip()
+
+
+def _say_importance(panel: data.ImportancePanel) -> str:
+    bars = sorted(panel.bars, key=lambda bar: -bar[1])[:3]
+    top = ", ".join(f"{clean(name)} {share:.0%}" for name, share in bars)
+    return f"What explains {panel.objective.name}: {top}."
+
+
+def _say_depth(panel: data.DepthPanel) -> str:
+    p = panel.profile
+    if not p.winner:
+        return f"{p.parameter} of {p.expert}: no layers."
+    return (
+        f"{p.parameter} of {p.expert} over {count(len(p.winner), 'layer')}: the winner goes from "
+        f"{p.winner[0]:.3g} to {p.winner[-1]:.3g}, lowest {min(p.winner):.3g}, "
+        f"highest {max(p.winner):.3g}."
+    )
+
+
+def _say_best(panel: data.ProgressPanel) -> str:
+    if not panel.best:
+        return f"{panel.objective.name}: no usable trial."
+    (_, first), (_, last) = panel.best[0], panel.best[-1]
+    levels = "; ".join(f"{level.label} {number(level.value)}" for level in panel.levels)
+    return (
+        f"{panel.objective.name} ({direction(panel.objective.higher_is_better)}): the best trial "
+        f"went from {number(first)} to {number(last)}. {levels}"
+    ).strip()

@@ -1,0 +1,71 @@
+"""What a run writes down of its study: the file it was, where its names led, and what must not change."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from evaluation.task import Task
+from merging.recipe import ModelReference
+from search.space import describe
+
+from .preflight import Preflight
+from .run import Identity
+
+
+def identity(preflight: Preflight) -> Identity:
+    """What two searches in one folder must share: ranges, models, tasks, split, objectives, seed."""
+    study = preflight.study
+    return {
+        "ranges": describe(preflight.space),
+        "models": sorted(f"{name} {short}" for name, short in model_hashes(preflight).items()),
+        "tasks": [f"{name} {task_hash(task)}" for name, task in preflight.tasks.items()],
+        "split": dict(study.split),
+        "objectives": [repr(one) for one in preflight.objectives],
+        "constraints": [repr(one) for one in study.constraints],
+        "seed": study.seed,
+    }
+
+
+def model_hashes(preflight: Preflight) -> dict[str, str]:
+    """Model as written to the first 16 digits of its content hash."""
+    return {
+        str(model): checkpoint.content_hash[:16]
+        for model, checkpoint in preflight.checkpoints.items()
+    }
+
+
+def task_hash(task: Task) -> str:
+    """A digest of every item and prompt of a task, in order."""
+    digest = hashlib.blake2b(digest_size=8)
+    for item in task.items:
+        digest.update(f"{item.key}\0{item.prompt_hash}\0{item.group}\n".encode())
+    return digest.hexdigest()
+
+
+def resolved_study(preflight: Preflight, maps: Mapping[str, Path]) -> str:
+    """The study file of the run folder: the user's data plus a `resolved` section."""
+    study = preflight.study
+    data = study.document.data
+    assert isinstance(data, dict)  # the schema accepted it
+    section = {
+        "folder": str(study.folder),
+        "maps": {name: str(path) for name, path in maps.items()},
+        "models": model_hashes(preflight),
+        "tasks": {name: task_hash(task) for name, task in preflight.tasks.items()},
+    }
+    budget = {
+        name: value
+        for name in ("trials", "items", "minutes")
+        if (value := getattr(study.budget, name)) is not None
+    }
+    changed = {**data, "budget": budget, "sampler": study.sampler, "seed": study.seed}
+    return yaml.safe_dump(
+        {**changed, "resolved": section}, sort_keys=False, allow_unicode=True, width=100
+    )
+
+
+def local_names(preflight: Preflight) -> dict[ModelReference, str]:
+    """Models that are local folders, by their absolute names; hub names and mapped names are absent."""
+    raise NotImplementedError

@@ -1,0 +1,237 @@
+"""From the ledger to everything a report says: values, intervals, the claim. Nothing is scored here."""
+
+import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter
+
+from merging.document import Document
+from merging.plan import plan_recipe
+from merging.recipe_reader import read_recipe
+from search.front import hypervolume_history
+from search.importance import importances
+from search.ledger import Candidate, Ledger
+from search.objectives import resolve_metric
+from search.verdict import Verdict, label, stored_verdict
+from search.winner import WinnerRule, feasible, front
+
+from . import view
+from .claims import RULES, claim_text, test_rows, utility_gain
+from .estimates import Scores, objective_estimate
+from .export import candidate_yaml
+from .notices import notices_of
+from .preflight import Preflight
+from .profiles import Lines, depth_lines, depth_profiles
+from .versions import versions
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A run's candidates, read once."""
+
+    preflight: Preflight
+    ledger: Ledger
+    scores: Scores
+    references: list[Candidate]
+    trials: list[Candidate]
+    front: list[Candidate]
+    verdict: Verdict | None
+    rule: WinnerRule
+
+    def named(self, name: str) -> Candidate:
+        """The candidate of a label."""
+        return next(one for one in (*self.references, *self.trials) if label(one) == name)
+
+    def yaml(self, candidate: Candidate) -> str:
+        """The candidate as it is exported; empty where it has no recipe hash (it could not be read)."""
+        study = self.preflight.study
+        if not candidate.recipe_hash:
+            return ""
+        return candidate_yaml(
+            candidate, study.recipe, study.folder, self.preflight.maps, run=study.name
+        )
+
+
+def gather(preflight: Preflight, ledger: Ledger) -> Found:
+    """Reads candidates and verdict from the ledger."""
+    study = preflight.study
+    trials = ledger.candidates("trial")
+    settings = ledger.meta("settings") or ""
+    return Found(
+        preflight,
+        ledger,
+        Scores(ledger, settings, preflight.tasks, preflight.splits, study.seed),
+        ledger.candidates("reference"),
+        trials,
+        front(trials, preflight.objectives),
+        stored_verdict(ledger),
+        WinnerRule(study.rule, study.weights, study.rule_task),
+    )
+
+
+def build_view(preflight: Preflight, ledger: Ledger, state: str) -> view.RunView:
+    """Everything that a report, a table or a notebook shows of a run."""
+    found = gather(preflight, ledger)
+    study = preflight.study
+    columns = test_columns(preflight)
+    sampler = next((one.sampler for one in reversed(found.trials)), study.sampler)
+    winner = _winner(found)
+    chosen = found.named(found.verdict.winner) if found.verdict else None
+    return view.RunView(
+        name=study.name,
+        state=state,
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        seed=study.seed,
+        sampler=sampler,
+        rule=RULES[study.rule],
+        models=tuple(str(model) for model in preflight.checkpoints),
+        tasks={
+            task: {split: len(indices) for split, indices in splits.items()}
+            for task, splits in preflight.splits.items()
+        },
+        objectives=tuple(
+            view.Objective(one.name, one.metric, one.higher_is_better)
+            for one in preflight.objectives
+        ),
+        columns=tuple(columns),
+        directions={
+            name: preflight.tasks[task].metrics[metric].higher_is_better
+            for name, (task, metric) in columns.items()
+        },
+        trials=_trials(found),
+        references=tuple(
+            view.ReferenceView(label(one), one.role, _objectives(found, one, True))
+            for one in found.references
+        ),
+        winner=winner,
+        test_rows=()
+        if chosen is None
+        else test_rows(found.scores, chosen, found.references, columns),
+        profiles=() if chosen is None else _profiles(found, chosen),
+        importance=importances(
+            found.trials, preflight.objectives, preflight.space.distributions()
+        ),
+        hypervolume=_hypervolume(found),
+        notices=notices_of(found),
+        versions=versions(),
+    )
+
+
+def test_columns(preflight: Preflight) -> dict[str, tuple[str, str]]:
+    """Columns of the test table: what objectives and constraints read, then other tasks' first metrics."""
+    parts = [part for one in preflight.objectives for part in one.parts]
+    tasks = preflight.tasks
+    parts += [resolve_metric(one.metric, tasks) for one in preflight.study.constraints]
+    named = {task for task, _ in parts}
+    parts += [(task, next(iter(tasks[task].metrics))) for task in tasks if task not in named]
+    return {f"{task} {metric}": (task, metric) for task, metric in dict.fromkeys(parts)}
+
+
+def store_view(ledger: Ledger, shown: view.RunView) -> None:
+    """Keeps a view in the run, so that `report` and `trials` need neither models nor tasks."""
+    text = TypeAdapter(view.RunView).dump_json(shown).decode()
+    ledger.set_meta("view", text)
+
+
+def stored_view(ledger: Ledger) -> view.RunView | None:
+    """The last stored view, None where the run never ended in order."""
+    text = ledger.meta("view")
+    return None if text is None else TypeAdapter(view.RunView).validate_json(text)
+
+
+def _objectives(
+    found: Found, candidate: Candidate, with_interval: bool
+) -> dict[str, view.Estimate]:
+    if candidate.scores is None:
+        return {}
+    pairs = zip(found.preflight.objectives, candidate.scores, strict=True)
+    if not with_interval:
+        return {one.name: view.Estimate(score) for one, score in pairs}
+    return {one.name: objective_estimate(found.scores, candidate, one, "search") for one, _ in pairs}
+
+
+def _trials(found: Found) -> tuple[view.TrialView, ...]:
+    on_front = {one.number for one in found.front}
+    so_far = sum(one.items for one in found.references)
+    shown = []
+    for one in found.trials:
+        so_far += one.items
+        shown.append(
+            view.TrialView(
+                number=one.number,
+                state=one.state,
+                origin=one.name,
+                parameters=dict(one.values or {}),
+                objectives=_objectives(found, one, one.number in on_front),
+                items=one.items,
+                items_so_far=so_far,
+                propose_seconds=one.propose_seconds,
+                build_seconds=one.build_seconds,
+                score_seconds=one.score_seconds,
+                feasible=feasible(one),
+                on_front=one.number in on_front,
+                recipe_yaml=found.yaml(one),
+                error=one.error,
+            )
+        )
+    return tuple(shown)
+
+
+def _winner(found: Found) -> view.Winner | None:
+    if found.verdict is None:
+        return None
+    chosen = found.named(found.verdict.winner)
+    rival = found.named(found.verdict.rival)
+    preflight = found.preflight
+    gain = None
+    sealed = all(preflight.splits[task]["test"] for one in preflight.objectives for task, _ in one.parts)
+    if label(chosen) != label(rival) and sealed:
+        gain = utility_gain(
+            found.scores, chosen, rival, preflight.objectives, found.rule, found.verdict
+        )
+    text = claim_text(gain, label(chosen), label(rival), RULES[preflight.study.rule])
+    number = chosen.number if chosen.kind == "trial" else None
+    return view.Winner(label(chosen), number, found.yaml(chosen), text, gain)
+
+
+def _lines(found: Found, candidate: Candidate) -> Lines:
+    document: Document = found.preflight.study.recipe
+    recipe, _ = read_recipe(document.with_data(candidate.data), strict=True)
+    jobs = plan_recipe(recipe, found.preflight.checkpoints)
+    return depth_lines(jobs, found.preflight.space.labels)
+
+
+def _profiles(found: Found, winner: Candidate) -> tuple[view.Profile, ...]:
+    return depth_profiles(_lines(found, winner), [_lines(found, one) for one in found.front])
+
+
+def _hypervolume(found: Found) -> tuple[tuple[int, float], ...]:
+    done = [one for one in found.trials if one.scores is not None and feasible(one)]
+    if not done:
+        return ()
+    so_far, at = sum(one.items for one in found.references), {}
+    for one in found.trials:
+        so_far += one.items
+        at[one.number] = so_far
+    directions = [one.higher_is_better for one in found.preflight.objectives]
+    references = [one.scores for one in found.references if one.scores is not None]
+    values: Sequence[tuple[float, ...]] = [one.scores or () for one in done]
+    volumes = hypervolume_history(values, directions, references)
+    return tuple((at[one.number], volume) for one, volume in zip(done, volumes, strict=True))
+
+
+def as_json(scores: Scores, candidate: Candidate, tasks: Mapping[str, object]) -> dict[str, object]:
+    """`{task: {metric: {value, low, high}}}` on the test split."""
+    from .estimates import metric_estimate
+
+    found: dict[str, object] = {}
+    for task in tasks:
+        if not scores.complete(candidate, task, "test"):
+            continue
+        metrics = {}
+        for metric in scores.tasks[task].metrics:
+            one = metric_estimate(scores, candidate, task, metric, "test")
+            metrics[metric] = {"value": one.value, "low": one.low, "high": one.high}
+        found[task] = metrics
+    return found

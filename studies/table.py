@@ -1,0 +1,40 @@
+"""Trials as a table, for trials.csv, the `trials` command and notebooks."""
+
+from typing import TYPE_CHECKING, Any
+
+from .view import RunView, TrialView
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def trial_frame(view: RunView, front_only: bool = False) -> "pd.DataFrame":
+    """One row a trial: `number`, `state`, each parameter, each objective (on search), `items`.
+
+    A parameter that a trial's method does not read is missing in its row.
+    """
+    import pandas as pd
+
+    trials = [trial for trial in view.trials if trial.on_front or not front_only]
+    parameters = list(dict.fromkeys(name for trial in view.trials for name in trial.parameters))
+    objectives = [one.name for one in view.objectives]
+    rows = [_row(trial, parameters, objectives) for trial in trials]
+    return pd.DataFrame(rows, columns=["number", "state", *parameters, *objectives, "items"])
+
+
+def _row(trial: TrialView, parameters: list[str], objectives: list[str]) -> list[Any]:
+    scores = [
+        trial.objectives[name].value if name in trial.objectives else None for name in objectives
+    ]
+    values = [trial.parameters.get(name) for name in parameters]
+    return [trial.number, trial.state, *values, *scores, trial.items]
+
+
+def spreadsheet_safe(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """The table with texts that a spreadsheet would run as formulas turned into plain texts."""
+
+    def plain(value: Any) -> Any:
+        formula = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
+        return f"'{value}" if formula else value
+
+    return frame.rename(columns=plain).map(plain)

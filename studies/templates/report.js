@@ -1,0 +1,114 @@
+"use strict";
+(async () => {
+  const byId = (id) => document.getElementById(id);
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+
+  // Copy buttons and the status line work without any chart.
+  async function copy(text) {
+    try {
+      await navigator.clipboard.writeText(text);
+      return true;
+    } catch {
+      const area = document.createElement("textarea");
+      area.value = text;
+      area.className = "visually-hidden";
+      document.body.append(area);
+      area.select();
+      const done = document.execCommand("copy");
+      area.remove();
+      return done;
+    }
+  }
+  for (const button of document.querySelectorAll("[data-copy]")) {
+    button.addEventListener("click", async () => {
+      const done = await copy(byId(button.dataset.copy).textContent);
+      button.textContent = done ? "Copied" : "Select and copy by hand";
+      byId("status").textContent = done ? "The recipe was copied." : "";
+      button.focus();
+      setTimeout(() => { button.textContent = "Copy"; }, 2000);
+    });
+  }
+
+  // The section in view, marked in the navigation.
+  const links = new Map([...document.querySelectorAll("nav a")].map((a) => [a.hash.slice(1), a]));
+  const watch = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      if (!entry.isIntersecting) continue;
+      for (const a of links.values()) a.removeAttribute("aria-current");
+      links.get(entry.target.id)?.setAttribute("aria-current", "true");
+    }
+  }, { rootMargin: "-15% 0px -75% 0px" });
+  for (const section of document.querySelectorAll("main section")) watch.observe(section);
+
+  // Data and plotly.js are gzip in base64; the policy admits plotly.js by its hash.
+  async function unpack(id) {
+    const bytes = Uint8Array.from(atob(byId(id).textContent), (c) => c.charCodeAt(0));
+    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return new Response(stream).text();
+  }
+
+  function showTrial(recipes, number) {
+    const recipe = recipes[String(number)];
+    if (recipe === undefined) return;
+    byId("panel-title").textContent = `trial ${number}`;
+    byId("panel-yaml").textContent = recipe;
+    byId("panel-yaml").scrollTop = 0;
+    const box = byId("panel").getBoundingClientRect();
+    if (box.bottom > innerHeight || box.top < 0) byId("panel").scrollIntoView({ block: "nearest" });
+  }
+
+  function recolour(value, colours) {
+    if (typeof value === "string") return Object.hasOwn(colours, value) ? colours[value] : value;
+    if (Array.isArray(value)) return value.map((v) => recolour(v, colours));
+    if (value === null || typeof value !== "object") return value;
+    return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, recolour(v, colours)]));
+  }
+
+  const plots = [...document.querySelectorAll("[data-figure]")];
+  function config(key) {
+    const tools = key.startsWith("front") && matchMedia("(hover: hover)").matches;
+    return {
+      responsive: true,
+      displaylogo: false,
+      displayModeBar: tools ? "hover" : false,
+      modeBarButtons: [["zoom2d", "pan2d", "resetScale2d", "toImage"]],
+      doubleClick: tools ? "reset" : false,
+    };
+  }
+  function draw(page, plot, light, width) {
+    const figure = page.figures[plot.dataset.figure];
+    const { data, layout } = light ? structuredClone(figure) : recolour(figure, page.dark);
+    return Plotly.react(plot, data, width ? { ...layout, width } : layout, config(plot.dataset.figure));
+  }
+
+  try {
+    const page = JSON.parse(await unpack("page-data"));
+    for (const button of document.querySelectorAll("[data-trial]")) {
+      button.addEventListener("click", () => showTrial(page.recipes, button.dataset.trial));
+    }
+    if (plots.length) {
+      globalThis.PlotlyConfig = { MathJaxConfig: "local" };
+      const script = document.createElement("script");
+      script.textContent = await unpack("plotly-data");
+      document.head.append(script);
+    }
+    for (const plot of plots) {
+      await draw(page, plot, !dark.matches);
+      plot.on("plotly_click", ({ points }) => {
+        const trial = points[0]?.customdata?.[1];
+        if (Number.isInteger(trial)) showTrial(page.recipes, trial);
+      });
+      await new Promise((resume) => { setTimeout(resume); });
+    }
+    dark.addEventListener("change", () => { for (const plot of plots) draw(page, plot, !dark.matches); });
+    addEventListener("beforeprint", () => {
+      for (const plot of plots) draw(page, plot, true, plot.parentElement.children.length > 1 ? 330 : 680);
+    });
+    addEventListener("afterprint", () => { for (const plot of plots) draw(page, plot, !dark.matches); });
+    document.documentElement.dataset.charts = String(plots.length);
+  } catch (error) {
+    byId("trouble").hidden = false;
+    byId("trouble").textContent = `The charts could not be drawn (${error.message}). Every number of the result is in the tables.`;
+    document.documentElement.dataset.charts = "failed";
+  }
+})();

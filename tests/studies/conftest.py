@@ -1,0 +1,212 @@
+"""A realistic run in code: sixty trials of a three-expert merge, scored by a closed-form toy."""
+
+import math
+import random
+from collections.abc import Callable
+
+import moocore
+import numpy
+import pytest
+
+from studies import view as v
+
+LAYERS = 12
+EXPERTS = ("zoo/math", "zoo/code", "zoo/prose")
+SKILLS = {"logic": "acc", "code": "exact_match", "prose": "bits_per_byte"}
+
+
+def skill(weights: list[float], density: float, of: int) -> float:
+    """In [0, 1]: rises with the own weight, falls with the others', best near density 0.6."""
+    own = weights[of]
+    others = sum(w for i, w in enumerate(weights) if i != of)
+    rise = own * (1.7 - 0.8 * own)
+    return max(
+        0.03, min(0.97, 0.22 + 0.75 * rise - 0.16 * others**1.6 - 0.3 * (density - 0.6) ** 2)
+    )
+
+
+def measured(weights: list[float], density: float, tasks: list[str], noise: random.Random, n: int):
+    values = {}
+    for i, task in enumerate(tasks):
+        value = skill(weights, density, i) + noise.gauss(0, 0.012)
+        half = 1.96 * math.sqrt(max(value * (1 - value), 0.01) / n)
+        if SKILLS[task] == "bits_per_byte":
+            value, half = 2.6 - 1.5 * value, half * 1.5
+        values[task] = v.Estimate(
+            round(value, 6), round(value - half, 6), round(value + half, 6), n
+        )
+    return values
+
+
+def losses(objectives: dict[str, v.Estimate], wanted: list[v.Objective]) -> tuple[float, ...]:
+    return tuple((-1 if o.higher_is_better else 1) * objectives[o.name].value for o in wanted)
+
+
+def level(loss: float) -> float:
+    """Losses on one scale: bits (positive) against right answers (negative)."""
+    return loss if loss <= 0 else (loss - 2.6) / 1.5
+
+
+def recipe(number: int, weights: list[float], density: float, names: tuple[str, ...]) -> str:
+    models = "".join(
+        f"  - model: {name}\n    parameters:\n"
+        f"      weight: [{w * 0.8:.4f}, {w:.4f}, {w * 1.1:.4f}]\n      density: {density:.4f}\n"
+        for name, w in zip(names, weights, strict=True)
+    )
+    return (
+        f"# trial {number} of skills, seed 7\nmerge_method: dare_ties\nbase_model: zoo/base\n"
+        f"models:\n{models}parameters:\n  normalize: true\n  lambda: 1.0\ndtype: bfloat16\n"
+        f"eutectic:\n  mask_seed: 7\n"
+    )
+
+
+def build_view(
+    objectives: int = 2, trials: int = 60, names: tuple[str, ...] = EXPERTS, seed: int = 7
+) -> v.RunView:
+    noise = random.Random(seed)
+    tasks = list(SKILLS)[:objectives]
+    wanted = [v.Objective(t, SKILLS[t], SKILLS[t] != "bits_per_byte") for t in tasks]
+    drawn = []
+    for n in range(trials):
+        close = n / max(trials, 1)
+        weights = [min(1.0, max(0.0, noise.gauss(0.25 + 0.4 * close, 0.3))) for _ in names]
+        density = min(0.9, max(0.1, noise.gauss(0.6, 0.2)))
+        drawn.append((weights, density, measured(weights, density, tasks, noise, 240)))
+    failed = {n for n in range(trials) if n % 29 == 17}
+    scores = {n: losses(d[2], wanted) for n, d in enumerate(drawn) if n not in failed}
+    front = {
+        n
+        for n, mine in scores.items()
+        if not any(
+            o != mine and all(a <= b for a, b in zip(o, mine, strict=True))
+            for o in scores.values()
+        )
+    }
+    best = min(front, key=lambda n: (max(level(s) for s in scores[n]), n), default=None)
+    reference = [3.0 if not o.higher_is_better else 0.0 for o in wanted]
+    views, items, seen, hypervolume = [], 0, [], []
+    for n, (weights, density, values) in enumerate(drawn):
+        ok = n not in failed
+        items += 240 * objectives if ok else 16
+        if ok and objectives > 1 and trials <= 200:
+            seen.append(scores[n])
+            hv = moocore.hypervolume(numpy.array(seen), ref=numpy.array(reference))
+            hypervolume.append((items, float(hv)))
+        flat = {
+            f"{e.rsplit('/', 1)[-1]}.weight[{k}]": round(w * (0.8, 1.0, 1.1)[k], 4)
+            for e, w in zip(names, weights, strict=True)
+            for k in range(3)
+        }
+        views.append(
+            v.TrialView(
+                number=n,
+                state="complete" if ok else "failed",
+                origin=("warm start: uniform", "warm start: ties 0.2")[n] if n < 2 else "gp",
+                parameters={
+                    **flat,
+                    "density": round(density, 4),
+                    "merge_method": ("ties", "dare_ties")[n % 2],
+                },
+                objectives=values if ok else {},
+                items=240 * objectives if ok else 16,
+                items_so_far=items,
+                propose_seconds=0.02 if n < 10 else 0.3 + 0.02 * n * noise.random(),
+                build_seconds=0.13 + 0.02 * noise.random(),
+                score_seconds=1.9 + 0.3 * noise.random(),
+                feasible=n % 13 != 5 or n in front,
+                on_front=n in front,
+                recipe_yaml=recipe(n, weights, density, names),
+                error=None if ok else "the output of zoo/code has NaN in model.layers.3",
+            )
+        )
+    alone = [[float(i == j) for j in range(len(names))] for i in range(len(names))]
+    known = [("zoo/base", "base", [0.0] * len(names))]
+    known += [(name, "parent", w) for name, w in zip(names, alone, strict=True)]
+    known += [("uniform merge", "uniform", [1 / len(names)] * len(names))]
+    references = tuple(
+        v.ReferenceView(name, kind, measured(w, 0.6, tasks, noise, 240)) for name, kind, w in known
+    )
+    return assemble(views, references, best, drawn, wanted, tasks, names, hypervolume, noise)
+
+
+def assemble(
+    views, references, best, drawn, wanted, tasks, names, hypervolume, noise
+) -> v.RunView:
+    columns = tuple(f"{o.name} {o.metric}" for o in wanted)
+    rows = []
+    won = None
+    if best is not None:
+        weights, density, _ = drawn[best]
+        won = measured(weights, density, tasks, noise, 120)
+        rows.append(
+            v.TestRow("winner", "winner", dict(zip(columns, won.values(), strict=True)), {})
+        )
+        for ref in references:
+            ours = {t: ref.objectives[t] for t in tasks}
+            gap = {}
+            for column, t in zip(columns, tasks, strict=True):
+                d = won[t].value - ours[t].value
+                gap[column] = v.Estimate(d, d - 0.07, d + 0.07, 120)
+            rows.append(
+                v.TestRow(ref.name, ref.kind, dict(zip(columns, ours.values(), strict=True)), gap)
+            )
+    depth = [1 + 0.25 * math.sin(i / 2) for i in range(LAYERS)]
+    profiles = tuple(
+        v.Profile(
+            parameter,
+            name,
+            tuple(round(scale * k * d, 4) for d in depth),
+            tuple(round(scale * k * d * 0.7, 4) for d in depth),
+            tuple(round(scale * k * d * 1.4, 4) for d in depth),
+        )
+        for parameter, scale in (("weight", 0.6), ("density", 0.4))
+        for k, name in enumerate(names, 1)
+    )
+    shares = [noise.random() ** 2 for _ in range(9)]
+    keys = [f"{e.rsplit('/', 1)[-1]}.weight[{k}]" for e in names for k in range(3)]
+    return v.RunView(
+        name="skills",
+        state="finished",
+        created="2026-11-21 14:05",
+        seed=7,
+        sampler="auto: gp",
+        rule="maximin: the largest smallest gain, where the base is 0 and the best parent 1",
+        models=("zoo/base", *names),
+        tasks={t: {"calibration": 60, "search": 240, "select": 120, "test": 120} for t in tasks},
+        objectives=tuple(wanted),
+        columns=columns,
+        directions={c: o.higher_is_better for c, o in zip(columns, wanted, strict=True)},
+        trials=tuple(views),
+        references=references,
+        winner=None
+        if best is None
+        else v.Winner(
+            name=f"trial {best}",
+            number=best,
+            recipe_yaml=views[best].recipe_yaml,
+            claim=f"Trial {best} is better than the best parent, zoo/math: its smallest gain on "
+            "the sealed test split is 0.31 higher, 95% interval 0.12 to 0.49.",
+            utility_gain=v.Estimate(0.31, 0.12, 0.49, 120),
+        ),
+        test_rows=tuple(rows),
+        profiles=profiles,
+        importance={
+            o.name: {k: s * (i + 1) / sum(shares) / 3 for k, s in zip(keys, shares, strict=True)}
+            for i, o in enumerate(wanted)
+        },
+        hypervolume=tuple(hypervolume),
+        notices=(
+            "Masks are random: mergekit draws others; `eutectic merge` draws the scored ones.",
+            "2 of 60 trials failed.",
+        ),
+        versions={"eutectic": "0.1.0", "torch": "2.13.0", "optuna": "5.0.0"},
+        budget="60 trials allowed, 60 used",
+        constraints=("prose bits_per_byte must not rise by more than 0.02 over the base",),
+        provenance={"zoo/base": "blake2b:5f3c…", "logic": "blake2b:91aa…"},
+    )
+
+
+@pytest.fixture(scope="session")
+def make_view() -> Callable[..., v.RunView]:
+    """`make_view(objectives=2, trials=60, names=(...))`."""
+    return build_view
