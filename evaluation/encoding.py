@@ -1,9 +1,9 @@
 """Text to tokens, by the rules of lm-eval's HFLM, so that scores can be compared with it.
 
-A pair is encoded as one string and split where the context's tokens end; trailing whitespace of the context
-belongs to the continuation; an empty context becomes BOS (EOS where there is none); a text that begins with
-BOS gets no second one. What is too long loses its left end. A text alone is cut into windows of the model's
-length in which every token is predicted once.
+A pair is encoded as one string and split where the context's tokens end; trailing whitespace of
+the context belongs to the continuation; an empty context becomes BOS (EOS where there is none); a
+text that begins with BOS gets no second one. What is too long loses its left end. A text alone is
+cut into windows of the model's length in which every token is predicted once.
 """
 
 from collections.abc import Iterator
@@ -62,8 +62,8 @@ def make_encoder(
         prefix = tokenizer.eos_token_id
     if prefix is None:
         raise EvaluationError(
-            f"tokenizer {tokenizer.name_or_path or type(tokenizer).__name__}: it has neither a BOS "
-            "nor an EOS token, and one is needed in the place of an empty context; "
+            f"tokenizer {tokenizer.name_or_path or type(tokenizer).__name__}: it has neither a "
+            "BOS nor an EOS token, and one is needed in the place of an empty context; "
             "add bos_token to its tokenizer_config.json"
         )
     window = max_length or window_of(model, tokenizer)
@@ -96,7 +96,7 @@ def encode_pair(encoder: Encoder, context: str, continuation: str) -> tuple[list
 
 
 def pair_span(encoder: Encoder, context: str, continuation: str) -> Span:
-    """The forward pass that gives log p(continuation | context), its left end cut where it is too long.
+    """The pass that gives log p(continuation | context); what is too long loses its left end.
 
     Raises:
         EvaluationError: no token is left to predict, or the continuation alone exceeds the window.
@@ -109,8 +109,8 @@ def pair_span(encoder: Encoder, context: str, continuation: str) -> Span:
         )
     if len(after) > encoder.max_length:
         raise EvaluationError(
-            f"the text to be scored, {shorten(continuation)}, has {len(after)} tokens, more than the "
-            f"model's window of {encoder.max_length}; shorten it, or leave out the prompt: "
+            f"the text to be scored, {shorten(continuation)}, has {len(after)} tokens, more than "
+            f"the model's window of {encoder.max_length}; shorten it, or leave out the prompt: "
             "plain text is scored in windows"
         )
     tokens = (before + after)[-(encoder.max_length + 1) :]
@@ -122,9 +122,8 @@ def rolling_spans(encoder: Encoder, text: str) -> Iterator[Span]:
     tokens, length = encoder.encode(text), encoder.max_length
     for start in range(0, len(tokens), length):
         end = min(start + length, len(tokens))
-        inputs = (
-            tokens[end - length - 1 : end - 1] if start else [encoder.prefix, *tokens[: end - 1]]
-        )
+        behind = tokens[end - length - 1 :] if start else [encoder.prefix, *tokens]
+        inputs = behind[: min(end, length)]
         yield Span(tuple(inputs), tuple(tokens[start:end]))
 
 
@@ -144,8 +143,8 @@ def prompt_tokens(encoder: Encoder, request: Request) -> tuple[int, ...]:
     room = encoder.max_length - request.max_new_tokens
     if room < 1:
         raise EvaluationError(
-            f"max_new_tokens: expected fewer than the model's window of {encoder.max_length} tokens, "
-            f"got {request.max_new_tokens}"
+            f"max_new_tokens: expected fewer than the model's window of {encoder.max_length} "
+            f"tokens, got {request.max_new_tokens}"
         )
     tokens = encoder.encode(request.context) if request.context else []
     return tuple(tokens[-room:]) or (encoder.prefix,)

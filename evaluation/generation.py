@@ -1,8 +1,9 @@
-"""Greedy text in batches, by transformers' own `generate`, so that every cache and architecture it knows works.
+"""Greedy text in batches, by transformers' own `generate`: every architecture it knows works.
 
-What a checkpoint's generation config says about greedy decoding (repetition penalty, several EOS) is kept;
-sampling and beams are switched off. A row ends at EOS, at the first of its `until` strings, or after
-`max_new_tokens`; the text is cut before whichever came first. Rows wait for the longest of their batch.
+What a checkpoint's generation config says about greedy decoding (repetition penalty, several EOS)
+is kept; sampling and beams are switched off. A row ends at EOS, at the first of its `until`
+strings, or after `max_new_tokens`; the text is cut before whichever came first. Rows wait for the
+longest of their batch.
 """
 
 import copy
@@ -55,7 +56,7 @@ Asked = tuple[tuple[str, ...], int, tuple[int, ...]]
 def prepare_prompts(
     encoder: Encoder, requests: Mapping[int, Request], names: Sequence[str], token_budget: int
 ) -> tuple[Prompts, ...]:
-    """Batches of the `generate` requests, keyed by their number; long prompts first, repeated ones once."""
+    """Batches of `generate` requests, keyed by number; long prompts first, repeated ones once."""
     owners: dict[Asked, list[int]] = {}
     for number, request in requests.items():
         try:
@@ -109,7 +110,7 @@ def generate(
     columns = np.arange(width)[None, :]
     mask = (columns >= width - prompts.lengths[:, None]).astype(np.int64)
     stops = stop_strings(encoder, prompts.until)
-    output = model.generate(
+    output = model.generate(  # type: ignore[operator]
         input_ids=torch.from_numpy(prompts.tokens).to(model.device),
         attention_mask=torch.from_numpy(mask).to(model.device),
         generation_config=greedy_config(model, prompts),

@@ -1,8 +1,9 @@
 """Only the positions that are asked for go through the output head.
 
-A forward pre-hook on `get_output_embeddings()` gathers them, so whatever a model does with its logits
-afterwards (Gemma-2's capping, Granite's and Cohere's scaling) still happens. A probe compares it with the
-model's plain forward; where they differ the plain forward is used, with the reason at hand.
+A forward pre-hook on `get_output_embeddings()` gathers them, so whatever a model does with its
+logits afterwards (Gemma-2's capping, Granite's and Cohere's scaling) still happens. A probe
+compares it with the model's plain forward; where they differ the plain forward is used, with the
+reason at hand.
 """
 
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ class Head:
 
 
 def logits_at(model: "PreTrainedModel", head: Head, tokens: Tensor, positions: Tensor) -> Tensor:
-    """Logits (u, vocabulary) at flat `positions` (u,) of `tokens` (rows, width), in the model's dtype."""
+    """Logits (u, vocabulary) at flat `positions` (u,) of `tokens` (rows, width)."""
     if head.gathered:
         with gather_before_head(model, positions):
             logits = forward(model, tokens)
@@ -38,7 +39,7 @@ def logits_at(model: "PreTrainedModel", head: Head, tokens: Tensor, positions: T
 
 
 def forward(model: "PreTrainedModel", tokens: Tensor) -> Tensor:
-    """A plain pass. Padding stands on the right, where causal attention never looks: no mask is needed."""
+    """A plain pass. Padding stands on the right, where causal attention never looks: no mask."""
     logits: Tensor = model(input_ids=tokens, use_cache=False).logits
     return logits
 
@@ -51,22 +52,35 @@ def gather_before_head(model: "PreTrainedModel", positions: Tensor) -> Iterator[
         hidden = inputs[0]
         return (hidden.reshape(-1, hidden.shape[-1]).index_select(0, positions)[None], *inputs[1:])
 
-    handle = model.get_output_embeddings().register_forward_pre_hook(gather)
+    handle = output_head(model).register_forward_pre_hook(gather)
     try:
         yield
     finally:
         handle.remove()
 
 
+def output_head(model: "PreTrainedModel") -> nn.Module:
+    """The module that turns hidden states into logits; None where a model names none."""
+    head: nn.Module = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    return head
+
+
+def vocabulary_size(model: "PreTrainedModel") -> int:
+    """Rows of the embedding."""
+    weight = next(model.get_input_embeddings().parameters())
+    return int(weight.shape[0])
+
+
 @torch.inference_mode()
 def probe_head(model: "PreTrainedModel", device: torch.device) -> Head:
     """Whether gathering gives this model's own logits, in its dtype, on a small batch.
 
-    Weights that give NaN or Inf decide nothing about the architecture: equal non-finite values agree.
+    Weights that give NaN or Inf decide nothing about the architecture: equal non-finite values
+    agree.
     """
-    if not isinstance(model.get_output_embeddings(), nn.Module):
+    if not isinstance(output_head(model), nn.Module):
         return Head(False, "the model names no output head")
-    vocabulary = model.get_input_embeddings().num_embeddings
+    vocabulary = vocabulary_size(model)
     tokens = (torch.arange(PROBE_ROWS * PROBE_WIDTH, device=device) * 7 + 3) % vocabulary
     tokens = tokens.reshape(PROBE_ROWS, PROBE_WIDTH)
     positions = torch.tensor([0, 3, PROBE_WIDTH - 1, PROBE_WIDTH + 5], device=device)

@@ -1,12 +1,13 @@
 """Spans to batches: which rows run together, and which positions of them are asked for.
 
-The seam between what is asked (`encoding`) and what is computed (`runner`): a batch is plain arrays. Here rows
-are sorted by length and padded on the right, which a causal model never sees from the left of it. A span whose
-input is the beginning of another's (choices of one token, repeated questions) shares that row, and a position
-goes through the output head once however many ask for it. Trees of shared prefixes, which need masks of their
-own, are not built here.
+The seam between what is asked (`encoding`) and what is computed (`runner`): a batch is plain
+arrays. Here rows are sorted by length and padded on the right, which a causal model never sees
+from the left of it. A span whose input is the beginning of another's (choices of one token,
+repeated questions) shares that row, and a position goes through the output head once however many
+ask for it. Trees of shared prefixes, which need masks of their own, are not built here.
 
-The layout is a function of the spans, in content and order, and of the budgets: same plan, same bits.
+The layout is a function of the spans, in content and order, and of the budgets: same plan, same
+bits.
 """
 
 from collections.abc import Sequence
@@ -24,9 +25,10 @@ Ints = NDArray[np.int64]
 class Batch:
     """Rows that run together.
 
-    tokens (rows, width), padded on the right; lengths (rows,); positions (u,): flat indices row * width +
-    column that go through the head; at, targets (n,): the prediction of position `positions[at]` is asked
-    for `targets`; spans, starts (s,): span `spans[k]` owns the questions from `starts[k]` to the next start.
+    tokens (rows, width), padded on the right; lengths (rows,); positions (u,): flat indices row *
+    width + column that go through the head; at, targets (n,): the prediction of position
+    `positions[at]` is asked for `targets`; spans, starts (s,): span `spans[k]` owns the questions
+    from `starts[k]` to the next start.
     """
 
     tokens: Ints
@@ -52,7 +54,7 @@ def pack(spans: Sequence[Span], token_budget: int, position_budget: int) -> tupl
     Args:
         spans: What is asked, without repetitions.
         token_budget: Bound of rows x width; a single longer row makes a batch of its own.
-        position_budget: Bound of the positions that go through the head at once, for the logits' memory.
+        position_budget: Bound of the positions in one batch, for the logits' memory.
     """
     rows = sorted(shared_rows(spans), key=lambda row: (-len(row.tokens), row.tokens))
     batches: list[Batch] = []
@@ -77,8 +79,8 @@ def pack(spans: Sequence[Span], token_budget: int, position_budget: int) -> tupl
 def shared_rows(spans: Sequence[Span]) -> list[Row]:
     """Rows such that no row's input begins another's.
 
-    In lexicographic order the extensions of an input stand right behind it, so comparing each with the row
-    behind it is enough.
+    In lexicographic order the extensions of an input stand right behind it, so comparing each with
+    the row behind it is enough.
     """
     rows: list[Row] = []
     for number in sorted(range(len(spans)), key=lambda k: spans[k].tokens, reverse=True):

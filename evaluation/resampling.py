@@ -42,7 +42,7 @@ class SumAggregate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RatioOfSums:
-    """`scale` times the first column's sum over the second's; over the rows if it is the only one."""
+    """`scale` times the first column's sum over the second's, or over the rows if it is alone."""
 
     scale: float = 1.0
 
@@ -99,14 +99,15 @@ def group_sums(values: Numbers, clusters: Clusters) -> Numbers:
 def resampler(
     values: Numbers, aggregate: Aggregate, clusters: Clusters
 ) -> Callable[[Draws], Numbers]:
-    """The function from drawn groups, shape (..., groups), to the aggregate on them, shape (...)."""
+    """The function from drawn groups, shape (..., n), to the aggregate on them, shape (...)."""
     if isinstance(aggregate, SumAggregate):
         by_sums = aggregate.from_sums
         table = group_sums(values, clusters)
 
         def from_sums(draws: Draws) -> Numbers:
-            # einsum, not @: a matrix product's last bits follow the number of threads
-            sums = np.einsum("rg,gw->rw", times_drawn(draws, clusters.groups), table)
+            # einsum, not @: the last bits of a matrix product follow the number of threads
+            times = times_drawn(draws, clusters.groups)
+            sums = np.einsum("rg,gw->rw", times, table)
             return by_sums(sums[:, :-1], sums[:, -1]).reshape(draws.shape[:-1])
 
         return from_sums

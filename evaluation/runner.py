@@ -1,8 +1,8 @@
 """A live model and requests: log-likelihoods and greedy text, in request order.
 
-`prepare` does what no weight can change (tokens, batches), once; `run` does the arithmetic, for every
-candidate that is written into the same live model. Log-probabilities are taken in float32 whatever the
-model's dtype, and summed in float64.
+`prepare` does what no weight can change (tokens, batches), once; `run` does the arithmetic, for
+every candidate that is written into the same live model. Log-probabilities are taken in float32
+whatever the model's dtype, and summed in float64.
 """
 
 import time
@@ -19,7 +19,7 @@ from torch import Tensor
 from .encoding import Span, make_encoder, request_spans
 from .errors import EvaluationError, NonFiniteError
 from .generation import Prompts, generate, prepare_prompts
-from .head import logits_at, probe_head
+from .head import logits_at, probe_head, vocabulary_size
 from .packing import Batch, pack
 from .settings import Settings
 from .task import Request, Response
@@ -68,10 +68,10 @@ class Runner:
                 neither BOS nor EOS.
         """
         check_model(model, settings)
-        model.eval()
+        model.eval()  # type: ignore[no-untyped-call]
         self.model, self.tokenizer, self.settings = model, tokenizer, settings
         self.encoder = make_encoder(model, tokenizer, settings.max_length)
-        self.vocabulary = int(model.get_input_embeddings().num_embeddings)
+        self.vocabulary = vocabulary_size(model)
         with torch_threads(settings.threads):
             self.head = probe_head(model, model.device)
         self.seconds = 0.0
@@ -94,8 +94,9 @@ class Runner:
         batches = pack(tuple(numbers), budget, positions)
         asked = {k: request for k, request in enumerate(requests) if request.kind == "generate"}
         prompts = prepare_prompts(self.encoder, asked, names, self.settings.token_budget)
-        tokens = sum(int(b.lengths.sum()) for b in (*batches, *prompts))
-        padded = sum(b.tokens.size for b in (*batches, *prompts))
+        laid = [(b.lengths, b.tokens) for b in batches] + [(p.lengths, p.tokens) for p in prompts]
+        tokens = sum(int(lengths.sum()) for lengths, _ in laid)
+        padded = sum(array.size for _, array in laid)
         return Prepared(tuple(parts), len(numbers), batches, prompts, names, tokens, padded)
 
     @torch.inference_mode()
@@ -137,7 +138,7 @@ class Runner:
 def token_logprobs(
     logits: Tensor, at: NDArray[np.int64], targets: NDArray[np.int64]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Log-probability of targets (n,) at rows `at` (n,) of logits (u, vocabulary), and the best there.
+    """Log-probability of targets (n,) at rows `at` (n,) of logits (u, vocabulary), and the best.
 
     Softmax in float32, a chunk of rows at a time.
     """
@@ -195,7 +196,7 @@ def named(name: str) -> Iterator[None]:
 
 @contextmanager
 def torch_threads(threads: int) -> Iterator[None]:
-    """Torch's threads inside an operation, put back afterwards: sums depend on how they are divided."""
+    """Torch's threads inside an operation, put back afterwards: sums depend on them."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -1,4 +1,4 @@
-"""How a candidate is scored: whatever here differs can change a score, so it is part of every result's key.
+"""How a candidate is scored: what differs here can change a score and is part of its key.
 
 Holds no torch, so that a study can be read and checked without loading it.
 """
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 PLAN = 1
-"""Version of the packing plan: raise it when the same requests would be laid out in other batches."""
+"""Version of the packing plan: raise it when requests would be laid out in other batches."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ def paired_interval(
     return _interval(
         aggregate(a) - aggregate(b),
         [clusters],
-        lambda draws: first(draws[0]) - second(draws[0]),
+        lambda draws: _difference(first(draws[0]), second(draws[0])),
         seed=seed,
         resamples=resamples,
         level=level,
@@ -152,7 +152,7 @@ def utility_difference_interval(
     return _interval(
         value_a - value_b,
         clusters,
-        lambda draws: utilities(of_a, draws) - utilities(of_b, draws),
+        lambda draws: _difference(utilities(of_a, draws), utilities(of_b, draws)),
         seed=seed,
         resamples=resamples,
         level=level,
@@ -212,7 +212,7 @@ def mcnemar_exact(b: int, c: int) -> float:
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Holm's adjusted p-values (1979), in the order given; each is compared with the level itself."""
+    """Holm's adjusted p-values (1979), in the order given; compare each with the level itself."""
     adjusted = [0.0] * len(p_values)
     largest = 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
@@ -245,6 +245,11 @@ def _interval(
     ends = bootstrap_ends(samples, of_samples, seed=seed, resamples=resamples, level=level)
     low, high = ends or (None, None)
     return Interval(value, low, high, groups, items)
+
+
+def _difference(a: Numbers, b: Numbers) -> Numbers:
+    """The difference without its last bits: equal counts of right items are ties, as BCa needs."""
+    return np.round(a - b, 12)
 
 
 def _joined(strata: Sequence[Draws]) -> Draws:

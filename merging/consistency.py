@@ -4,12 +4,12 @@ Cheap checks on names and shapes only; what they let pass, transformers finds ou
 model.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from .checkpoint import Checkpoint, TensorInfo
 from .errors import SourceError
+from .layers import layer_layout
 
 EMBEDDINGS = ("embed_tokens.weight", "embed_in.weight", "wte.weight", "word_embeddings.weight")
 HEADS = ("lm_head.weight", "embed_out.weight")
@@ -53,23 +53,13 @@ def check_config(checkpoint: Checkpoint) -> None:
             _same(
                 checkpoint.folder, config, "hidden_size", shape[1], f"{embedding} has {{}} columns"
             )
-    layers = layer_count(checkpoint.tensors)
-    claimed = config.get("num_hidden_layers", config.get("n_layer"))
-    if isinstance(claimed, int) and 0 < layers < claimed:
-        raise SourceError(
-            f"{checkpoint.folder}: config.json says {claimed} layers, the weights have {layers}"
-        )
+    try:
+        layer_layout(checkpoint.tensors, checkpoint.config)
+    except SourceError as error:
+        raise SourceError(f"{checkpoint.folder}: {error}") from None
 
 
 def _same(folder: Path, config: Mapping[str, object], key: str, stored: int, what: str) -> None:
     claimed = config.get(key)
     if isinstance(claimed, int) and claimed != stored:
         raise SourceError(f"{folder}: config.json says {key} {claimed}, {what.format(stored)}")
-
-
-def layer_count(tensors: Mapping[str, TensorInfo]) -> int:
-    """One more than the highest layer index among the tensors' names; 0 if none has one."""
-    pattern = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d{1,6})\.")
-    return max(
-        (int(found[1]) + 1 for name in tensors if (found := pattern.search(name))), default=0
-    )

@@ -36,12 +36,10 @@ def locate(
     Raises:
         SourceError: nothing stands under the name; within seconds, whatever the network does.
     """
-    whole = _spelled(reference.path, reference.revision)
     if reference.adapter is None:
         return _find(reference.path, reference.revision, folder, mapping, allow_pickle), None
-    adapter = _spelled(reference.adapter, reference.adapter_revision)
-    if f"{whole}+{adapter}" in mapping:
-        return _existing(mapping[f"{whole}+{adapter}"], f"{whole}+{adapter}"), None
+    if str(reference) in mapping:
+        return _existing(mapping[str(reference)], str(reference)), None
     return (
         _find(reference.path, reference.revision, folder, mapping, allow_pickle),
         _find(reference.adapter, reference.adapter_revision, folder, mapping, allow_pickle),

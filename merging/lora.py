@@ -1,8 +1,9 @@
 """A PEFT LoRA adapter as changes of a checkpoint's tensors, and their arithmetic.
 
-LoRA (Hu et al. 2021, arXiv:2106.09685): W' = W + scale B A, with scale = alpha / r, or alpha / sqrt(r)
-for rsLoRA (Kalajdzievski 2023, arXiv:2312.03732). Linear layers, embeddings, biases, and whole tensors
-that were trained beside them. Not covered: convolutions, heads that are tied to the embedding.
+LoRA (Hu et al. 2021, arXiv:2106.09685): W' = W + scale B A, with scale = alpha / r, or alpha /
+sqrt(r) for rsLoRA (Kalajdzievski 2023, arXiv:2312.03732). Linear layers, embeddings, biases, and
+whole tensors that were trained beside them. Not covered: convolutions, heads that are tied to the
+embedding.
 """
 
 import re
@@ -82,7 +83,7 @@ def _whole(name: str, place: str) -> str:
     """The tensor that a weight of the adapter stands in the place of."""
     if "lora_" in name or "token_adapter" in name:
         raise UnsupportedError(
-            f"{place}: {name}: more than plain LoRA (DoRA, trained tokens, ...); merge it with peft"
+            f"{place}: {name}: more than plain LoRA (DoRA, trained tokens); merge it with peft"
         )
     return re.sub(r"\.(?:modules_to_save(?:\.[^.]+)?|base_layer)(?=\.)", "", name)
 

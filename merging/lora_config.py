@@ -1,4 +1,4 @@
-"""adapter_config.json of a PEFT adapter: the numbers of plain LoRA, and a refusal by name of all else.
+"""adapter_config.json of a PEFT adapter: the numbers of plain LoRA; all else refused by name.
 
 DoRA, other types than LoRA, and initialisations that change the base as well are not covered.
 """

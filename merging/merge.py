@@ -1,8 +1,9 @@
 """One tensor of a merge: a job and its checkpoints' tensors become the merged tensor.
 
-Values depend on the job, the tensors and the mask seed alone, never on threads or engines (on the CPU).
-Integer and bool tensors (buffers) are taken from the base, or the first model, unchanged. Not here: where
-tensors come from (`merging.checkpoint`), what a job is made of (`merging.plan`), where results go.
+Values depend on the job, the tensors and the mask seed alone, never on threads or engines (on the
+CPU). Integer and bool tensors (buffers) are taken from the base, or the first model, unchanged.
+Not here: where tensors come from (`merging.checkpoint`), what a job is made of (`merging.plan`),
+where results go.
 """
 
 from collections.abc import Callable
@@ -48,11 +49,13 @@ def merge_tensor(
         job: what to do, every number resolved; defaults may be left out.
         tensors: where the inputs come from; each is asked for once.
         mask_seed: the seed of the random methods' masks.
-        out: filled and returned if given: the merged shape, any dtype, strides and device. Values are
-            rounded to the job's dtype first, so a float32 model scores what a bfloat16 export holds.
+        out: filled and returned if given: the merged shape, any dtype, strides and device. Values
+            are rounded to the job's dtype first, so a float32 model scores what a bfloat16 export
+            holds.
         threads: of the kernels; ignored where a pool is given.
-        pool: threads that outlive this call; making them costs about as much as a small tensor.
-        engine: "kernel" is compiled, for the CPU; "torch" computes where `out`, or else the base, lies.
+        pool: threads that outlive this call; making them costs as much as a small tensor.
+        engine: "kernel" is compiled, for the CPU; "torch" computes where `out`, or else the base,
+            lies.
 
     Returns:
         The merged tensor in the job's dtype, or `out`.
@@ -82,9 +85,7 @@ def _fetch(method: Method, job: TensorJob, tensors: Tensors) -> list[torch.Tenso
         raise MergeError(f"{job.name}: {method.name} needs a base model; give base_model")
     sources = [job.base, *job.sources] if job.base and method.task_vectors else [*job.sources]
     if not sources:
-        raise MergeError(
-            f"{job.name}: there is nothing to merge; list a model that has this tensor"
-        )
+        raise MergeError(f"{job.name}: nothing to merge; list a model that has this tensor")
     fetched = [tensors(source.model, source.name) for source in sources]
     for source, tensor in zip(sources, fetched, strict=True):
         if tensor.shape != fetched[0].shape:

@@ -56,8 +56,9 @@ def read_recipe(document: Document, *, strict: bool) -> tuple[Recipe, tuple[Noti
         UnsupportedError: something of mergekit's that is not supported, by name.
     """
     reading = Reading(document, strict)
-    data = _top(reading)
+    data = _top(document)
     method = _method(document, data)
+    _check_form(reading, data)
     base = (
         _model(document, data["base_model"], ("base_model",)) if data.get("base_model") else None
     )
@@ -75,12 +76,12 @@ def read_recipe(document: Document, *, strict: bool) -> tuple[Recipe, tuple[Noti
     )
     check_models(reading, recipe, method)
     check_numbers(document, recipe, method)
-    return recipe, tuple(reading.notices)
+    notices = sorted(reading.notices, key=lambda one: (one.place.line, one.place.column))
+    return recipe, tuple(notices)
 
 
-def _top(reading: Reading) -> dict[str, object]:
+def _top(document: Document) -> dict[str, object]:
     """The top-level keys, once it is clear that this is a recipe."""
-    document = reading.document
     if not isinstance(document.data, dict):
         got = shown(document.data)
         raise document.error((), f"expected a recipe (merge_method, models, ...), got {got}")
@@ -89,26 +90,29 @@ def _top(reading: Reading) -> dict[str, object]:
         raise document.error(
             ("recipe",), "a study: its recipe has ranges; expected a recipe with numbers", key=True
         )
+    return data
+
+
+def _check_form(reading: Reading, data: dict[str, object]) -> None:
+    """The top-level keys: nothing unsupported, nothing unknown, models or slices."""
+    document = reading.document
     for key, what in _NOT_SUPPORTED.items():
         if data.get(key):
             raise UnsupportedError(
-                document.message((key,), f"`{key}` is not supported yet: {what}", key=True)
+                document.message((key,), f"not supported yet: {what}", key=True)
             )
     for key in data:
         if key not in KEYS and key not in _NOT_SUPPORTED:
             _tell_unknown_top(reading, data, key)
     if bool(data.get("models")) == bool(data.get("slices")):
-        both = "has both `models` and `slices`" if data.get("models") else "names no models"
-        raise document.error(
-            (), f"expected exactly one of `models` and `slices`; the recipe {both}"
-        )
-    return data
+        got = "both" if data.get("models") else "neither"
+        raise document.error((), f"expected exactly one of `models` and `slices`, got {got}")
 
 
 def _tell_unknown_top(reading: Reading, data: dict[str, object], key: str) -> None:
     if key not in parameter_names():
-        hint = did_you_mean(key, KEYS)
-        reading.unknown((key,), f"a recipe has no key {key!r}{hint or ': ' + ', '.join(KEYS)}")
+        hint = did_you_mean(key, {*KEYS, *parameter_names()}) or f" ({', '.join(KEYS)})"
+        reading.unknown((key,), f"a recipe has no key {key!r}{hint}")
         return
     lost = "parameters" in data and not data["parameters"]
     why = " (nothing is indented under `parameters:`: did the file lose its indentation?)"

@@ -50,7 +50,7 @@ def check_numbers(document: Document, recipe: Recipe, method: Method) -> None:
         _check_formula(document, method, section)
 
 
-def place_of(document: Document, section: Section, path: Path, source: Source, name: str) -> Path:
+def place_of(section: Section, path: Path, source: Source, name: str) -> Path:
     """Where a parameter of a source is written: under the source, its slice, or the recipe."""
     if name in source.parameters:
         return (*path, "parameters", name)
@@ -186,7 +186,7 @@ def _check_pairs(
             fault = _pair_fault(method, settings)
             if fault is not None:
                 worst = "epsilon" if "epsilon" in settings else "density"
-                raise document.error(place_of(document, section, path, source, worst), fault)
+                raise document.error(place_of(section, path, source, worst), fault)
 
 
 def _pair_fault(method: Method, settings: Mapping[str, Setting]) -> str | None:

@@ -23,6 +23,9 @@ MAX_NUMBER = sys.float_info.max
 Level = Literal["model", "base", "slice", "recipe"]
 """Where `parameters:` stands; "base" is the base model among the models."""
 
+IDLE = frozenset({"int8_mask"})
+"""Parameters that are legal and change no value: mergekit saves memory with them."""
+
 MERGEKITS = frozenset(
     "t gamma scale select_topk r alpha max_iter tol eps filter_wise normalize_weights "
     "nuslerp_flatten nuslerp_row_wise".split()
@@ -114,7 +117,7 @@ def _why_idle(name: str, own: Parameter | None, method: Method, level: Level) ->
     """Why a parameter changes nothing where it stands, None where it counts."""
     if own is None:
         return f"{method.name} has no parameter {name!r}; it does nothing"
-    if name == "int8_mask":
+    if name in IDLE:
         return "only saves memory in mergekit; it does nothing here"
     if level in ("model", "base") and own.scope == "global":
         return (

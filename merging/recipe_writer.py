@@ -4,7 +4,7 @@ Numbers keep every bit. PyYAML writes 1e-05 as `1.0e-05`, the form that YAML 1.1
 as a number; texts that would be read as numbers are quoted. mergekit ignores the key `eutectic`.
 """
 
-from collections.abc import Mapping
+from typing import Any
 
 import yaml
 
@@ -73,24 +73,26 @@ def _entry(entry: Conditional) -> dict[str, object]:
 class _Dumper(yaml.SafeDumper):
     """Lists of numbers on one line, everything else one item a line; no anchors."""
 
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        """Indents lists below their key, as people do."""
+        super().increase_indent(flow, False)
+
     def ignore_aliases(self, data: object) -> bool:
         """Never writes `&id001`: equal values are written twice."""
         return True
 
     def represent_sequence(
-        self, tag: str, sequence: object, flow_style: bool | None = None
+        self, tag: str, sequence: Any, flow_style: bool | None = None
     ) -> yaml.SequenceNode:
         """A gradient or a layer range in brackets."""
-        items = sequence if isinstance(sequence, list) else []
-        numbers = bool(items) and all(isinstance(item, int | float) for item in items)
+        numbers = all(isinstance(item, int | float) for item in sequence)
         return super().represent_sequence(tag, sequence, flow_style=numbers)
 
     def represent_mapping(
-        self, tag: str, mapping: object, flow_style: bool | None = None
+        self, tag: str, mapping: Any, flow_style: bool | None = None
     ) -> yaml.MappingNode:
         """A filter entry in braces, other mappings key by key."""
-        keys = set(mapping) if isinstance(mapping, Mapping) else set()
-        entry = "value" in keys and keys <= {"filter", "value"}
+        entry = "value" in mapping and set(mapping) <= {"filter", "value"}
         return super().represent_mapping(tag, mapping, flow_style=entry)
 
     def represent_scalar(self, tag: str, value: str, style: str | None = None) -> yaml.ScalarNode:

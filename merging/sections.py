@@ -47,6 +47,11 @@ def sections_of(recipe: Recipe, method: Method) -> tuple[Section, ...]:
     )
 
 
+def reference_of(section: Section) -> ModelReference:
+    """The model whose tensor names and shapes a section has: its base, else its first source."""
+    return section.base or section.sources[0].model
+
+
 def averages_unlisted_base(recipe: Recipe, method: Method) -> bool:
     """Whether an unlisted base is one of the models: where the top level gives its weight.
 

@@ -1,19 +1,20 @@
-"""Which densities and epsilons go together: DELLA's keep probability density +- epsilon stays inside (0, 1).
+"""Which densities and epsilons go together: DELLA's density +- epsilon stays inside (0, 1).
 
-For a density below 1, epsilon must be below min(density, 1 - density), in every layer, wherever both are read.
-So no invalid trial is proposed: densities are drawn first, from the part of their range that leaves room for the
-smallest epsilon; each epsilon then from the part of its range that these densities allow.
+For a density below 1, epsilon must be below min(density, 1 - density), in every layer, wherever
+both are read. So no invalid trial is proposed: densities are drawn first, from the part of their
+range that leaves room for the smallest epsilon; each epsilon then from the part of its range
+that these densities allow.
 
-Along depth both may be interpolated between values at different depths. Then a value is bounded by the tightest
-layer that it touches: sufficient, and necessary where both change at the same depths. Not here: recipes without a
-range in either; `merging` checks their numbers.
+Along depth both may be interpolated between values at different depths. Then a value is bounded
+by the tightest layer that it touches: sufficient, and necessary where both change at the same
+depths. Not here: recipes without a range in either; `merging` checks their numbers.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from .space_parts import Knot
-from .space_ranges import Range, Value, grid_value
+from .space_ranges import Range, Value, grid_inside, middle
 
 ROOM = 1e-6
 """Share of the room that stays free, so that rounding cannot close it."""
@@ -21,7 +22,7 @@ ROOM = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """A parameter along depth: its value at a layer is `shares[layer]` . `knots`; the first row is depth 0."""
+    """A parameter along depth: `shares[row]` . `knots`; the first row is depth 0."""
 
     knots: tuple[Knot, ...]
     shares: tuple[tuple[float, ...], ...]
@@ -49,9 +50,7 @@ class Depth:
     def highest(self, number: Callable[[Knot], float]) -> list[float]:
         """At every layer the highest of the knots that have a say there."""
         numbers = [number(knot) for knot in self.knots]
-        return [
-            max(v for s, v in zip(row, numbers, strict=True) if s > 0) for row in self.shares
-        ]
+        return [max(v for s, v in zip(row, numbers, strict=True) if s > 0) for row in self.shares]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,22 +95,32 @@ class Limits:
                 high = min(high, self._cap(pair, knot, values))
         return low, high
 
+    def moved_inside(self, values: Mapping[str, Value], free: Collection[str]) -> dict[str, Value]:
+        """The values, free ones that do not go together put in the middle of what does."""
+        result = dict(values)
+        for name in (*self.densities(), *self.epsilons()):
+            if name in free and name in result:
+                low, high = self.interval(name, result)
+                if not low <= float(result[name]) <= high:
+                    result[name] = middle(self.ranges[name], low, high)
+        return result
+
     def fault(self, values: Mapping[str, Value]) -> str | None:
         """Says which values do not go together, None where all do."""
         number = self._reader(values)
         for pair in self.pairs:
             together = zip(pair.epsilon.along(number), pair.density.along(number), strict=True)
             for epsilon, density in together:
-                if epsilon >= _room(density):
+                if density < 1 and not (density - epsilon > 0 and density + epsilon < 1):
                     names = ", ".join(dict.fromkeys(pair.epsilon.names + pair.density.names))
                     return (
-                        f"{names}: epsilon {epsilon:g} does not go with density {density:g}; it must be "
-                        f"below {_room(density):g}, the smaller of density and 1 - density"
+                        f"{names}: epsilon {epsilon:g} does not go with density {density:g}; it "
+                        f"must be below {_room(density):g}, the smaller of density and 1 - density"
                     )
         return None
 
     def impossible(self) -> tuple[str, str] | None:
-        """The first dimension for which some choice leaves nothing, and why; None where there is room always."""
+        """The first dimension that may be left without room, and why; None if there is none."""
         worst = {
             name: max(float(one) for one in self.ranges[name].choices)
             for pair in self.pairs
@@ -125,8 +134,8 @@ class Limits:
                 need = max(floor[layer] for layer in pair.density.touched(knot)) * (1 + 2 * ROOM)
                 if not self._leaves_room(pair, one, need, worst):
                     return blame, (
-                        f"epsilon must be below density and 1 - density in every layer, and epsilon "
-                        f"{need:g} leaves no room for {self._words(one)}; mend one of the two"
+                        "epsilon must be below density and 1 - density in every layer, and "
+                        f"epsilon {need:g} leaves no room for {self._words(one)}; mend one of them"
                     )
         return None
 
@@ -140,10 +149,7 @@ class Limits:
                 low, high = self.interval(knot.name, worst)
                 return grid_inside(self.ranges[knot.name], low, high) is not None
             options = self.ranges[knot.name].choices
-        return all(
-            need <= float(one) <= 1 - need or (float(one) >= 1 and flat)
-            for one in options
-        )
+        return all(need <= float(one) <= 1 - need or (float(one) >= 1 and flat) for one in options)
 
     def _floor(self, pair: Pair, values: Mapping[str, Value]) -> list[float]:
         """At every layer the smallest epsilon that there must be room for."""
@@ -175,17 +181,6 @@ class Limits:
             return f"density {knot.value}"
         one = self.ranges[knot.name]
         return f"{knot.name} in {list(one.choices) or [one.low, one.high]}"
-
-
-def grid_inside(range: Range, low: float, high: float) -> tuple[int, int] | None:
-    """First and last index of a range's grid inside [low, high]; (0, 0) without a grid; None if there is none."""
-    if range.step is None:
-        return (0, 0) if low <= high else None
-    first = round((low - range.low) / range.step)
-    first += grid_value(range.low, range.step, first) < low
-    last = round((high - range.low) / range.step)
-    last -= grid_value(range.low, range.step, last) > high
-    return (first, last) if first <= last else None
 
 
 def _room(density: float) -> float:

@@ -1,7 +1,9 @@
-"""Executors: where candidates are built and scored. They know nothing of trials, budgets or the ledger.
+"""Executors: where candidates are built and scored. They know nothing of trials.
 
-One executor exists so far, inline: in this process, into one live model. Others (processes, Ray) fill the same
-Protocol.
+Budgets or the ledger.
+
+One executor exists so far, inline: in this process, into one live model. Others (processes, Ray)
+fill the same Protocol.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,8 +18,8 @@ from merging.recipe import ModelReference, Recipe, read_recipe
 
 if TYPE_CHECKING:
     import torch
-
     from evaluation.harness import Harness
+
     from merging.candidate import LiveModel
 
 
@@ -33,9 +35,9 @@ class Merge:
 class Executor(Protocol):
     """Builds candidates and scores them.
 
-    `build` replaces the candidate built before. `score` scores the candidate built last on items of a task, by
-    their indices, and raises NonFiniteError where it gives NaN or Inf. The same merge and indices give the same
-    numbers.
+    `build` replaces the candidate built before. `score` scores the candidate built last on items
+    of a task, by their indices, and raises NonFiniteError where it gives NaN or Inf. The same
+    merge and indices give the same numbers.
     """
 
     settings: str

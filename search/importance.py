@@ -1,7 +1,9 @@
-"""How much each parameter mattered for each objective: PED-ANOVA (Watanabe et al. 2023) through Optuna.
+"""How much each parameter mattered for each objective.
 
-PED-ANOVA asks how differently the better trials are distributed from all of them; it says nothing of direction or
-interaction, and is noise under a few dozen trials.
+PED-ANOVA (Watanabe et al. 2023) through Optuna.
+
+PED-ANOVA asks how differently the better trials are distributed from all of them; it says nothing
+of direction or interaction, and is noise under a few dozen trials.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +23,10 @@ def importances(
     objectives: Sequence[Objective],
     distributions: Mapping[str, "BaseDistribution"],
 ) -> dict[str, dict[str, float]]:
-    """Objective to parameter to share in [0, 1]; empty under MIN_TRIALS. Conditional parameters are left out."""
+    """Objective to parameter to share in [0, 1].
+
+    Empty under MIN_TRIALS. Conditional parameters are left out.
+    """
     done = [one for one in trials if one.scores is not None and one.values is not None]
     if len(done) < MIN_TRIALS:
         return {}
@@ -45,9 +50,7 @@ def _of_one(
         for name in distributions
         if all(one.values is not None and name in one.values for one in done)
     ]
-    study = optuna.create_study(
-        direction="maximize" if objective.higher_is_better else "minimize"
-    )
+    study = optuna.create_study(direction="maximize" if objective.higher_is_better else "minimize")
     for one in done:
         study.add_trial(
             optuna.trial.create_trial(

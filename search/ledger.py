@@ -1,8 +1,11 @@
-"""The ledger: every candidate and every item result of a run, in one database; the truth all else is computed from.
+"""The ledger: every candidate and every item result of a run, in one database.
 
-Results are keyed by (recipe hash, evaluation settings, task, item, prompt hash) and stored in blocks, one row a
-block; writing a block twice changes nothing. Own tables are named `eutectic_*` and stand beside Optuna's.
-SQLite runs in WAL mode with synchronous FULL: a block that was recorded survives a power cut.
+The truth all else is computed from.
+
+Results are keyed by (recipe hash, evaluation settings, task, item, prompt hash) and stored in
+blocks, one row a block; writing a block twice changes nothing. Own tables are named `eutectic_*`
+and stand beside Optuna's. SQLite runs in WAL mode with synchronous FULL: a block that was
+recorded survives a power cut.
 """
 
 import json
@@ -51,9 +54,10 @@ _RESULTS = sa.Table(
 class Candidate:
     """A recipe of a run: a trial (numbered from 0) or a reference (base, parents, uniform).
 
-    `values` are the parameters by their names, None for a reference; `data` is the recipe as plain data. `scores`
-    are objective values on the search split in the order of the study's objectives, `violations` those of its
-    constraints. `items` counts item evaluations that this candidate cost, not those the ledger already had.
+    `values` are the parameters by their names, None for a reference; `data` is the recipe as
+    plain data. `scores` are objective values on the search split in the order of the study's
+    objectives, `violations` those of its constraints. `items` counts item evaluations that this
+    candidate cost, not those the ledger already had.
     """
 
     kind: Literal["trial", "reference"]
@@ -87,7 +91,10 @@ class Ledger:
     """One open ledger; used by one process at a time, from one thread."""
 
     def __init__(self, url: str) -> None:
-        """Opens or creates the tables at an SQLAlchemy URL; raises SearchError for another format."""
+        """Opens or creates the tables at an SQLAlchemy URL.
+
+        Raises SearchError for another format.
+        """
         self._engine = sa.create_engine(url)
         if self._engine.dialect.name == "sqlite":
             sa.event.listen(self._engine, "connect", _sqlite_connect)
@@ -106,7 +113,10 @@ class Ledger:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -164,7 +174,10 @@ class Ledger:
         block: str,
         results: Mapping[tuple[str, str], ItemResult],
     ) -> None:
-        """Stores one block of results by (item key, prompt hash); a block already there is left as it is."""
+        """Stores one block of results by (item key, prompt hash).
+
+        A block already there is left as it is.
+        """
         rows = [[key, prompt, dict(result)] for (key, prompt), result in results.items()]
         body = zlib.compress(json.dumps(rows).encode(), 1)
         key = {"recipe_hash": recipe_hash, "settings": settings, "task": task, "block": block}

@@ -1,7 +1,10 @@
-"""The search: references first, then trials until the budget ends; every step is in the ledger before the next.
+"""The search: references first, then trials until the budget ends.
 
-Trial n is proposed from all trials up to n-2, with n-1 pending, and is proposed while n-1 is being scored: so it is
-a pure function of the seed and the ledger, and a search that was killed anywhere goes on as if it had not been.
+Every step is in the ledger before the next.
+
+Trial n is proposed from all trials up to n-2, with n-1 pending, and is proposed while n-1 is
+being scored: so it is a pure function of the seed and the ledger, and a search that was killed
+anywhere goes on as if it had not been.
 """
 
 import time
@@ -15,14 +18,13 @@ from evaluation.task import Task
 from merging.errors import MergeError
 
 from .errors import SearchError
-from .executors import Executor, Merge
+from .executors import Executor
 from .ledger import Candidate, Ledger
 from .objectives import (
     Budget,
     ConstraintSpec,
     MetricRef,
     Objective,
-    Results,
     metric_value,
     objective_value,
     resolve_metric,
@@ -92,7 +94,7 @@ class Search:
                 trials[-1] = trials[-1].ended(propose_seconds=waited)
                 self.ledger.put(trials[-1])
             prepared = self.proposing.ahead(trials, proposer)
-            trials[-1] = self._score(trials[-1], references)
+            trials[-1] = self._judged(self._score(trials[-1]), references)
             self.ledger.put(trials[-1])
             self.observer.ended(trials[-1])
 
@@ -106,6 +108,7 @@ class Search:
             )
 
     def _score_references(self) -> list[Candidate]:
+        """Every reference with its scores; constraints are judged once all of them are known."""
         stored = {one.name: one for one in self.ledger.candidates("reference")}
         scored: list[Candidate] = []
         for number, reference in enumerate(self.references):
@@ -120,13 +123,16 @@ class Search:
                     merge.hash,
                     role=reference.role,
                 )
-                one = self._score(one or fresh, scored)
+                one = self._score(one or fresh)
                 self.ledger.put(one)
             self.observer.ended(one)
             scored.append(one)
         if scored[0].scores is None:
             raise SearchError(f"the base model cannot be scored: {scored[0].error}")
-        return scored
+        judged = [self._judged(one, scored) for one in scored]
+        for one in judged:
+            self.ledger.put(one)
+        return judged
 
     def _propose(
         self,
@@ -141,7 +147,7 @@ class Search:
         except MergeError as error:
             return trial.ended(state="failed", error=str(error))
 
-    def _score(self, candidate: Candidate, references: Sequence[Candidate]) -> Candidate:
+    def _score(self, candidate: Candidate) -> Candidate:
         """The candidate with its scores on the search split; a failure is told, not raised."""
         if candidate.state == "failed":
             return candidate
@@ -156,11 +162,16 @@ class Search:
             self.ledger.put(self._cost(candidate, spent))
             raise
         values = tuple(objective_value(one, self.tasks, results) for one in self.objectives)
+        return self._cost(candidate.ended(state="complete", scores=values), spent)
+
+    def _judged(self, candidate: Candidate, references: Sequence[Candidate]) -> Candidate:
+        """The candidate with how far it violates each constraint, on the search split."""
+        if candidate.scores is None:
+            return candidate
         violations = tuple(
-            self._violation(spec, results, references, merge) for spec in self.constraints
+            self._violation(spec, candidate, references) for spec in self.constraints
         )
-        done = candidate.ended(state="complete", scores=values, violations=violations)
-        return self._cost(done, spent)
+        return candidate.ended(violations=violations)
 
     def _cost(self, candidate: Candidate, spent: Spent) -> Candidate:
         return candidate.ended(
@@ -170,41 +181,24 @@ class Search:
         )
 
     def _violation(
-        self,
-        spec: ConstraintSpec,
-        results: Results,
-        references: Sequence[Candidate],
-        merge: Merge,
+        self, spec: ConstraintSpec, candidate: Candidate, references: Sequence[Candidate]
     ) -> float:
         task, name = resolve_metric(spec.metric, self.tasks)
-        metric = self.tasks[task].metrics[name]
-        value = metric_value(self.tasks[task], name, results[task])
+        higher = self.tasks[task].metrics[name].higher_is_better
+        value = self._metric(candidate, task, name)
         source = value
-        if spec.max_drop is not None and merge.hash not in {one.recipe_hash for one in references}:
-            source = self._source_value(spec, references, task, name)
-        return violation(value, spec, source, metric.higher_is_better)
+        if spec.max_drop is not None:
+            better = max if higher else min
+            source = better(
+                self._metric(one, task, name) for one in compared(spec.source, references)
+            )
+        return violation(value, spec, source, higher)
 
-    def _source_value(
-        self, spec: ConstraintSpec, references: Sequence[Candidate], task: str, metric: str
-    ) -> float:
-        """The metric of the model that a constraint compares with, on the search split."""
-        roles = {"base": "base", "best_parent": "parent"}
-        chosen = [
-            one
-            for one in references
-            if one.role == roles.get(spec.source) or one.name == spec.source
-        ]
-        values = [
-            metric_value(self.tasks[task], metric, known[task])
-            for one in chosen
-            if (known := self.scorer.known(one.recipe_hash, "search", [task]))[task]
-        ]
-        better = max if self.tasks[task].metrics[metric].higher_is_better else min
-        return better(values)
+    def _metric(self, candidate: Candidate, task: str, metric: str) -> float:
+        results = self.scorer.known(candidate.recipe_hash, "search", [task])[task]
+        return metric_value(self.tasks[task], metric, results)
 
-    def _reached(
-        self, references: Sequence[Candidate], trials: Sequence[Candidate]
-    ) -> str | None:
+    def _reached(self, references: Sequence[Candidate], trials: Sequence[Candidate]) -> str | None:
         """Which limit the next trial would pass, if any."""
         limits = self.budget
         if limits.trials is not None and len(trials) >= limits.trials:
@@ -220,6 +214,19 @@ class Search:
         )
         reserve = seconds / max(items, 1) * (self.reserved_items + self.items_per_candidate)
         return "minutes" if seconds + reserve > 60 * limits.minutes else None
+
+
+def compared(source: str, references: Sequence[Candidate]) -> list[Candidate]:
+    """The scored references that a constraint's `from` means.
+
+    Base, every parent, or one by name.
+    """
+    role = {"base": "base", "best_parent": "parent"}.get(source)
+    return [
+        one
+        for one in references
+        if one.scores is not None and (one.role == role or one.name == source)
+    ]
 
 
 def source_faults(

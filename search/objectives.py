@@ -1,7 +1,7 @@
 """What the search optimises: objectives, constraints, and the scale on which a winner is chosen.
 
-An objective is a metric of one task, or the mean of the same metric over several. Values keep the metric's own
-direction; utilities put the base at 0 and the best parent at 1.
+An objective is a metric of one task, or the mean of the same metric over several. Values keep the
+metric's own direction; utilities put the base at 0 and the best parent at 1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,8 @@ class ObjectiveSpec:
 class ConstraintSpec:
     """A bound on one metric: absolute (`low`, `high`), or at most `max_drop` worse than `source`.
 
-    `max_drop` is in the metric's own unit; `source` is `base`, `best_parent`, or a model of the recipe.
+    `max_drop` is in the metric's own unit; `source` is `base`, `best_parent`, or a model of the
+    recipe.
     """
 
     metric: MetricRef
@@ -75,7 +76,10 @@ Rule = Literal["maximin", "weighted", "task"]
 
 
 def resolve_metric(reference: MetricRef, tasks: Mapping[str, Task]) -> tuple[str, str]:
-    """(task, metric) with the task's first metric filled in; raises SearchError for an unknown one."""
+    """(task, metric) with the task's first metric filled in.
+
+    Raises SearchError for an unknown one.
+    """
     metrics = tasks[reference.task].metrics
     name = reference.metric or next(iter(metrics))
     if name not in metrics:
@@ -113,8 +117,8 @@ def objective_value(objective: Objective, tasks: Mapping[str, Task], results: Re
 class Scale:
     """`utility = (value - zero) / unit`: the base at 0, the best parent at 1, higher is better.
 
-    Where no parent beats the base, `unit` is the largest distance of any parent from it (or 1), so that losing
-    as much as the worst parent loses is -1.
+    Where no parent beats the base, `unit` is the largest distance of any parent from it (or 1),
+    so that losing as much as the worst parent loses is -1.
     """
 
     zero: float

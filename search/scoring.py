@@ -1,4 +1,7 @@
-"""One candidate on one split: blocks of items, built and scored only where the ledger does not know them yet."""
+"""One candidate on one split.
+
+Blocks of items, built and scored only where the ledger does not know them yet.
+"""
 
 import hashlib
 import time
@@ -12,7 +15,10 @@ from .ledger import Ledger
 from .objectives import Results
 
 BLOCK_ITEMS = 128
-"""Items scored and recorded together: what an interruption can lose, and the boundary of a batch."""
+"""Items scored and recorded together.
+
+What an interruption can lose, and the boundary of a batch.
+"""
 
 
 @dataclass(slots=True)
@@ -52,15 +58,14 @@ class Scorer:
             self.splits[task][split],
         )
 
-    def _task(
-        self, merge: Merge, split: str, task: str, spent: Spent
-    ) -> Mapping[str, ItemResult]:
+    def _task(self, merge: Merge, split: str, task: str, spent: Spent) -> Mapping[str, ItemResult]:
         known = self._known(merge.hash, split, task)
         for block in blocks(self.splits[task][split]):
             items = [self.tasks[task].items[index] for index in block]
             if any(item.key not in known for item in items):
                 known.update(self._block(merge, task, block, spent))
-        # In the order of the items, whatever was known before: sums depend on order in the last bit.
+        # In the order of the items, whatever was known before: sums depend on order in the last
+        # bit.
         return {
             self.tasks[task].items[index].key: known[self.tasks[task].items[index].key]
             for index in self.splits[task][split]

@@ -1,27 +1,24 @@
 """A study's recipe becomes its search space: every range found, checked, named.
 
-Anchors: value(l) = sum_k c_k hat_k(l / (L - 1)), the gradient list of a recipe. Blocks: one value for each of K
-even runs of layers. `anchors: auto` is one anchor in this release.
+Anchors: value(l) = sum_k c_k hat_k(l / (L - 1)), the gradient list of a recipe. Blocks: one
+value for each of K even runs of layers. `anchors: auto` is one anchor in this release.
 
 Fills no recipe and draws no point: see `space_points` and `coordinates`.
 """
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from merging.document import Document, Path, did_you_mean
-from merging.errors import MergeError, RecipeError, UnsupportedError
+from merging.errors import MergeError, UnsupportedError
 from merging.methods.table import METHODS, Method, find_method
-from merging.recipe import read_recipe
+from merging.recipe_reader import read_recipe
 
-from .coordinates import Coordinates
-from .density_limits import Limits
 from .density_pairs import find_limits
 from .space_parts import METHOD, Dimension, Knot, Slot, Values
 from .space_points import Space, changes, describe
-from .space_ranges import Range, Value, grid_index, grid_value, is_range, read_range
+from .space_ranges import Range, Value, is_range, middle, read_range
 from .space_walk import (
     Entry,
     Position,
@@ -134,7 +131,11 @@ class _Builder:
             yield path, found
 
     def add(
-        self, position: Position, entry: Entry, knots: Sequence[tuple[Path, Range | Value]], form: Any
+        self,
+        position: Position,
+        entry: Entry,
+        knots: Sequence[tuple[Path, Range | Value]],
+        form: Any,
     ) -> None:
         """Adds a slot, and a dimension for each range among its knots."""
         methods = self.readers(position, entry)
@@ -150,7 +151,9 @@ class _Builder:
             name = self.name(position, entry, mark)
             model = self.labels[position.model] if position.model else None
             self.dimensions.append(
-                Dimension(name, path, position.parameter, model, own, methods, index, start or None)
+                Dimension(
+                    name, path, position.parameter, model, own, methods, index, start or None
+                )
             )
             slot.append(Knot(name))
         self.slots.append(Slot(entry.path, form, tuple(slot), methods))
@@ -166,21 +169,17 @@ class _Builder:
         name = position.parameter
         methods = " or ".join(method.name for method in self.methods)
         if name == "int8_mask":
-            why = "changes no value, there is nothing to search"
+            why = "int8_mask changes no value, there is nothing to search"
         elif name not in of_methods:
-            known = ", ".join(of_methods)
-            why = f"{methods} has no such parameter" + (
-                did_you_mean(name, of_methods) or f"; it has {known}"
-            )
+            hint = did_you_mean(name, of_methods) or f"; it has {', '.join(of_methods)}"
+            why = f"{methods} has no parameter {name!r}{hint}"
         elif of_methods[name].scope == "global":
-            why = "is read from the top-level `parameters` only; move the range there"
+            why = f"{name} is read from the top-level `parameters` only; move the range there"
         else:
-            why = f"of the base model is not read by {methods}; write a number or nothing"
-        raise self.document.error(position.path, f"{name!r} {why}", key=True)
+            why = f"{methods} does not read the {name} of the base model; drop it"
+        raise self.document.error(position.path, why, key=True)
 
-    def legal(
-        self, position: Position, path: Path, found: Range, methods: Sequence[str]
-    ) -> None:
+    def legal(self, position: Position, path: Path, found: Range, methods: Sequence[str]) -> None:
         """Refuses a range that holds values which a method refuses."""
         ends = found.choices or (found.low, found.high)
         for name in methods:
@@ -205,50 +204,46 @@ class _Builder:
         return name
 
     def space(self) -> Space:
-        """The finished space: a first filling read, the limits checked, the start found."""
+        """The finished space: limits found, a filling for each method read, the start found."""
         dimensions = tuple(self.dimensions)
-        start = {one.name: _middle(one) for one in dimensions}
         names = tuple(method.name for method in self.methods)
-        space = Space(
-            template=self.data,
-            layers=self.layers,
-            methods=names,
-            dimensions=dimensions,
-            slots=tuple(self.slots),
-            limits=Limits((), {}, ()),
-            labels=self.labels,
-            start=start,
-            started=any(one.start is not None for one in dimensions),
-        )
-        for name in names:
-            read_recipe(self.document.with_data(space.sketch(name)), strict=True)
         ranges = {one.name: one.range for one in dimensions}
         limits = find_limits(self.data, self.layers, names, self.slots, ranges)
-        by_name = {one.name: one for one in dimensions}
         if found := limits.impossible():
-            raise self.document.error(by_name[found[0]].path, found[1])
-        return self.started(replace(space, limits=limits), start)
+            blamed = next(one for one in dimensions if one.name == found[0])
+            raise self.document.error(blamed.path, found[1])
+        started = any(one.start is not None for one in dimensions)
+        slots = tuple(self.slots)
+        space = Space(
+            self.data, self.layers, names, dimensions, slots, limits, self.labels, {}, started
+        )
+        first = self.methods[0].name
+        if self.method_dimension is not None and self.method_dimension.start is not None:
+            first = str(self.method_dimension.start)
+        starts = {name: self.start(space, name, name == first) for name in names}
+        for start in starts.values():
+            read_recipe(self.document.with_data(space.sketch(start)), strict=True)
+        return replace(space, start=starts[first])
 
-    def started(self, space: Space, middle: Values) -> Space:
-        """The space with its start: the user's values, the others where those leave room."""
-        method = str(middle.get(METHOD, space.methods[0]))
-        values = {one.name: middle[one.name] for one in space.active(method)}
-        given = {one.name for one in space.dimensions if one.start is not None}
-        free = [name for name in values if name not in given]
-        start = Coordinates(space, ()).moved_inside(method, values, free)
-        if fault := space.fault(start):
-            first = next(one for one in space.active(method) if one.name in given)
-            raise self.document.error((*first.path, "start"), f"the recipe that starts the search: {fault}")
-        return replace(space, start=start)
+    def start(self, space: Space, method: str, theirs: bool) -> Values:
+        """The user's values, else middles, moved where they would not go together."""
+        active = space.active(method)
+        values = {one.name: _middle(one) for one in active}
+        if self.method_dimension is not None:
+            values[METHOD] = method
+        if method not in space.limits.methods:
+            return values
+        given = [one for one in active if one.start is not None and theirs]
+        free = {one.name for one in active} - {one.name for one in given}
+        values = space.limits.moved_inside(values, free)
+        if given and (fault := space.fault(values)):
+            path = (*given[0].path, "start")
+            raise self.document.error(path, f"the search cannot start here: {fault}")
+        return values
 
 
 def _middle(dimension: Dimension) -> Value:
     own = dimension.range
     if dimension.start is not None:
         return dimension.start
-    if own.choices:
-        return own.choices[0]
-    middle = math.sqrt(own.low * own.high) if own.log else (own.low + own.high) / 2
-    if own.step is not None:
-        return grid_value(own.low, own.step, round((middle - own.low) / own.step))
-    return middle
+    return own.choices[0] if own.choices else middle(own, own.low, own.high)

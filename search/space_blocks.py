@@ -1,12 +1,13 @@
 """Blocks along depth become slices: the same merge, written so that mergekit reads it.
 
-A slice of n layers whose parameters are `Blocked` is cut where any of them changes. Each piece has its own
-sources and layer ranges; what else varies along depth is written out, one value a layer. mergekit evaluates
-a list at t = layer / (n - 1) of its piece, so a list of n values is those values; t = 0 outside the layers, so a
-last piece of no layers carries depth 0 for the tensors after them.
+A slice of n layers whose parameters are `Blocked` is cut where any of them changes. Each piece
+has its own sources and layer ranges; what else varies along depth is written out, one value a
+layer. mergekit evaluates a list at t = layer / (n - 1) of its piece, so a list of n values is
+those values; t = 0 outside the layers, so a last piece of no layers carries depth 0 for the
+tensors after them.
 
-What falls through one level's filters reaches the next level; a slice's own entries followed by the top's say
-the same in one list.
+What falls through one level's filters reaches the next level; a slice's own entries followed by
+the top's say the same in one list.
 """
 
 import copy
@@ -22,14 +23,14 @@ from .space_walk import is_conditional, mappings, slice_lengths
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """A parameter's values for even runs of layers, in the place of a number in a recipe's plain data."""
+    """A parameter's values for even runs of layers, in the place of a number."""
 
     values: tuple[Value, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Layers [start, stop) of slice `slice` (None: the `models` form); start = stop: the tensors after them."""
+    """Layers [start, stop) of a slice (None: `models`); start = stop: what comes after."""
 
     slice: int | None
     start: int
@@ -44,12 +45,12 @@ def runs(length: int, count: int) -> list[tuple[int, int]]:
 
 
 def gradient(values: Sequence[float], length: int) -> list[float]:
-    """A gradient's value at each of `length` layers; a slice of one layer takes the last (t = 1)."""
+    """A gradient's value at each of `length` layers; a single layer takes the last (t = 1)."""
     return [interpolate(tuple(values), depth(layer, length)) for layer in range(length)]
 
 
 def pieces(data: Mapping[str, Any], layers: int) -> list[Piece]:
-    """The slices of the recipe after cutting, in order; one whole piece for each slice that is not cut."""
+    """The slices of the recipe after cutting, in order; a slice that is not cut is one piece."""
     result = []
     lengths = slice_lengths(data, layers)
     for index, length in lengths.items():
@@ -69,7 +70,8 @@ def cut(data: Mapping[str, Any], layers: int, needs_base: bool) -> dict[str, Any
     Args:
         data: Plain recipe data with at least one `Blocked`.
         layers: Layers of the models (`models` form).
-        needs_base: Whether the base is a source of every slice though the `models` form does not list it.
+        needs_base: Whether the base is a source of every slice though the `models` form does not
+            list it.
     """
     parts = pieces(data, layers)
     lengths = slice_lengths(data, layers)
@@ -78,7 +80,9 @@ def cut(data: Mapping[str, Any], layers: int, needs_base: bool) -> dict[str, Any
     slices = [
         copy.deepcopy(data["slices"][piece.slice])
         if piece in whole
-        else _piece(_slice(data, piece.slice, layers, needs_base), top, piece, lengths[piece.slice])
+        else _piece(
+            _slice(data, piece.slice, layers, needs_base), top, piece, lengths[piece.slice]
+        )
         for piece in parts
     ]
     result: dict[str, Any] = {}
@@ -100,7 +104,7 @@ def _slice(
         return mappings(data["slices"])[index]
     sources = [{**model, "layer_range": [0, layers]} for model in data["models"]]
     base = data.get("base_model")
-    if needs_base and all(source["model"] != base for source in sources):
+    if base and needs_base and all(source["model"] != base for source in sources):
         sources.append({"model": base, "layer_range": [0, layers]})
     return {"sources": sources}
 
@@ -116,7 +120,9 @@ def _piece(
         if "parameters" in source:
             own["parameters"] = _settings(source["parameters"], piece, length)
         result["sources"].append(own)
-    settings = {name: _joined(one, top.get(name)) for name, one in whole.get("parameters", {}).items()}
+    settings = {
+        name: _joined(one, top.get(name)) for name, one in whole.get("parameters", {}).items()
+    }
     settings |= {name: one for name, one in top.items() if name not in settings}
     if settings:
         result["parameters"] = _settings(settings, piece, length)
@@ -147,7 +153,9 @@ def _value(value: Any, piece: Piece, length: int) -> Any:
         if tail:
             return value.values[0]
         spans = runs(length, len(value.values))
-        return next(one for one, (a, b) in zip(value.values, spans, strict=True) if a <= piece.start < b)
+        return next(
+            one for one, (a, b) in zip(value.values, spans, strict=True) if a <= piece.start < b
+        )
     if not isinstance(value, list):
         return value
     if tail:

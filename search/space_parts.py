@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from merging.document import Path
 
 from .space_blocks import Blocked
 from .space_ranges import Range, Value
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 Values = Mapping[str, Value]
 """Dimension name to recipe value: exactly the dimensions that the merge method reads."""
@@ -19,8 +22,9 @@ METHOD = "merge_method"
 class Dimension:
     """One number (or choice) that is searched.
 
-    `range` bounds it and `path` is where that stands in the recipe; `methods` read it. `index` counts the values
-    along depth of one range; `model` is the expert's short name (None: all of them, or the output).
+    `range` bounds it and `path` is where that stands in the recipe; `methods` read it. `index`
+    counts the values along depth of one range; `model` is the expert's short name (None: all of
+    them, or the output).
     """
 
     name: str
@@ -38,6 +42,15 @@ class Dimension:
         """Whether it is a number in a range, or one of `range.choices`."""
         return "choice" if self.range.choices else "float"
 
+    def distribution(self) -> "BaseDistribution":
+        """The range as Optuna knows it."""
+        from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+        own = self.range
+        if own.choices:
+            return CategoricalDistribution(own.choices)
+        return FloatDistribution(own.low, own.high, log=own.log, step=own.step)
+
 
 @dataclass(frozen=True, slots=True)
 class Knot:
@@ -49,7 +62,7 @@ class Knot:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One place in the recipe that is filled: a number, a gradient, or one value a run of layers."""
+    """One place in the recipe that is filled: a number, a gradient, or values of blocks."""
 
     path: Path
     form: Literal["constant", "linear", "blocks"]

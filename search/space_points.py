@@ -1,14 +1,14 @@
 """A search space: the way from values to a recipe's plain data and back.
 
-Nothing is clamped: a value outside its range is an error. Values are recipe values; the coordinates that samplers
-work in are `coordinates`' business.
+Nothing is clamped: a value outside its range is an error. Values are recipe values; the
+coordinates that samplers work in are `coordinates`' business.
 """
 
 import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from merging.document import Path, path_text
 from merging.methods.table import METHODS
@@ -21,13 +21,17 @@ from .space_ranges import Value, is_range
 from .space_read import difference, get, put, read_slot
 from .space_walk import positions
 
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
 
 @dataclass(frozen=True, slots=True)
 class Space:
     """Every recipe that a study allows.
 
-    `template` is the recipe with its ranges, `layers` the layers of its models. `start` is the point that the
-    user came with where `started`, else the middle of each range (of its logarithm; the first choice).
+    `template` is the recipe with its ranges, `layers` the layers of its models. `start` is the
+    point that the user came with where `started`, else the middle of each range (of its
+    logarithm; the first choice).
     """
 
     template: Mapping[str, Any]
@@ -50,6 +54,10 @@ class Space:
     def identity(self) -> list[str]:
         """What must stay when a search goes on: `describe`, as JSON holds it."""
         return describe(self)
+
+    def distributions(self) -> dict[str, "BaseDistribution"]:
+        """Dimension name to Optuna distribution, over recipe values: for logs and tables."""
+        return {one.name: one.distribution() for one in self.dimensions}
 
     def method(self, values: Values) -> str:
         """The merge method of a point.
@@ -97,20 +105,30 @@ class Space:
             raise SpaceError(fault)
         method = self.method(values)
         data = self._marked(method, values)
-        if not self._is_cut(method):
-            return data
-        return cut(data, self.layers, METHODS[method].base == "required")
+        return cut(data, self.layers, _base_takes_part(data)) if self._is_cut(method) else data
+
+    def sketch(self, values: Values) -> dict[str, Any]:
+        """The recipe in its own form, the first value of each block: for messages with places."""
+        data = self._marked(self.method(values), values)
+        for slot in self._slots(self.method(values)):
+            if slot.form == "blocks":
+                first = slot.knots[0]
+                put(data, slot.path, first.value if first.name is None else values[first.name])
+        return data
 
     def read(self, data: Mapping[str, Any]) -> dict[str, Value]:
         """The point whose filling is `data`: `read(fill(values)) == values`.
 
-        Of gradients beside blocks, values whose depth lies between two layers come back to 9 digits.
+        Of gradients beside blocks, values whose depth lies between two layers come back to 9
+        digits.
 
         Raises:
             SpaceError: `data` is no filling of this space; the message names the first difference.
         """
         if (method := data.get(METHOD)) not in self.methods:
-            raise SpaceError(f"{METHOD}: expected one of {', '.join(self.methods)}, got {method!r}")
+            raise SpaceError(
+                f"{METHOD}: expected one of {', '.join(self.methods)}, got {method!r}"
+            )
         parts = self._pieces(str(method)) if self._is_cut(str(method)) else []
         values: dict[str, Value] = {METHOD: str(method)}
         for slot in self._slots(str(method)):
@@ -160,6 +178,13 @@ def changes(before: Sequence[str], now: Sequence[str]) -> list[str]:
     """What differs between two descriptions: `- was`, `+ is`, in the order of the recipes."""
     gone = [f"- {line}" for line in before if line not in now]
     return gone + [f"+ {line}" for line in now if line not in before]
+
+
+def _base_takes_part(data: Mapping[str, Any]) -> bool:
+    """Whether a base that `models` does not list is a source all the same (`merging.sections`)."""
+    method, parameters = METHODS[data[METHOD]], data.get("parameters") or {}
+    required = [one.name for one in method.parameters if one.default is None]
+    return method.task_vectors or all(name in parameters for name in required)
 
 
 def _leaves(data: Any, path: Path) -> Iterator[tuple[Path, Any]]:

@@ -1,7 +1,10 @@
-"""One range of a recipe, read and checked: `{range: [0, 1], step: 0.1, start: 0.5, anchors: 5}`, `{choice: [a, b]}`.
+"""One range of a recipe, read and checked.
 
-Bounds belong to the range. A grid (`step`) is exact in decimals: 0.1 three times is 0.3. Not here: which
-parameters may carry a range, and what they may be (`space_walk`, the table of merge methods).
+`{range: [0, 1], step: 0.1, start: 0.5, anchors: 5}`, `{choice: [a, b], start: a}`.
+
+Bounds belong to the range. A grid (`step`) is exact in decimals: 0.1 three times is 0.3. Not
+here: which parameters may carry a range, and what they may be (`space_walk`, the table of merge
+methods).
 """
 
 import math
@@ -25,7 +28,8 @@ MAX_STEPS = 1_000_000
 class Range:
     """One range as written. `choices` empty: numbers from `low` to `high`, both included.
 
-    `count` values along depth: interpolated (`linear`), or one a run of layers (`blocks`); `start` has as many.
+    `count` values along depth: interpolated (`linear`), or one a run of layers (`blocks`);
+    `start` has as many.
     """
 
     low: float = 0.0
@@ -38,7 +42,7 @@ class Range:
     count: int = 1
 
     def fault(self, value: object) -> str | None:
-        """Says why a value is not one of the range's (`expected ..., got ...`), None where it is."""
+        """Says why a value is not in the range (`expected ..., got ...`), None where it is."""
         if self.choices:
             known = any(value == one and type(value) is type(one) for one in self.choices)
             return None if known else f"expected one of {list(self.choices)}, got {value!r}"
@@ -58,14 +62,37 @@ def is_range(value: object) -> bool:
 
 
 def grid_value(low: float, step: float, index: int) -> float:
-    """low + index x step, rounded once."""
+    """The grid's value low + index x step, rounded once."""
     return float(Decimal(repr(low)) + index * Decimal(repr(step)))
 
 
 def grid_index(low: float, step: float, value: float) -> int | None:
     """Which value of the grid that is, None between two."""
     index = round((value - low) / step)
-    return index if math.isclose(grid_value(low, step, index), value, abs_tol=1e-9 * step) else None
+    return (
+        index if math.isclose(grid_value(low, step, index), value, abs_tol=1e-9 * step) else None
+    )
+
+
+def grid_inside(one: Range, low: float, high: float) -> tuple[int, int] | None:
+    """First and last index of the grid in [low, high] ((0, 0) without one); None: nothing is."""
+    if low > high:
+        return None
+    if one.step is None:
+        return 0, 0
+    first = round((low - one.low) / one.step)
+    first += grid_value(one.low, one.step, first) < low
+    last = round((high - one.low) / one.step)
+    last -= grid_value(one.low, one.step, last) > high
+    return (first, last) if first <= last else None
+
+
+def middle(one: Range, low: float, high: float) -> float:
+    """The middle of [low, high] on the range's grid or scale; something must lie there."""
+    inside = grid_inside(one, low, high)
+    if one.step is not None and inside is not None:
+        return grid_value(one.low, one.step, sum(inside) // 2)
+    return math.sqrt(low * high) if one.log else (low + high) / 2
 
 
 def read_range(document: Document, path: Path, data: object, layers: int | None) -> Range:
@@ -122,7 +149,9 @@ class _Reader:
             self.fail(f"expected a list of at least one value, got {choices!r}", "choice")
         for index, one in enumerate(choices):
             if not isinstance(one, bool | int | float | str) or one != one:
-                self.fail(f"expected a number, true, false or a name, got {one!r}", "choice", index)
+                self.fail(
+                    f"expected a number, true, false or a name, got {one!r}", "choice", index
+                )
             if one in choices[:index]:
                 self.fail(f"{one!r} stands twice in the choice; drop one", "choice", index)
         plain = Range(choices=tuple(choices))
@@ -135,11 +164,14 @@ class _Reader:
         low, high = (self.number(one, "range", index) for index, one in enumerate(data))
         if low >= high:
             self.fail(
-                f"expected low below high, got [{low:g}, {high:g}]; for one value write the number", "range"
+                f"expected low below high, got [{low:g}, {high:g}]; one value is a number",
+                "range",
             )
         return low, high
 
-    def form(self, data: Mapping[str, object]) -> tuple[Literal["constant", "linear", "blocks"], int]:
+    def form(
+        self, data: Mapping[str, object]
+    ) -> tuple[Literal["constant", "linear", "blocks"], int]:
         if "anchors" in data and "blocks" in data:
             self.fail("a range has anchors or blocks, not both; drop one", "blocks")
         if "anchors" in data:
@@ -169,11 +201,14 @@ class _Reader:
         if not 0 < step <= high - low:
             self.fail(f"expected a step above 0, at most {high - low:g}, got {step:g}", "step")
         if (high - low) / step > MAX_STEPS:
-            self.fail(f"expected at most {MAX_STEPS} steps; make the step larger or drop it", "step")
+            self.fail(
+                f"expected at most {MAX_STEPS} steps; make the step larger or drop it", "step"
+            )
         if grid_index(low, step, high) is None:
             last = grid_value(low, step, int((high - low) / step))
             self.fail(
-                f"steps of {step:g} from {low:g} do not end at {high:g}; the last one is {last:g}", "step"
+                f"steps of {step:g} from {low:g} do not end at {high:g}; the last one is {last:g}",
+                "step",
             )
         return step
 

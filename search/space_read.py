@@ -1,11 +1,12 @@
 """A slot's values from a recipe's plain data: the way back from a filling to its point.
 
-Where blocks were written as slices, gradients are written one value a layer; their knots are found again: where
-one stands at a layer it is that layer's value, else by least squares over the layers between.
+Where blocks were written as slices, gradients are written one value a layer; their knots are
+found again: where one stands at a layer it is that layer's value, else by least squares over the
+layers between.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -33,7 +34,9 @@ def get(data: Any, path: Path) -> Any:
         else:
             found = isinstance(data, list) and isinstance(key, int) and key < len(data)
         if not found:
-            raise SpaceError(f"not a filling of this space: {path_text(path[: step + 1])} is missing")
+            raise SpaceError(
+                f"not a filling of this space: {path_text(path[: step + 1])} is missing"
+            )
         data = data[key]
     return data
 
@@ -73,7 +76,7 @@ def read_slot(slot: Slot, data: Mapping[str, Any], parts: Sequence[Piece]) -> li
 
 
 def difference(expected: object, got: object, path: Path, tolerance: float) -> str | None:
-    """Says where two plain data differ first, None where they do not (numbers: but for the tolerance)."""
+    """Says where two plain data differ first, None where they do not."""
     if isinstance(expected, Mapping) and isinstance(got, Mapping):
         for key in expected:
             if key not in got:
@@ -84,14 +87,12 @@ def difference(expected: object, got: object, path: Path, tolerance: float) -> s
         return f"{path_text((*path, more[0]))} is not part of it" if more else None
     if isinstance(expected, list) and isinstance(got, list) and len(expected) == len(got):
         pairs = enumerate(zip(expected, got, strict=True))
-        found = (difference(one, other, (*path, index), tolerance) for index, (one, other) in pairs)
-        return next((one for one in found if one), None)
-    if _is_number(expected) and _is_number(got) and expected != got:
-        equal = abs(expected - got) <= tolerance * max(1.0, abs(expected))  # type: ignore[operator, arg-type]
+        each = (difference(a, b, (*path, index), tolerance) for index, (a, b) in pairs)
+        return next((one for one in each if one), None)
+    if _is_number(expected) and _is_number(got):
+        equal = expected == got or abs(expected - got) <= tolerance * max(1.0, abs(expected))
     else:
-        equal = type(expected) is type(got) and expected == got or (
-            _is_number(expected) and expected == got
-        )
+        equal = type(expected) is type(got) and expected == got
     return None if equal else f"{path_text(path)}: expected {expected!r}, got {got!r}"
 
 
@@ -151,5 +152,5 @@ def _solved(slot: Slot, along: Sequence[float]) -> list[float]:
     return [one for one, knot in zip(exact, slot.knots, strict=True) if knot.name is not None]
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,7 +1,7 @@
-"""Every parameter of a recipe's plain data, with what stands around it: level, model, slice, layers.
+"""Every parameter of a recipe's plain data, with what stands around it.
 
-Works on data that nobody has checked yet: what has not the form of a recipe is passed over here, and refused by
-`merging.recipe` when the first filling is read.
+Works on data that nobody has checked yet: what has not the form of a recipe is passed over here,
+and refused by `merging.recipe` when the first filling is read.
 """
 
 import re
@@ -18,8 +18,9 @@ from merging.methods.table import Method
 class Position:
     """One key under `parameters`, at `path`.
 
-    `model` is the reference as written (level "source" only), `is_base` whether it is the base there; `slice`
-    its index in a `slices` recipe, `layers` the length of that slice (None at the top of slices that differ).
+    `model` is the reference as written (level "source" only), `is_base` whether it is the base
+    there; `slice` its index in a `slices` recipe, `layers` the length of that slice (None at the
+    top of slices that differ).
     """
 
     path: Path
@@ -41,7 +42,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One value of a parameter: all of it, or one of a filter list (`filter` None: every tensor)."""
+    """All of a parameter, or one value of its filter list (`filter` None: every tensor)."""
 
     path: Path
     filter: str | None
@@ -50,7 +51,7 @@ class Entry:
 
 
 def positions(data: Mapping[str, object], layers: int) -> Iterator[Position]:
-    """Every parameter of a recipe, in the order of the text; `layers` is the length of its models."""
+    """Every parameter of a recipe, in its order; `layers` is the length of its models."""
     base = data.get("base_model")
     lengths = slice_lengths(data, layers)
     common = set(lengths.values()) - {0}
@@ -109,7 +110,7 @@ def models_of(data: Mapping[str, object]) -> list[str]:
 
 
 def model_labels(references: Sequence[str]) -> dict[str, str]:
-    """A short name for each model: the last part of its path (of its adapter's), and more where that is shared."""
+    """A short name for each model: the last part of its path, more parts where that is shared."""
     parts = {reference: _parts(reference) for reference in references}
     labels: dict[str, str] = {}
     for reference, own in parts.items():
@@ -148,8 +149,10 @@ def is_conditional(data: object) -> TypeGuard[Mapping[str, object]]:
 
 
 def mappings(data: object) -> list[Mapping[str, object]]:
-    """A list's entries, what is no mapping as an empty one, so that indices stay; nothing for what is no list."""
-    return [one if isinstance(one, Mapping) else {} for one in data] if isinstance(data, list) else []
+    """A list's entries, an empty mapping for what is none, so that indices stay."""
+    return (
+        [one if isinstance(one, Mapping) else {} for one in data] if isinstance(data, list) else []
+    )
 
 
 def _sources(data: object, base: object, around: Position) -> Iterator[Position]:
@@ -157,7 +160,11 @@ def _sources(data: object, base: object, around: Position) -> Iterator[Position]
         if isinstance(model := source.get("model"), str):
             path = (*around.path, number, "parameters")
             yield replace(
-                around, path=path, model=model, is_base=model == base, data=source.get("parameters")
+                around,
+                path=path,
+                model=model,
+                is_base=model == base,
+                data=source.get("parameters"),
             )
 
 
@@ -186,7 +193,7 @@ def _stray(document: Document, path: Path) -> MergeError:
 def _length(source: Mapping[str, object]) -> int:
     ends = source.get("layer_range")
     if isinstance(ends, list) and len(ends) == 2 and all(type(one) is int for one in ends):
-        return max(ends[1] - ends[0], 0)
+        return max(int(ends[1]) - int(ends[0]), 0)
     return 0
 
 
@@ -198,4 +205,6 @@ def _conditional(data: Mapping[str, object], path: Path) -> Entry:
 
 def _parts(reference: str) -> list[str]:
     last = reference.rsplit("+", 1)[-1].split("@", 1)[0]
-    return [part for part in re.split(r"[/\\]", last) if part not in ("", ".", "..")] or [reference]
+    return [part for part in re.split(r"[/\\]", last) if part not in ("", ".", "..")] or [
+        reference
+    ]

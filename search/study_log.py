@@ -1,7 +1,10 @@
-"""The Optuna study beside the ledger: a log of finished trials, for optuna-dashboard and Optuna's own tools.
+"""The Optuna study beside the ledger.
 
-Never read back: proposals come from the ledger. Trials are added whole, in order of number, so that a kill between
-two of them leaves nothing half done; adding the ones that are missing is how a resumed run catches up.
+A log of finished trials, for optuna-dashboard and Optuna's own tools.
+
+Never read back: proposals come from the ledger. Trials are added whole, in order of number, so
+that a kill between two of them leaves nothing half done; adding the ones that are missing is how
+a resumed run catches up.
 """
 
 from collections.abc import Mapping, Sequence

@@ -28,9 +28,7 @@ class Proposing:
     mask_seed: int
     objectives: Sequence[Objective]
 
-    def ahead(
-        self, trials: Sequence[Candidate], proposer: Proposer
-    ) -> "Future[Proposal] | None":
+    def ahead(self, trials: Sequence[Candidate], proposer: Proposer) -> "Future[Proposal] | None":
         """Begins to propose the trial after the last one, which is still being scored."""
         if len(trials) < len(self.warm_starts):
             return None

@@ -1,7 +1,9 @@
-"""The verdict: finalists and references meet on `select`, the winner and the references go on to `test`.
+"""The verdict: finalists and references meet on `select`.
 
-The test split is opened once the budget has ended. Every opening is counted; a search extended afterwards has seen
-it, and every output then says how often.
+The winner and the references go on to `test`.
+
+The test split is opened once the budget has ended. Every opening is counted; a search extended
+afterwards has seen it, and every output then says how often.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +39,10 @@ def label(candidate: Candidate) -> str:
 
 
 def decide(search: Search, rule: WinnerRule) -> Verdict:
-    """Scores what is left to score on `select` and `test`, and stores the verdict in the ledger."""
+    """Scores what is left to score on `select` and `test`.
+
+    And stores the verdict in the ledger.
+    """
     references = [one for one in search.ledger.candidates("reference") if feasible(one)]
     trials = search.ledger.candidates("trial")
     scales = frozen_scales(search.ledger.candidates("reference"), search.objectives)
@@ -98,7 +103,8 @@ def _open_test(search: Search, entrants: Sequence[Candidate]) -> None:
         "trials": len(search.ledger.candidates("trial")),
     }
     if not opened or opened[-1] != opening:
-        # Written before a figure is seen: a kill in between must not make the second look the first.
+        # Written before a figure is seen: a kill in between must not make the second look the
+        # first.
         search.ledger.set_meta("test_opened", [*opened, opening])
     for one in entrants:
         search.observer.scoring(one)

@@ -1,7 +1,9 @@
-"""Who won: at most 16 members of the front and the references meet on `select`; the winner alone goes on to `test`.
+"""Who won: at most 16 members of the front and the references meet on `select`.
 
-The search split is overfitted by having been searched on, so it only nominates. Utilities are on the scale of
-`objectives.Scale`, whose constants are frozen on `search`.
+The winner alone goes on to `test`.
+
+The search split is overfitted by having been searched on, so it only nominates. Utilities are on
+the scale of `objectives.Scale`, whose constants are frozen on `search`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -63,7 +65,10 @@ def finalists(
     rule: WinnerRule,
     scales: Mapping[str, Scale],
 ) -> list[Candidate]:
-    """The members of the front that meet on `select`: the most useful on `search`, one of each recipe."""
+    """The members of the front that meet on `select`.
+
+    The most useful on `search`, one of each recipe.
+    """
     seen: set[str] = set()
     distinct = []
     for trial in front(trials, objectives):
@@ -72,7 +77,9 @@ def finalists(
             distinct.append(trial)
 
     def rank(trial: Candidate) -> tuple[float, int]:
-        values = {one.name: score for one, score in zip(objectives, trial.scores or (), strict=True)}
+        values = {
+            one.name: score for one, score in zip(objectives, trial.scores or (), strict=True)
+        }
         return -rule.utility(scales, values), trial.number
 
     return sorted(sorted(distinct, key=rank)[:MAX_FINALISTS], key=lambda trial: trial.number)

@@ -1,8 +1,8 @@
 """The model card of an exported winner: Markdown with the Hub's front matter.
 
 Names in it are a stranger's: front matter is dumped as YAML, table cells are escaped, the recipe
-stands in a fence longer than any in it. A card travels, so it shows no absolute path: each is cut to
-its last part. Licences are not guessed.
+stands in a fence longer than any in it. A card travels, so it shows no absolute path: each is cut
+to its last part. Licences are not guessed.
 """
 
 import re
@@ -14,8 +14,12 @@ from .view import Estimate, RunView, TestRow
 from .wording import clean, count, direction, estimate_text, interval, signed
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-ABSOLUTE = re.compile(r"(?<![\w.:/\\~-])(?:file://|~)?(?:/|[A-Za-z]:[\\/])[^\s'\"`,;()\[\]{}<>|]+")
-MARKUP = re.compile(r"([\\`*_\[\]<>|#~&!])")
+ROOT = r"(?:file://|~)?(?:/|[A-Za-z]:[\\/])"
+IS_ABSOLUTE = re.compile(ROOT)
+ABSOLUTE = re.compile(
+    rf"(?<![\w.:/\\~-]){ROOT}[^\s'\"`,;()\[\]{{}}<>|/\\]+[/\\][^\s'\"`,;()\[\]{{}}<>|]*"
+)
+MARKUP = re.compile(r"([\\`*_\[\]<>|#~&!$])")
 
 
 def model_card(view: RunView, recipe_yaml: str, base_model: str | None) -> str:
@@ -42,7 +46,7 @@ def model_card(view: RunView, recipe_yaml: str, base_model: str | None) -> str:
         _search(view),
     ]
     if view.notices:
-        parts += ["## Mind", _list(view.notices)]
+        parts += ["## Notes", _list(view.notices)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -89,7 +93,7 @@ def _table(
     lines = [f"| {corner} | {' | '.join(heads)} |", "|---|" + "---:|" * len(heads)]
     for row in rows:
         cells = [write(values(row).get(column)) for column in view.columns]
-        lines.append(f"| {_text(row.name)} | {' | '.join(cells)} |")
+        lines.append(f"| {_name(row.name)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -99,7 +103,7 @@ def _search(view: RunView) -> str:
     facts = [
         f"{count(trials, 'finished trial')}, {count(evaluations, 'item evaluation')}; "
         f"sampler {_text(view.sampler)}, seed {view.seed}",
-        f"models: {', '.join(_text(name) for name in view.models)}",
+        f"models: {', '.join(_name(name) for name in view.models)}",
         f"winner rule: {_text(view.rule)}",
     ]
     for task, sizes in view.tasks.items():
@@ -129,6 +133,16 @@ def _base_name(path: str) -> str:
     return re.split(r"[\\/]", path.rstrip("\\/"))[-1] or "path"
 
 
+def _portable(model: str) -> str:
+    """A model's name, `model+adapter` too; a path may have spaces in it."""
+    parts = model.split("+")
+    return "+".join(_base_name(part) if IS_ABSOLUTE.match(part) else part for part in parts)
+
+
+def _name(raw: str) -> str:
+    return _text(_portable(raw))
+
+
 def _fenced(source: str) -> str:
     longest = max((len(run) for run in re.findall(r"`+", source)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -136,12 +150,12 @@ def _fenced(source: str) -> str:
 
 
 def _without_paths(recipe: str) -> str:
-    """The recipe with absolute paths cut: scalars by their place in the YAML, comments by pattern."""
+    """The recipe, absolute paths cut: scalars by their place in the YAML, comments by pattern."""
     pieces, end = [], 0
     for node in sorted(_scalars(recipe), key=lambda node: node.start_mark.index):
         start = node.start_mark.index
-        if re.match(r"(?:file://|~)?(?:/|[A-Za-z]:[\\/])", node.value):
-            pieces += [recipe[end:start], _quoted(_base_name(node.value))]
+        if _portable(node.value) != node.value:
+            pieces += [recipe[end:start], _quoted(_portable(node.value))]
             end = node.end_mark.index
     text = "".join((*pieces, recipe[end:]))
     return re.sub(r"(?m)^\s*#.*$", lambda line: ABSOLUTE.sub(_last_part, line.group()), text)

@@ -83,9 +83,7 @@ def test_rows(
     others = [one for one in references if label(one) != label(winner)]
     for one in (winner, *others):
         shown = {
-            name: part
-            for name, part in columns.items()
-            if scores.complete(one, part[0], "test")
+            name: part for name, part in columns.items() if scores.complete(one, part[0], "test")
         }
         if not shown:
             continue

@@ -1,30 +1,36 @@
-"""`search` from end to end: preflight, the run folder, the search, the verdict, what is left behind."""
+"""`search` from end to end: preflight, the run folder, the search, the verdict.
+
+What is left behind.
+"""
 
 import shutil
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+
+from search.proposals import Proposer
 
 from search.executors import InlineExecutor
 from search.ledger import Ledger
 from search.loop import Observer, Search
 from search.objectives import Budget
-from search.proposals import Proposer
+from search.samplers import choose_sampler
 from search.scoring import Scorer
+from search.study_log import StudyLog
 from search.trials import Proposing
-from search.verdict import Verdict, decide, stored_verdict
-from search.warm_start import warm_starts
-from search.winner import WinnerRule
+from search.verdict import decide
+from search.winner import MAX_FINALISTS, WinnerRule
 
 from .config import Study, read_study
 from .outputs import write_outputs
 from .preflight import Permissions, Preflight, inspect
 from .progress import Display
 from .resolved import identity, resolved_study
+from .results import test_columns
 from .run import RunFolder, RunLock, claim_identity, find_run
 from .session import Hardware, open_executor
-
+from .view import RunView
 
 DEFAULT_TRIALS = 100
 
@@ -59,11 +65,16 @@ class Outcome:
     trials: int
     failed: int
     items: int
-    verdict: Verdict | None
+    view: RunView
+    columns: Mapping[str, tuple[str, str]]
+    """Column of the test table to (task, metric)."""
 
 
 def conduct(path: Path, options: SearchOptions) -> Outcome:
-    """Runs or goes on with a study's search; KeyboardInterrupt leaves everything written, and is raised on."""
+    """Runs or goes on with a study's search.
+
+    KeyboardInterrupt leaves everything written, and is raised on.
+    """
     study = overridden(read_study(path), options)
     preflight = inspect(study, options.maps, options.permissions)
     run = RunFolder(options.out or Path("runs") / study.name)
@@ -141,12 +152,12 @@ def _search(
     try:
         stack.enter_context(display)
         with Proposer() as proposer:
-            state = search.run(proposer, log=preflight.logged(log))
-        verdict: Verdict | None = decide(search, rule_of(study))
+            state = search.run(proposer)
+        decide(search, rule_of(study))
     except KeyboardInterrupt:
-        verdict = None
+        state = "interrupted"
         display.note("interrupted: the run is saved, the same command goes on with it")
-    write_outputs(run, preflight, search.ledger, state)
+    view = write_outputs(run, preflight, search.ledger, state)
     trials = search.ledger.candidates("trial")
     everything = [*search.ledger.candidates("reference"), *trials]
     return Outcome(
@@ -156,7 +167,8 @@ def _search(
         len(trials),
         sum(trial.state == "failed" for trial in trials),
         sum(one.items for one in everything),
-        verdict,
+        view,
+        test_columns(preflight),
     )
 
 

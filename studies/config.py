@@ -1,4 +1,6 @@
-"""A study file, read: the recipe with its ranges as a document, everything else as frozen dataclasses.
+"""A study file, read: the recipe with its ranges as a document.
+
+Everything else as frozen dataclasses.
 
 Faults carry the place in the file. Nothing here opens a model or a task's data.
 """
@@ -56,7 +58,10 @@ class Study:
 
 
 def read_study(path: Path) -> Study:
-    """Reads and validates a study file; raises StudyError or RecipeError with `file:line:column`."""
+    """Reads and validates a study file.
+
+    Raises StudyError or RecipeError with `file:line:column`.
+    """
     return study_from(read_document(path), path.resolve().parent)
 
 
@@ -67,10 +72,10 @@ def study_from(document: Document, folder: Path) -> Study:
     for index, name in enumerate(names):
         if name in names[:index]:
             first = document.place(("tasks", names.index(name), "name"))
-            _fault(document, ("tasks", index, "name"), f"task {name!r} is already named at {first}")
-    tasks = tuple(
-        _task(document, index, task, folder) for index, task in enumerate(form.tasks)
-    )
+            _fault(
+                document, ("tasks", index, "name"), f"task {name!r} is already named at {first}"
+            )
+    tasks = tuple(_task(document, index, task, folder) for index, task in enumerate(form.tasks))
     objectives = _objectives(document, form, names)
     return Study(
         name=form.name,

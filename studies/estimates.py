@@ -25,7 +25,7 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The item results of a run: a read-only look into the ledger. `seed` is that of all bootstraps."""
+    """The item results of a run, read from the ledger; `seed` is that of all bootstraps."""
 
     ledger: Ledger
     settings: str
@@ -108,7 +108,10 @@ def paired_tasks(
     objectives: Sequence[Objective],
     split: str,
 ) -> tuple[list[PairedTask], list[list[int]]]:
-    """The tasks that objectives read, and for each objective the positions of its metrics among them."""
+    """The tasks that objectives read.
+
+    And for each objective the positions of its metrics among them.
+    """
     metrics: dict[str, list[str]] = {}
     for objective in objectives:
         for task, metric in objective.parts:

@@ -1,4 +1,7 @@
-"""A candidate as the YAML people take away: plain mergekit, with where it came from in comments."""
+"""A candidate as the YAML people take away.
+
+Plain mergekit, with where it came from in comments.
+"""
 
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -29,8 +32,8 @@ def candidate_yaml(
 ) -> str:
     """The recipe of a candidate as YAML that mergekit reads; equal candidates give equal bytes.
 
-    Local models get absolute names unless `names` is `original`; hub names and mapped names stay as written.
-    The top-level `eutectic:` key holds the mask seed, which mergekit ignores.
+    Local models get absolute names unless `names` is `original`; hub names and mapped names stay
+    as written. The top-level `eutectic:` key holds the mask seed, which mergekit ignores.
     """
     data: Any = candidate.data
     if names == "absolute":
@@ -56,7 +59,10 @@ def find_candidate(ledger: Ledger, wanted: str | int) -> Candidate:
 
 
 def _renamed(data: Any, rename: Callable[[str], str]) -> Any:
-    """Recipe data with every model's name replaced; models stand under `model` and `base_model`."""
+    """Recipe data with every model's name replaced.
+
+    Models stand under `model` and `base_model`.
+    """
     if isinstance(data, list):
         return [_renamed(one, rename) for one in data]
     if not isinstance(data, Mapping):

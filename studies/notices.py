@@ -60,6 +60,6 @@ def _random(found: "Found") -> list[str]:
     if not any(METHODS[name].random for name in found.preflight.space.methods):
         return []
     return [
-        "The merge method draws random masks: the figures are for one mask seed, which the exported "
-        "recipe holds; mergekit draws other masks, `eutectic merge` draws the scored ones."
+        "The merge method draws random masks: the figures are for one mask seed, which the "
+        "exported recipe holds; mergekit draws other masks, `eutectic merge` draws the scored ones."
     ]

@@ -1,14 +1,11 @@
 """What a search leaves beside its database: report.html, winner.yaml, trials.csv."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from search.ledger import Candidate, Ledger
+from search.ledger import Ledger
 
-from .export import candidate_yaml, find_candidate
 from .preflight import Preflight
-from .results import build_view
+from .results import build_view, store_view
 from .run import RunFolder
 from .table import spreadsheet_safe, trial_frame
 from .view import RunView

@@ -1,12 +1,16 @@
-"""Everything about a study that can be known before a weight is loaded: models, space, tasks, splits, faults.
+"""Everything about a study that can be known before a weight is loaded.
 
-`check` prints what this finds; `search` starts from it. Only headers, configs and task files are read, and the
-weights once, streaming, for NaN and Inf.
+Models, space, tasks, splits, faults.
+
+`check` prints what this finds; `search` starts from it. Only headers, configs and task files are
+read, and the weights once, streaming, for NaN and Inf.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from search.warm_start import Reference, WarmStart, references, warm_starts
 
 from evaluation.errors import EvaluationError
 from evaluation.spec import LmEvalSpec, TaskSpec
@@ -27,7 +31,6 @@ from search.loop import source_faults
 from search.objectives import Objective, resolve_metric, resolve_objective
 from search.space import Space, space_from
 from search.space_walk import models_of as expert_names
-from search.warm_start import Reference, WarmStart, references, warm_starts
 
 from .config import Study
 from .errors import StudyError
@@ -87,12 +90,7 @@ def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) ->
     objectives = _objectives(study, tasks)
     compared = references(space)
     _check_constraints(study, tasks, compared)
-    for model, checkpoint in opened.items():
-        if (tensor := find_nonfinite(checkpoint)) is not None:
-            raise SourceError(
-                f"{model}: tensor {tensor!r} contains NaN or Inf; the model is broken, "
-                f"every merge with it would be (folder {checkpoint.folder})"
-            )
+    check_weights(opened)
     return Preflight(
         study=study,
         maps=maps,
@@ -107,6 +105,19 @@ def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) ->
         objectives=objectives,
         notices=tuple(str(notice) for notice in notices),
     )
+
+
+def check_weights(checkpoints: Mapping[ModelReference, Checkpoint]) -> None:
+    """Refuses models with NaN or Inf in them.
+
+    Reads every weight once, and never again while it is unchanged.
+    """
+    for model, checkpoint in checkpoints.items():
+        if (tensor := find_nonfinite(checkpoint)) is not None:
+            raise SourceError(
+                f"{model}: tensor {tensor!r} contains NaN or Inf; the model is broken, "
+                f"every merge with it would be (folder {checkpoint.folder})"
+            )
 
 
 def load_tasks(

@@ -1,4 +1,7 @@
-"""Parameters along depth: what the winner uses at every layer, beside the spread over the front."""
+"""Parameters along depth: what the winner uses at every layer.
+
+Beside the spread over the front.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,7 @@
-"""How a search shows itself on standard error: a live picture in a terminal, plain lines elsewhere."""
+"""How a search shows itself on standard error.
+
+A live picture in a terminal, plain lines elsewhere.
+"""
 
 import sys
 import time
@@ -50,7 +53,10 @@ class Display:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         if self._live is not None:
             self._live.stop()

@@ -1,4 +1,7 @@
-"""What a run writes down of its study: the file it was, where its names led, and what must not change."""
+"""What a run writes down of its study.
+
+The file it was, where its names led, and what must not change.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -15,7 +18,10 @@ from .run import Identity
 
 
 def identity(preflight: Preflight) -> Identity:
-    """What two searches in one folder must share: ranges, models, tasks, split, objectives, seed."""
+    """What two searches in one folder must share.
+
+    Ranges, models, tasks, split, objectives, seed.
+    """
     study = preflight.study
     return {
         "ranges": describe(preflight.space),
@@ -67,5 +73,8 @@ def resolved_study(preflight: Preflight, maps: Mapping[str, Path]) -> str:
 
 
 def local_names(preflight: Preflight) -> dict[ModelReference, str]:
-    """Models that are local folders, by their absolute names; hub names and mapped names are absent."""
+    """Models that are local folders, by their absolute names.
+
+    Hub names and mapped names are absent.
+    """
     raise NotImplementedError

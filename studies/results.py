@@ -1,15 +1,18 @@
-"""From the ledger to everything a report says: values, intervals, the claim. Nothing is scored here."""
+"""From the ledger to everything a report says.
+
+Values, intervals, the claim. Nothing is scored here.
+"""
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter
+from search.front import hypervolume_history
 
 from merging.document import Document
 from merging.plan import plan_recipe
 from merging.recipe_reader import read_recipe
-from search.front import hypervolume_history
 from search.importance import importances
 from search.ledger import Candidate, Ledger
 from search.objectives import resolve_metric
@@ -44,7 +47,10 @@ class Found:
         return next(one for one in (*self.references, *self.trials) if label(one) == name)
 
     def yaml(self, candidate: Candidate) -> str:
-        """The candidate as it is exported; empty where it has no recipe hash (it could not be read)."""
+        """The candidate as it is exported.
+
+        Empty where it has no recipe hash (it could not be read).
+        """
         study = self.preflight.study
         if not candidate.recipe_hash:
             return ""
@@ -119,7 +125,10 @@ def build_view(preflight: Preflight, ledger: Ledger, state: str) -> view.RunView
 
 
 def test_columns(preflight: Preflight) -> dict[str, tuple[str, str]]:
-    """Columns of the test table: what objectives and constraints read, then other tasks' first metrics."""
+    """Columns of the test table: what objectives and constraints read.
+
+    Then other tasks' first metrics.
+    """
     parts = [part for one in preflight.objectives for part in one.parts]
     tasks = preflight.tasks
     parts += [resolve_metric(one.metric, tasks) for one in preflight.study.constraints]
@@ -148,7 +157,9 @@ def _objectives(
     pairs = zip(found.preflight.objectives, candidate.scores, strict=True)
     if not with_interval:
         return {one.name: view.Estimate(score) for one, score in pairs}
-    return {one.name: objective_estimate(found.scores, candidate, one, "search") for one, _ in pairs}
+    return {
+        one.name: objective_estimate(found.scores, candidate, one, "search") for one, _ in pairs
+    }
 
 
 def _trials(found: Found) -> tuple[view.TrialView, ...]:
@@ -185,7 +196,9 @@ def _winner(found: Found) -> view.Winner | None:
     rival = found.named(found.verdict.rival)
     preflight = found.preflight
     gain = None
-    sealed = all(preflight.splits[task]["test"] for one in preflight.objectives for task, _ in one.parts)
+    sealed = all(
+        preflight.splits[task]["test"] for one in preflight.objectives for task, _ in one.parts
+    )
     if label(chosen) != label(rival) and sealed:
         gain = utility_gain(
             found.scores, chosen, rival, preflight.objectives, found.rule, found.verdict
@@ -219,19 +232,3 @@ def _hypervolume(found: Found) -> tuple[tuple[int, float], ...]:
     values: Sequence[tuple[float, ...]] = [one.scores or () for one in done]
     volumes = hypervolume_history(values, directions, references)
     return tuple((at[one.number], volume) for one, volume in zip(done, volumes, strict=True))
-
-
-def as_json(scores: Scores, candidate: Candidate, tasks: Mapping[str, object]) -> dict[str, object]:
-    """`{task: {metric: {value, low, high}}}` on the test split."""
-    from .estimates import metric_estimate
-
-    found: dict[str, object] = {}
-    for task in tasks:
-        if not scores.complete(candidate, task, "test"):
-            continue
-        metrics = {}
-        for metric in scores.tasks[task].metrics:
-            one = metric_estimate(scores, candidate, task, metric, "test")
-            metrics[metric] = {"value": one.value, "low": one.low, "high": one.high}
-        found[task] = metrics
-    return found

@@ -1,8 +1,8 @@
 """A run folder: what a search leaves behind, who holds it, and whether a study may go on in it.
 
-    study.db      the Optuna study and the ledger
-    study.yaml    the study as it was run: its folder, the `--map`s, content hashes of models and tasks
-    report.html   winner.yaml   trials.csv   log.txt
+study.db      the Optuna study and the ledger
+study.yaml    the study as it was run: its folder, the `--map`s, content hashes of models and tasks
+report.html   winner.yaml   trials.csv   log.txt
 """
 
 import json
@@ -48,14 +48,19 @@ def find_run(path: Path) -> RunFolder:
     """An existing run folder; raises RunError that says what is missing."""
     run = RunFolder(path)
     if not path.is_dir():
-        raise RunError(f"{path}: no such run folder; `eutectic search STUDY` makes one under runs/")
+        raise RunError(
+            f"{path}: no such run folder; `eutectic search STUDY` makes one under runs/"
+        )
     if not run.database.is_file() or not run.study.is_file():
         raise RunError(f"{path}: not a run folder, study.db and study.yaml are missing")
     return run
 
 
 class RunLock:
-    """Holds a run folder for this process; a context manager. The system frees it when the process dies."""
+    """Holds a run folder for this process.
+
+    A context manager. The system frees it when the process dies.
+    """
 
     def __init__(self, run: RunFolder) -> None:
         self._path = run.path
@@ -83,7 +88,10 @@ class RunLock:
 
 
 def claim_identity(ledger: Ledger, identity: Identity, run: RunFolder) -> None:
-    """Writes down what the run is about, or refuses a study that differs from what is written there."""
+    """Writes down what the run is about.
+
+    Or refuses a study that differs from what is written there.
+    """
     known = ledger.meta("identity")
     wanted = json.loads(json.dumps(identity))
     if known is None:

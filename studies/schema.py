@@ -1,6 +1,7 @@
 """The form of a study file, key by key: pydantic checks it, `config` gives it meaning.
 
-The `recipe` is not described here: it is mergekit's YAML with ranges, read by `search.space` and `merging`.
+The `recipe` is not described here: it is mergekit's YAML with ranges, read by `search.space` and
+`merging`.
 """
 
 from typing import Annotated, Literal
@@ -117,3 +118,5 @@ class StudyForm(Form):
     budget: BudgetForm = BudgetForm()
     sampler: Name = "auto"
     seed: Count = 0
+    resolved: dict[str, object] | None = None
+    """Written into a run's study.yaml: the folder it came from, `--map`s, content hashes."""

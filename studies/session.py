@@ -5,17 +5,28 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from evaluation.settings import Settings
+from merging.checkpoint import Checkpoint
 from search.executors import InlineExecutor
 from search.scoring import BLOCK_ITEMS
 
 from .preflight import Permissions, Preflight
 
+if TYPE_CHECKING:
+    from evaluation.runner import Runner
+
+
+DEFAULT_BUDGET = Settings().token_budget
+
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """Where and how candidates are built and scored; None is chosen at the start and stored with the run."""
+    """Where and how candidates are built and scored.
+
+    None is chosen at the start and stored with the run.
+    """
 
     device: str = "cpu"
     dtype: str | None = None
@@ -28,40 +39,59 @@ class Hardware:
         return Hardware(
             self.device,
             self.dtype or known.get("dtype"),
-            self.token_budget or known.get("token_budget"),
+            self.token_budget or known.get("token_budget") or DEFAULT_BUDGET,
             self.threads or known.get("threads") or os.cpu_count() or 1,
         )
+
+
+def load_runner(
+    checkpoint: Checkpoint, hardware: Hardware, dtype: str | None, permissions: Permissions
+) -> "Runner":
+    """Loads a model and its tokenizer, ready to answer; `dtype` None is the checkpoint's own."""
+    import torch
+
+    from evaluation.runner import Runner
+    from merging.loading import load_model, load_tokenizer
+
+    threads = hardware.threads or 1
+    torch.set_num_threads(threads)
+    model = load_model(
+        checkpoint,
+        dtype=hardware.dtype or dtype,
+        device=hardware.device,
+        trust_remote_code=permissions.trust_remote_code,
+    )
+    tokenizer = load_tokenizer(checkpoint, permissions.trust_remote_code)
+    name = str(model.dtype).removeprefix("torch.")
+    settings = Settings(hardware.device, name, hardware.token_budget or DEFAULT_BUDGET, threads)
+    return Runner(model, tokenizer, settings)
 
 
 def open_executor(
     preflight: Preflight, hardware: Hardware, permissions: Permissions
 ) -> InlineExecutor:
-    """Loads the base as the live model and packs the tasks; raises MergeError for what cannot be mapped."""
-    import torch
+    """Loads the base as the live model.
 
+    Raises MergeError for an architecture that cannot be mapped.
+    """
     from evaluation.harness import Harness
-    from evaluation.runner import Runner, Settings
-    from merging.candidate import live_model, load_model, load_tokenizer
 
-    threads = hardware.threads or 1
-    torch.set_num_threads(threads)
+    from merging.candidate import live_model
+
     base = preflight.checkpoints[preflight.base]
-    model = load_model(
-        base,
-        dtype=hardware.dtype or preflight.dtype,
-        device=hardware.device,
-        trust_remote_code=permissions.trust_remote_code,
-    )
-    tokenizer = load_tokenizer(base, permissions.trust_remote_code)
-    settings = Settings(device=hardware.device, dtype=str(model.dtype), threads=threads)
-    runner = Runner(model, tokenizer, settings)
-    fingerprint = {**runner.settings.fingerprint(), "block": BLOCK_ITEMS}
-    digest = hashlib.blake2b(json.dumps(fingerprint, sort_keys=True).encode(), digest_size=16)
+    recipe = preflight.recipe
+    runner = load_runner(base, hardware, recipe.out_dtype or recipe.dtype, permissions)
     return InlineExecutor(
         preflight.study.recipe,
         preflight.checkpoints,
-        live_model(model, base),
+        live_model(runner.model, base),
         Harness(tuple(preflight.tasks.values()), runner),
-        digest.hexdigest(),
-        threads,
+        settings_hash(runner.settings.fingerprint()),
+        hardware.threads or 1,
     )
+
+
+def settings_hash(fingerprint: Mapping[str, object]) -> str:
+    """A digest of everything but recipe and items that can change a score."""
+    text = json.dumps({**fingerprint, "block": BLOCK_ITEMS}, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

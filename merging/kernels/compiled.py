@@ -1,13 +1,15 @@
-"""The compiled CPU kernels: bf16, fp16 and fp32 tensors in, one merged tensor out, float32 between.
+"""The compiled CPU kernels: bf16, fp16 and fp32 tensors in, one tensor out, float32 between.
 
-Each is a serial function over the elements [start, stop) that frees the interpreter lock; an engine
-runs it on several spans at once (`merging.kernels.engine`). It works through blocks of 4,096 elements
-that stay in the first-level cache, so a pass reads and writes each tensor once. No fast-math: LLVM
-neither reorders nor fuses, and bits equal those of the torch twin, whatever the spans.
+Each is a serial function over the elements [start, stop) that frees the interpreter lock; an
+engine runs it on several spans at once (`merging.kernels.engine`). It works through blocks of
+4,096 elements that stay in the first-level cache, so a pass reads and writes each tensor once. No
+fast-math: LLVM neither reorders nor fuses, and bits equal those of the torch twin, whatever the
+spans.
 
-Tensors come as (address, dtype code): one compilation serves any number of experts and mix of dtypes.
-Integers are wrapped in uint32 at every step: numba would compute in 64 bits, and nothing vectorise.
-All that a kernel inlines stands in this file: numba's cache does not see edits elsewhere.
+Tensors come as (address, dtype code): one compilation serves any number of experts and mix of
+dtypes. Integers are wrapped in uint32 at every step: numba would compute in 64 bits, and nothing
+vectorise. All that a kernel inlines stands in this file: numba's cache does not see edits
+elsewhere.
 """
 
 from typing import Any
@@ -26,7 +28,7 @@ uint32: Any = types.uint32
 
 
 def _cast(to: Any, source: Any, instruction: str) -> Any:
-    """An instruction that reinterprets a number, which numba lacks: its bits stay, its type changes."""
+    """An instruction that numba lacks: the bits of a number stay, its type changes."""
 
     def typed(context: Any, value: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -46,9 +48,7 @@ _float = _cast(types.float32, types.uint32, "bitcast")
 def _load(address: int, code: int, start: int, count: int, out: Array) -> None:
     """Reads elements [start, start + count) as float32."""
     if code == FLOAT32:
-        single = carray(_pointer(address + 4 * start), count, np.float32)
-        for i in range(count):
-            out[i] = single[i]
+        out[:count] = carray(_pointer(address + 4 * start), count, np.float32)
         return
     half = carray(_pointer(address + 2 * start), count, np.uint16)
     if code == BFLOAT16:
@@ -58,7 +58,7 @@ def _load(address: int, code: int, start: int, count: int, out: Array) -> None:
     for i in range(count):
         word = uint32(half[i])
         magnitude = uint32(uint32(word & uint32(0x7FFF)) << uint32(13))
-        # 2^112 moves the exponent bias from 15 to 127 and makes subnormals normal, exactly.
+        # 2^112 moves the exponent bias from 15 to 127; exact, for subnormals too.
         finite = _bits(_float(magnitude) * np.float32(2.0**112))
         special = uint32(magnitude | uint32(0x7F800000))
         moved = special if magnitude >= uint32(0x0F800000) else finite
@@ -67,11 +67,9 @@ def _load(address: int, code: int, start: int, count: int, out: Array) -> None:
 
 @inlined
 def _store(address: int, code: int, start: int, count: int, values: Array) -> None:
-    """Writes float32 values as elements [start, start + count): nearest, ties to even, NaN stays."""
+    """Writes elements [start, start + count): nearest, ties to even, NaN stays."""
     if code == FLOAT32:
-        single = carray(_pointer(address + 4 * start), count, np.float32)
-        for i in range(count):
-            single[i] = values[i]
+        carray(_pointer(address + 4 * start), count, np.float32)[:] = values[:count]
         return
     half = carray(_pointer(address + 2 * start), count, np.uint16)
     if code == BFLOAT16:
@@ -87,9 +85,9 @@ def _store(address: int, code: int, start: int, count: int, values: Array) -> No
         word = _bits(values[i])
         magnitude = uint32(word & uint32(0x7FFFFFFF))
         odd = uint32(uint32(magnitude >> uint32(13)) & uint32(1))
-        # 0xC8000000: the exponent bias from 127 back to 15; 0xFFF and the last kept bit: half up, to even.
+        # 0xC8000000 moves the bias back to 15; 0xFFF and the last kept bit round to even.
         normal = uint32(uint32(uint32(magnitude + uint32(0xC8000FFF)) + odd) >> uint32(13))
-        # Adding 0.5 rounds a value below 2^-14 to multiples of 2^-24, the steps of fp16's subnormals.
+        # Adding 0.5 rounds below 2^-14 to multiples of 2^-24, the steps of subnormals.
         small = uint32(_bits(_float(magnitude) + np.float32(0.5)) - uint32(0x3F000000))
         huge = uint32(0x7E00) if magnitude > uint32(0x7F800000) else uint32(0x7C00)
         result = small if magnitude < uint32(0x38800000) else normal
@@ -99,7 +97,7 @@ def _store(address: int, code: int, start: int, count: int, values: Array) -> No
 
 @inlined
 def _draw(index: int, k0: int, k1: int) -> Any:
-    """The 24-bit draw of one element; the twin and the specification are in `merging.kernels.masks`."""
+    """The 24-bit draw of one element; twin and specification: `merging.kernels.masks`."""
     x = uint32(uint32(index) ^ k0)
     x = uint32(x ^ uint32(x >> uint32(16)))
     x = uint32(x * uint32(0x7FEB352D))
@@ -127,13 +125,12 @@ def _keep(rule: Array, keys: Array, start: int, count: int, delta: Array) -> Non
         for i in range(count):
             magnitude = uint32(_bits(delta[i]) & uint32(0x7FFFFFFF))
             kept = (magnitude > cut) | ((magnitude == cut) & (start + i <= last))
-            delta[i] *= np.float32(1) if kept else np.float32(0)
+            delta[i] *= np.float32(kept)
     elif rule[0] == RANDOM:
         k0, k1 = keys[start >> 32]
         first, below = uint32(start & 0xFFFFFFFF), uint32(rule[1])
         for i in range(count):
-            kept = _draw(uint32(first + uint32(i)), k0, k1) < below
-            delta[i] *= np.float32(1) if kept else np.float32(0)
+            delta[i] *= np.float32(_draw(uint32(first + uint32(i)), k0, k1) < below)
     elif rule[0] == BYTES:
         mask = carray(_pointer(rule[3] + start), count, np.uint8)
         for i in range(count):
@@ -142,7 +139,7 @@ def _keep(rule: Array, keys: Array, start: int, count: int, delta: Array) -> Non
 
 @inlined
 def _norm(values: Array, count: int) -> float:
-    """The L1 norm of a block: scaled by a power of two to 30 bits, truncated, added in integers."""
+    """The L1 norm: scaled by a power of two to 30 bits, truncated, added in integers."""
     top = uint32(0)
     for i in range(count):
         top = max(top, uint32(_bits(values[i]) & uint32(0x7FFFFFFF)))
@@ -156,22 +153,58 @@ def _norm(values: Array, count: int) -> float:
     return np.float64(total) / np.float64(scale)
 
 
+@inlined
+def _add(total: Array, values: Array, factor: float, count: int) -> None:
+    for i in range(count):
+        total[i] += values[i] * factor
+
+
+@inlined
+def _scale(values: Array, first: float, second: float, count: int) -> None:
+    for i in range(count):
+        values[i] = values[i] * first * second
+
+
+@inlined
+def _divide(total: Array, divisors: Array, count: int) -> None:
+    for i in range(count):
+        total[i] /= divisors[i] + np.float32(divisors[i] == 0)
+
+
+@inlined
+def _join(
+    delta: Array, weight: float, side: float, camp: Array, weights: Array, count: int
+) -> None:
+    """Adds the deltas of one sign (side 1 or -1) to their camp; a NaN joins both camps."""
+    for i in range(count):
+        joins = np.float32(delta[i] * side > 0)  # a factor: a branch would not be vectorised
+        camp[i] += delta[i] * joins
+        weights[i] += weight * joins
+
+
+@inlined
+def _choose(total: Array, above: Array, below: Array, out: Array, count: int) -> None:
+    """Takes the winning camp's; vectorised as long as `out` is none of the inputs."""
+    for i in range(count):
+        up, down = above[i], below[i]
+        out[i] = up if total[i] >= 0 else down
+
+
 @compiled
 def weighted_mean(
     out: Array, tensors: Array, weights: Array, divisor: float, start: int, stop: int
 ) -> None:
     """The sum of weights[e] x tensors[e] / divisor (1: none); weights float32 [experts]."""
-    one, total = np.empty((2, BLOCK), np.float32)
+    one, total = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     for block in range(start, stop, BLOCK):
         count = min(BLOCK, stop - block)
-        total[:count] = 0
+        total[:] = 0
         for e in range(len(tensors)):
             _load(tensors[e, 0], tensors[e, 1], block, count, one)
-            for i in range(count):
-                total[i] += one[i] * weights[e]
+            _add(total, one, weights[e], count)
         if divisor != 1:
-            for i in range(count):
-                total[i] /= divisor
+            one[:] = divisor
+            _divide(total, one, count)
         _store(out[0], out[1], block, count, total)
 
 
@@ -191,60 +224,38 @@ def task_vectors(
 ) -> None:
     """The base + scale x consensus of the sparse, rescaled, weighted deltas.
 
-    experts int64 [experts, 2]; rules int64 [experts, 4]; keys uint32 [experts, runs, 2]; factors float32
-    [experts, 2]: rescaling, weight. divisor: 0 is the weights that agree at each element, 1 none.
+    experts int64 [experts, 2]; rules int64 [experts, 4]; keys uint32 [experts, runs, 2]; factors
+    float32 [experts, 2]: rescaling, weight. divisor 1: none; 0: the weights that agree, by
+    element.
     """
-    origin, delta = np.empty((2, BLOCK), np.float32)
-    sums = np.empty((5, BLOCK), np.float32)
-    total, heavy = sums[0], sums[3]
+    # Rows are indexed: numba forgets that unpacked ones are dense, and vectorises nothing.
+    room = np.empty((9, BLOCK), np.float32)
+    origin, delta, merged, weights = room[0], room[1], room[2], room[3]
+    total, above, below = room[4], room[5], room[6]
+    weights_above, weights_below = room[7], room[8]
+    one = np.float32(1)
     for block in range(start, stop, BLOCK):
         count = min(BLOCK, stop - block)
-        sums[:] = 0
+        room[4:] = 0
         for e in range(len(experts)):
             _delta(base, experts[e], block, count, origin, delta)
             _keep(rules[e], keys[e], block, count, delta)
             rescale, weight = factors[e]
-            for i in range(count):
-                delta[i] = delta[i] * rescale * weight
-                total[i] += delta[i]
+            _scale(delta, rescale, weight, count)
+            _add(total, delta, one, count)
             if elect:
-                _vote(delta, weight, count, sums)
+                _join(delta, weight, one, above, weights_above, count)
+                _join(delta, weight, -one, below, weights_below, count)
         if elect:
-            _elect(count, sums)
-        if divisor == 0:
-            for i in range(count):
-                total[i] /= heavy[i]
-        elif divisor != 1:
-            for i in range(count):
-                total[i] /= divisor
-        for i in range(count):
-            total[i] = origin[i] + total[i] * scale
-        _store(out[0], out[1], block, count, total)
-
-
-@inlined
-def _vote(delta: Array, weight: float, count: int, sums: Array) -> None:
-    """Adds to the positive and the negative camp; a NaN joins both."""
-    _total, above, below, heavy_above, heavy_below = sums
-    for i in range(count):
-        up = np.float32(1) if delta[i] > 0 else np.float32(0)
-        above[i] += delta[i] * up
-        heavy_above[i] += weight * up
-    for i in range(count):
-        down = np.float32(1) if delta[i] < 0 else np.float32(0)
-        below[i] += delta[i] * down
-        heavy_below[i] += weight * down
-
-
-@inlined
-def _elect(count: int, sums: Array) -> None:
-    """Leaves the winning camp's sum in the total's place and its weight, 1 for 0, after it."""
-    total, above, below, heavy_above, heavy_below = sums
-    for i in range(count):
-        heavy = heavy_above[i] if total[i] >= 0 else heavy_below[i]
-        heavy_above[i] = np.float32(1) if heavy == 0 else heavy
-    for i in range(count):
-        total[i] = above[i] if total[i] >= 0 else below[i]
+            _choose(total, weights_above, weights_below, weights, count)
+            _choose(total, above, below, merged, count)
+        else:
+            merged[:] = total
+            weights[:] = divisor
+        if divisor != 1:
+            _divide(merged, weights, count)
+        _add(origin, merged, scale, count)
+        _store(out[0], out[1], block, count, origin)
 
 
 @compiled
@@ -252,7 +263,7 @@ def norms(
     base: Array, expert: Array, rule: Array, keys: Array, out: Array, start: int, stop: int
 ) -> None:
     """L1 norms, before and after masking, of each block: float64 [blocks of the tensor, 2]."""
-    shelf, delta = np.empty((2, BLOCK), np.float32)
+    shelf, delta = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     for block in range(start, stop, BLOCK):
         count = min(BLOCK, stop - block)
         _delta(base, expert, block, count, shelf, delta)
@@ -261,22 +272,32 @@ def norms(
         out[block // BLOCK, 1] = _norm(delta, count)
 
 
+@inlined
+def _magnitudes(delta: Array, count: int, out: Array) -> None:
+    for i in range(count):
+        out[i] = uint32(_bits(delta[i]) & uint32(0x7FFFFFFF))
+
+
 @compiled
 def magnitudes(base: Array, expert: Array, out: Array, start: int, stop: int) -> None:
     """The bits of |expert - base|, which order as the numbers do: uint32 [stop - start]."""
-    shelf, delta = np.empty((2, BLOCK), np.float32)
+    shelf, delta = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     for block in range(start, stop, BLOCK):
         count = min(BLOCK, stop - block)
         _delta(base, expert, block, count, shelf, delta)
-        for i in range(count):
-            out[block - start + i] = uint32(_bits(delta[i]) & uint32(0x7FFFFFFF))
+        _magnitudes(delta, count, out[block - start :])
+
+
+@inlined
+def _below(limits: Array, first: int, k0: int, k1: int, out: Array) -> None:
+    for i in range(len(out)):
+        out[i] = _draw(uint32(first + uint32(i)), k0, k1) < limits[i]
 
 
 @compiled
 def mask(limits: Array, keys: Array, out: Array, start: int, stop: int) -> None:
-    """1 where an element's draw is below its limit, else 0; limits uint32, out uint8 [stop - start]."""
+    """1 where an element's draw is below its limit; limits uint32, out uint8 [stop - start]."""
     for block in range(start, stop, BLOCK):
         k0, k1 = keys[block >> 32]
-        first, offset = uint32(block & 0xFFFFFFFF), block - start
-        for i in range(min(BLOCK, stop - block)):
-            out[offset + i] = _draw(uint32(first + uint32(i)), k0, k1) < limits[offset + i]
+        part = slice(block - start, min(block + BLOCK, stop) - start)
+        _below(limits[part], uint32(block & 0xFFFFFFFF), k0, k1, out[part])

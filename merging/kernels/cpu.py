@@ -1,8 +1,8 @@
 """The engine of compiled kernels: hands spans of a tensor to a pool of threads.
 
-Spans are fixed chunks of 2^18 elements, and nothing that a span computes depends on another, so the number of
-threads changes no bit. Sparse methods need a reading of the tensors before the last one: for the norm that
-rescaling matches, and for the magnitude that TIES cuts at.
+Spans are fixed chunks of 2^18 elements, and nothing that a span computes depends on another, so
+the number of threads changes no bit. Sparse methods need a reading of the tensors before the last
+one: for the norm that rescaling matches, and for the magnitude that TIES cuts at.
 """
 
 from collections.abc import Callable, Sequence
@@ -116,14 +116,11 @@ class Compiled:
         cut = high << selection.HALF | low
         if wanted == lower[low]:
             return cut, delta.elements - 1
-        for chunk, equal in enumerate(
-            self._words(delta, lambda words: selection.count_equal(words, cut))
-        ):
-            if wanted <= equal:
-                break
-            wanted -= equal
-        words = delta.words(chunk * CHUNK, min((chunk + 1) * CHUNK, delta.elements))
-        return cut, chunk * CHUNK + selection.find_equal(words, cut, wanted)
+        ties = np.cumsum(self._words(delta, lambda words: selection.count_equal(words, cut)))
+        chunk = int(np.searchsorted(ties, wanted))
+        before, start = int(ties[chunk - 1]) if chunk else 0, chunk * CHUNK
+        words = delta.words(start, min(start + CHUNK, delta.elements))
+        return cut, start + selection.find_equal(words, cut, wanted - before)
 
     def _rank_mask(self, delta: "_Delta", sparsity: Sparsity) -> Array:
         """Which elements the rank rule keeps: uint8 [elements]."""
@@ -174,7 +171,7 @@ class _Delta:
 
 @dataclass(frozen=True, slots=True)
 class _Sparse:
-    """A rule as the kernel reads it: (kind, number, index, address), the factor, and what must live."""
+    """A rule as the kernel reads it (kind, number, index, address), and what must live."""
 
     rule: tuple[int, int, int, int]
     factor: float
@@ -194,7 +191,7 @@ def _lower_counts(words: Array, upper: int) -> Array:
 
 
 def _reach(counts: Array, wanted: int) -> tuple[int, int]:
-    """The bin, counting from the top, in which the wanted-th lies, and how many of it are wanted."""
+    """The bin in which the wanted-th from the top lies, and how many of it are wanted."""
     reached = np.cumsum(counts[::-1])
     bin_ = int(np.searchsorted(reached, wanted))
     return len(counts) - 1 - bin_, wanted - int(reached[bin_] - counts[::-1][bin_])

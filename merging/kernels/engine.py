@@ -1,7 +1,7 @@
 """What evaluates a formula: the seam between merge methods and arithmetic.
 
-Two engines: `compiled` kernels for the CPU, and their twin in plain torch for any device. On the CPU both
-give the same bits.
+Two engines: `compiled` kernels for the CPU, and their twin in plain torch for any device. On the
+CPU both give the same bits.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,8 @@ Keys = tuple[tuple[int, int], ...]
 class Engine(Protocol):
     """Evaluates formulas in float32 and rounds once, to the dtype of `out`, which it fills.
 
-    All tensors of one call have one shape; `out` is contiguous. A NaN in an input is a NaN in the output.
+    All tensors of one call have one shape; `out` is contiguous. A NaN in an input is a NaN in the
+    output.
     """
 
     def weighted_mean(
@@ -34,4 +35,4 @@ class Engine(Protocol):
         keys: Sequence[Keys],
         out: torch.Tensor,
     ) -> None:
-        """Fills `out` with base + scale x consensus; as many experts as weights, sparsities and keys."""
+        """Fills `out` with base + scale x consensus; experts, weights and keys in one order."""

@@ -1,6 +1,7 @@
 """How kernels are compiled: at the first call, without the interpreter lock, without fast-math.
 
-Division by zero gives infinity or NaN, as in numpy: a check would keep loops from being vectorised.
+Division by zero gives infinity or NaN, as in numpy: a check would keep loops from being
+vectorised.
 """
 
 from collections.abc import Callable

@@ -16,7 +16,7 @@ SMALLEST_WEIGHT = 1e-8
 
 
 def rescaling(before: Iterable[float], after: Iterable[float]) -> float:
-    """The factor that gives what is kept the L1 norm of the whole, 1 where either is next to nothing.
+    """The factor that gives what is kept the L1 norm of the whole; 1 where either is tiny.
 
     Takes the norms of the blocks; their sums are exact (fsum), so their order does not matter.
     """
@@ -42,7 +42,7 @@ def kept(sparsity: Sparsity, elements: int) -> int:
 
 
 def rows(shape: tuple[int, ...]) -> tuple[int, int]:
-    """(width, inner) of the rows that ranks are taken in: along dimension 1, a vector is one row."""
+    """(width, inner) of the rows that ranks are taken in, along dimension 1 or a vector."""
     if len(shape) < 2:
         return math.prod(shape), 1
     return shape[1], math.prod(shape[2:])

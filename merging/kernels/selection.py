@@ -1,8 +1,9 @@
 """Exact order statistics of magnitudes, in integers: what TIES and DELLA need to know of a delta.
 
-The bits of a float32 without its sign order as the magnitudes do (infinity and NaN are the largest), so
-selection and ranks are counting and radix sorting: exact, stable in element order, the same whatever
-the threads. The kernels read words that `merging.kernels.compiled.magnitudes` wrote.
+The bits of a float32 without its sign order as the magnitudes do (infinity and NaN are the
+largest), so selection and ranks are counting and radix sorting: exact, stable in element order,
+the same whatever the threads. The kernels read words that `merging.kernels.compiled.magnitudes`
+wrote.
 """
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from .jit import Array, compiled, inlined
 
 HALF = 16
-"""Magnitudes have 31 bits: selection counts the upper 15 first, then the lower 16 of one upper half."""
+"""Of 31 bits, selection counts the upper 15 first, then the lower 16 of one upper half."""
 
 
 @compiled
@@ -52,11 +53,11 @@ def find_equal(words: Array, value: int, wanted: int) -> int:
 def rank_limits(words: Array, width: int, inner: int, below: Array, limits: Array) -> None:
     """Gives every word the limit of its rank: limits[i] = below[rank]; all uint32.
 
-    words and limits are [slabs, width, inner], rows lie along the width; below is [width]. Ranks count
-    up from the smallest magnitude, equal ones in element order.
+    words and limits are [slabs, width, inner], rows lie along the width; below is [width]. Ranks
+    count up from the smallest magnitude, equal ones in element order.
     """
-    keys, spare = np.empty((2, width), np.uint32)
-    order, room = np.empty((2, width), np.int32)
+    keys, spare = np.empty(width, np.uint32), np.empty(width, np.uint32)
+    order, room = np.empty(width, np.int32), np.empty(width, np.int32)
     counts = np.empty((4, 256), np.int64)
     size = width * inner
     for slab in range(len(words) // size):

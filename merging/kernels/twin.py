@@ -1,8 +1,9 @@
 """The engine in plain torch: any device, and the reference that the compiled kernels must equal.
 
-Every product, sum and quotient is an operation of its own, in the order of the recipe. Nothing here calls
-add(alpha), lerp, addcmul, sum or norm on floats, which fuse or reorder; a divisor is a tensor, because a
-division by a number may become a product. Not built for speed: it makes whole temporary tensors.
+Every product, sum and quotient is an operation of its own, in the order of the recipe. Nothing
+here calls add(alpha), lerp, addcmul, sum or norm on floats, which fuse or reorder; a divisor is a
+tensor, because a division by a number may become a product. Not built for speed: it makes whole
+temporary tensors.
 """
 
 from collections.abc import Sequence
@@ -65,7 +66,7 @@ def sparsify(delta: torch.Tensor, sparsity: Sparsity, keys: Keys) -> torch.Tenso
 
 
 def block_norms(values: torch.Tensor) -> list[float]:
-    """The L1 norm of each block: scaled by a power of two to 30 bits, truncated, added in integers."""
+    """L1 norms of the blocks: scaled by a power of two to 30 bits, truncated, added exactly."""
     flat = values.reshape(-1)
     blocks = torch.nn.functional.pad(flat, (0, -flat.numel() % BLOCK)).view(-1, BLOCK).abs()
     top = blocks.view(torch.int32).amax(1)
@@ -111,7 +112,7 @@ def _rank_limits(delta: torch.Tensor, sparsity: Sparsity) -> torch.Tensor:
 def _consensus(
     deltas: Sequence[torch.Tensor], formula: TaskVectors, device: torch.device
 ) -> torch.Tensor:
-    """The sum of the weighted deltas, of those that win the vote if there is one, normalised if asked."""
+    """The sum of the weighted deltas, or of those that win the vote; normalised if asked."""
     total = _added(deltas)
     divisor = common_divisor(formula)
     if not formula.elect:

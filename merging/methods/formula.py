@@ -1,10 +1,11 @@
 """What a merge method says about one tensor: its formula, in numbers, for an engine to evaluate.
 
-Methods do not touch tensors. Each is a pure function from resolved numbers to one of the formulas below, and
-`merging.kernels` evaluates a formula: compiled on the CPU, or in plain torch on any device, with equal bits.
+Methods do not touch tensors. Each is a pure function from resolved numbers to one of the formulas
+below, and `merging.kernels` evaluates a formula: compiled on the CPU, or in plain torch on any
+device, with equal bits.
 
-Arithmetic of both: float32; every product, sum and quotient rounded by itself; experts in recipe order; one
-rounding to the output's dtype at the end.
+Arithmetic of both: float32; every product, sum and quotient rounded by itself; experts in recipe
+order; one rounding to the output's dtype at the end.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from ..recipe import Scalar
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """The resolved numbers of one tensor, complete and in range: one mapping an expert, one for the output."""
+    """The numbers of one tensor, complete and in range: of each expert, and of the output."""
 
     experts: tuple[Mapping[str, Scalar], ...]
     output: Mapping[str, Scalar]
@@ -38,10 +39,11 @@ class WeightedMean:
 class Sparsity:
     """Which elements of a delta are kept.
 
-    rule: "all"; "magnitude", the largest int(density n), at least one, ties in element order; "random", each
-    with probability `density`; "rank", each with probability density - epsilon + 2 epsilon rank, rank in [0, 1]
-    by magnitude within its row (along dimension 1; a vector is one row; a row of one has rank 0.5).
-    rescale: multiply what is kept so that the whole tensor's L1 norm is what it was.
+    rule: "all"; "magnitude", the largest int(density n), at least one, ties in element order;
+    "random", each with probability `density`; "rank", each with probability density - epsilon + 2
+    epsilon rank, rank in [0, 1] by magnitude within its row (along dimension 1; a vector is one
+    row; a row of one has rank 0.5). rescale: multiply what is kept so that the whole tensor's L1
+    norm is what it was.
     """
 
     rule: Literal["all", "magnitude", "random", "rank"] = "all"
@@ -54,9 +56,9 @@ class Sparsity:
 class TaskVectors:
     """base + scale x consensus of weight[e] x sparsify(expert[e] - base).
 
-    elect: keep, element by element, the weighted deltas whose sign is that of their sum (zero is positive).
-    normalize: divide by the sum of the weights that count: with `elect` of those that agree and are not zero
-    there (a sum of 0 becomes 1), else of all (a sum below 1e-8 becomes 1).
+    elect: keep, element by element, the weighted deltas whose sign is that of their sum (zero is
+    positive). normalize: divide by the sum of the weights that count: with `elect` of those that
+    agree and are not zero there (a sum of 0 becomes 1), else of all (a sum below 1e-8 becomes 1).
     """
 
     weights: tuple[float, ...]

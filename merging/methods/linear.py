@@ -1,7 +1,7 @@
 """Linear: the weighted mean of the models.
 
-Wortsman et al., Model soups, https://arxiv.org/abs/2203.05482. The base model is one of the models if the
-recipe lists it, and nothing otherwise.
+Wortsman et al., Model soups, https://arxiv.org/abs/2203.05482. The base model is one of the models
+if the recipe lists it, and nothing otherwise.
 """
 
 from ..errors import MergeError
@@ -22,7 +22,7 @@ def linear(numbers: Numbers) -> WeightedMean:
     divisor = sum(weights)
     if abs(divisor) < SMALLEST_SUM:
         raise MergeError(
-            f"linear: the weights {', '.join(f'{w:g}' for w in weights)} add up to zero, and normalize divides "
-            "by their sum; change a weight or set normalize: false"
+            f"linear: the weights {', '.join(f'{w:g}' for w in weights)} add up to zero, and "
+            "normalize divides by their sum; change a weight or set normalize: false"
         )
     return WeightedMean(weights, divisor)

@@ -1,10 +1,12 @@
 """The merge methods: one explicit table of parameters, ranges, defaults, papers and functions.
 
-Recipes are checked against it, search spaces are bounded by it, `explain` prints it, and `merge_tensor` calls
-it; nobody repeats it. Defaults and meanings are mergekit's. Importing it costs no torch: the functions only
-turn numbers into a formula, which an engine (`merging.kernels`) evaluates.
+Recipes are checked against it, search spaces are bounded by it, `explain` prints it, and
+`merge_tensor` calls it; nobody repeats it. Defaults and meanings are mergekit's. Importing it
+costs no torch: the functions only turn numbers into a formula, which an engine (`merging.kernels`)
+evaluates.
 
-Not here: methods that mergekit has and eutectic refuses for now; `NOT_YET` says what to do instead.
+Not here: methods that mergekit has and eutectic refuses for now; `NOT_YET` says what to do
+instead.
 """
 
 import math
@@ -27,8 +29,8 @@ Formula = WeightedMean | TaskVectors
 class Parameter:
     """One parameter of a method: where it stands, what it may be, what it is when nobody says.
 
-    `scope` "model": a number for each expert (the top-level value is inherited); "global": one for the output.
-    `default` None: required. Bounds of a bool are 0 and 1 and mean nothing.
+    `scope` "model": a number for each expert (the top-level value is inherited); "global": one for
+    the output. `default` None: required. Bounds of a bool are 0 and 1 and mean nothing.
     """
 
     name: str
@@ -42,7 +44,7 @@ class Parameter:
     meaning: str
 
     def fault(self, value: object) -> str | None:
-        """Says what is wrong with a value (`expected a number in (0, 1], got 1.4`), None where nothing is."""
+        """Says what is wrong (`expected a number in (0, 1], got 1.4`), None where nothing is."""
         if self.kind == "bool":
             return None if isinstance(value, bool) else f"expected true or false, got {value!r}"
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -67,7 +69,8 @@ class Method:
 
     `base`: whether a recipe needs `base_model` ("optional": it is one of the models, if listed).
     `task_vectors`: experts count as differences from the base, whose own numbers are not read.
-    `random`: the result depends on the mask seed. `merge` turns a tensor's resolved numbers into its formula.
+    `random`: the result depends on the mask seed. `merge` turns a tensor's resolved numbers into
+    its formula.
     """
 
     name: str
@@ -85,7 +88,8 @@ class Method:
     def conflict(self, parameters: Mapping[str, Scalar]) -> str | None:
         """Says which numbers of one expert do not go together, None where they do.
 
-        DELLA needs 0 < density - epsilon and density + epsilon < 1; a density of 1 keeps everything.
+        DELLA needs 0 < density - epsilon and density + epsilon < 1; a density of 1 keeps
+        everything.
         """
         if self.parameter("epsilon") is None:
             return None
@@ -95,7 +99,7 @@ class Method:
         if density >= 1 or (density - epsilon > 0 and density + epsilon < 1):
             return None
         return (
-            f"expected a density with 0 < density - epsilon and density + epsilon < 1 (or 1: keep all), "
+            "expected 0 < density - epsilon and density + epsilon < 1 (or density 1: keep all), "
             f"got density {density:g} and epsilon {epsilon:g}; make epsilon smaller than "
             f"{min(density, 1 - density):g}"
         )
@@ -103,10 +107,11 @@ class Method:
     def complete(
         self, scope: Literal["model", "global"], given: Mapping[str, Scalar]
     ) -> dict[str, Scalar]:
-        """The numbers of that scope, checked, defaults filled in, what the method does not read left out.
+        """The numbers of that scope: checked, with defaults, without what is not read.
 
         Raises:
-            MergeError: a required number is missing, a value is out of range, or two do not go together.
+            MergeError: a required number is missing, a value is out of range, or two do not go
+            together.
         """
         wanted = [one for one in self.parameters if one.scope == scope]
         numbers = {one.name: self._value(one.name, given) for one in wanted}

@@ -1,8 +1,9 @@
 """The methods that add task vectors (expert - base) to the base.
 
 Task arithmetic: Ilharco et al., https://arxiv.org/abs/2212.04089. TIES: Yadav et al.,
-https://arxiv.org/abs/2306.01708. DARE: Yu et al., https://arxiv.org/abs/2311.03099, with the L1 rescaling of
-mergekit (by the norm that was lost, not by 1/density). DELLA: Deep et al., https://arxiv.org/abs/2406.11617.
+https://arxiv.org/abs/2306.01708. DARE: Yu et al., https://arxiv.org/abs/2311.03099, with the L1
+rescaling of mergekit (by the norm that was lost, not by 1/density). DELLA: Deep et al.,
+https://arxiv.org/abs/2406.11617.
 
 They differ in which elements of a delta they keep, and in whether they elect a sign.
 """
@@ -13,7 +14,7 @@ from .formula import Numbers, Sparsity, TaskVectors
 
 
 def task_arithmetic(numbers: Numbers) -> TaskVectors:
-    """base + lambda sum(w delta)."""
+    """Base + lambda sum(w delta)."""
     return _combine(numbers, "all", elect=False)
 
 
@@ -38,7 +39,7 @@ def della_linear(numbers: Numbers) -> TaskVectors:
 
 
 def della(numbers: Numbers) -> TaskVectors:
-    """Drop elements at random, small ones more often, rescale, elect a sign, mean of those that agree."""
+    """Drop at random, small ones more often, rescale, elect a sign, mean of those that agree."""
     return _combine(numbers, "rank", elect=True)
 
 

@@ -1,7 +1,7 @@
 """From an exception to one message and an exit code; no traceback for a fault of the input.
 
-0 a result was produced; 1 `verify` found a difference; 2 the input is at fault; 3 no usable winner, or too many
-failed trials; 130 interrupted, state saved.
+0 a result was produced; 1 `verify` found a difference; 2 the input is at fault; 3 no usable
+winner, or too many failed trials; 130 interrupted, state saved.
 """
 
 import functools
@@ -28,7 +28,10 @@ R = TypeVar("R")
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
-    """Makes a command tell faults in one message; EUTECTIC_DEBUG (set by --debug) lets them through."""
+    """Makes a command tell faults in one message.
+
+    EUTECTIC_DEBUG (set by --debug) lets them through.
+    """
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -55,7 +55,9 @@ def parse_maps(entries: Sequence[str]) -> Mapping[str, Path]:
     for entry in entries:
         name, separator, path = entry.partition("=")
         if not separator or not name or not path:
-            raise StudyError(f"--map {entry}: expected NAME=PATH, for example --map org/model=./model")
+            raise StudyError(
+                f"--map {entry}: expected NAME=PATH, for example --map org/model=./model"
+            )
         if not Path(path).exists():
             raise StudyError(f"--map {entry}: the path {path} does not exist")
         maps[name] = Path(path).resolve()

@@ -11,12 +11,16 @@ def shadowed() -> str | None:
     home = Path(__file__).resolve().parents[2]
     for name in NAMES:
         spec = find_spec(name)
-        places = [Path(place).resolve() for place in (spec.submodule_search_locations or [])] if spec else []
+        places = (
+            [Path(place).resolve() for place in (spec.submodule_search_locations or [])]
+            if spec
+            else []
+        )
         if home / name not in places:
             found = places[0] if places else (spec.origin if spec else "nowhere")
             return (
-                f"the package {name!r} belongs to something else ({found}, expected under {home}): "
-                "another distribution or a folder on the path shadows it; give eutectic an "
+                f"the package {name!r} belongs to something else ({found}, expected under "
+                f"{home}): another distribution or a folder on the path shadows it; give eutectic an "
                 "environment of its own"
             )
     return None

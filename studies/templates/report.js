@@ -78,7 +78,8 @@
   function draw(page, plot, light, width) {
     const figure = page.figures[plot.dataset.figure];
     const { data, layout } = light ? structuredClone(figure) : recolour(figure, page.dark);
-    return Plotly.react(plot, data, width ? { ...layout, width } : layout, config(plot.dataset.figure));
+    const size = width ? { autosize: false, width } : { autosize: true };
+    return Plotly.react(plot, data, { ...layout, ...size }, config(plot.dataset.figure));
   }
 
   try {

@@ -1,0 +1,247 @@
+"""Tasks of lm-eval, by name or by an own YAML, through lm-eval's own task objects.
+
+Requests are built once, for all documents in order (few-shot examples are drawn one document after
+the other); the harness then takes any subset. Answers are scored on fresh instances, because
+lm-eval's filters would return the answers of the candidate before. Groups and tags of tasks are
+refused: name one task.
+
+Not here: sampled generation, images, sounds, tasks that run what a model wrote. Metrics over
+texts (bleu, chrf, ter) are not numbers per item and are left out; `LmEvalTask.dropped` says so.
+"""
+
+import inspect
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.task import ConfigurableTask
+
+from .errors import TaskError
+from .lm_eval_tasks_config import FILE_FORMATS, Config, fault, find_task, refuse_test, task_config
+from .lm_eval_tasks_guard import lm_eval_seeds, offline_if_unreachable, quiet
+from .lm_eval_tasks_requests import items_of
+from .lm_eval_tasks_results import Raw, flatten, learn_metrics
+from .spec import LmEvalSpec
+from .task import Item, ItemResult, Metric, Response
+
+FEWSHOT_SEED = 1234
+"""lm-eval's own default: the same shots as its command line draws."""
+_PROBED = 64
+"""Items on which the form of the results is learnt."""
+
+
+class ChatTemplate(Protocol):
+    """A tokenizer's chat template, as lm-eval calls it."""
+
+    def __call__(
+        self, messages: list[dict[str, str]], *, add_generation_prompt: bool = True
+    ) -> str:
+        """The text of messages with `role` and `content`.
+
+        Without a generation prompt the last message is one to be continued.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LmEvalTask:
+    """A task of lm-eval as the harness sees it."""
+
+    name: str
+    items: Sequence[Item]
+    metrics: Mapping[str, Metric]
+    """Those the task lists, its first one first; `metric,filter` where it has several filters."""
+    dropped: Mapping[str, str]
+    """Metrics of the task that cannot be kept per item, with the reason."""
+    task: Any
+    """lm-eval's own object."""
+    instances: Mapping[str, tuple[Instance, ...]]
+    """Item key to lm-eval's instances; answers are never written to them."""
+
+    def score(self, item: Item, responses: Sequence[Response]) -> ItemResult:
+        """Every metric's numbers from the responses to the item's requests.
+
+        Raises:
+            TaskError: the task's own code fails on these answers, or gives another form of result.
+        """
+        try:
+            raw = _raw_results(self.task, self.instances[item.key], responses)
+            result = {name: flatten(raw[name])[1] for name in self.metrics}
+        except Exception as problem:  # a stranger's scoring code may raise anything
+            raise _failed(self.name, item, problem) from problem
+        for name, numbers in result.items():
+            if len(numbers) != self.metrics[name].width:
+                raise _failed(self.name, item, TypeError(f"{name} has {len(numbers)} numbers"))
+        return result
+
+
+def load_lm_eval_task(
+    spec: LmEvalSpec,
+    *,
+    seed: int = FEWSHOT_SEED,
+    trust_task_code: bool = False,
+    allow_benchmark_test: bool = False,
+    chat: ChatTemplate | None = None,
+) -> LmEvalTask:
+    """Loads a task with all its items and requests.
+
+    Args:
+        spec: The task as the study file asks for it.
+        seed: Draws few-shot examples, and the rows that `limit` keeps.
+        trust_task_code: Allows own YAML files, whose templates and `!function` are code.
+        allow_benchmark_test: Allows a test split to be the one that is read.
+        chat: The tokenizer's template, needed where `spec.chat_template` is set.
+
+    Raises:
+        TaskError: anything that keeps the task from being scored, in one message.
+    """
+    file = find_task(spec)
+    if file.own and not trust_task_code:
+        raise fault(
+            spec,
+            f"{file.path} is not one of lm-eval's own: its templates and functions are code that "
+            "would run here; read it, then allow it with --trust-task-code",
+        )
+    if spec.chat_template and chat is None:
+        raise fault(spec, "chat_template: the tokenizer has none; set it to false")
+    for logger in ("lm_eval", "lm-eval"):
+        logging.getLogger(logger).addHandler(logging.NullHandler())
+    with quiet(), lm_eval_seeds():
+        config = task_config(spec, file, allow_benchmark_test)
+        with offline_if_unreachable(config.get("dataset_path") not in FILE_FORMATS):
+            try:
+                task = _build(spec, config, allow_benchmark_test)
+                task.set_fewshot_seed(seed)
+                task.build_all_requests(
+                    system_instruction=spec.system,
+                    apply_chat_template=spec.chat_template,
+                    fewshot_as_multiturn=True,
+                    chat_template=chat if spec.chat_template else None,
+                )
+            except TaskError:
+                raise
+            except Exception as problem:  # a stranger's YAML, functions and data set
+                raise fault(spec, _explained(problem, config)) from problem
+        items, instances = items_of(spec, task)
+        keys = _kept(len(items), spec.limit, seed)
+        items = [replace(items[old], index=new) for new, old in enumerate(keys)]
+        metrics, dropped = _metrics(spec, task, items, instances)
+    return LmEvalTask(spec.name, items, metrics, dropped, task, instances)
+
+
+def _build(spec: LmEvalSpec, config: Config, allow_benchmark_test: bool) -> Any:
+    """lm-eval's object; a task written in Python chooses its documents itself."""
+    if "class" not in config:
+        return ConfigurableTask(config=config)
+    kind = config["class"]
+    takes_config = "config" in inspect.signature(kind.__init__).parameters
+    task = kind(config=config) if takes_config else kind()
+    if task.has_test_docs() and not allow_benchmark_test:
+        raise refuse_test(spec)
+    if getattr(task, "UNSAFE_CODE", False) or getattr(task, "MULTIMODAL", False):
+        raise fault(spec, "it runs what models write, or shows images: eutectic scores text only")
+    docs = "test" if task.has_test_docs() else "validation"
+    if spec.docs not in (None, docs):
+        raise fault(spec, f"docs: this task is written in Python and always reads {docs}")
+    task.set_config("num_fewshot", config["num_fewshot"])
+    return task
+
+
+def _kept(items: int, limit: int | None, seed: int) -> list[int]:
+    """The positions of a seeded sample, in order; all of them without a limit."""
+    if limit is None or limit >= items:
+        return list(range(items))
+    return sorted(random.Random(seed).sample(range(items), limit))
+
+
+def _raw_results(task: Any, instances: Sequence[Instance], responses: Sequence[Response]) -> Raw:
+    """What lm-eval says of one document, by our metric names, each filter in turn."""
+    fresh = [
+        replace(instance, resps=[_answer(instance, response)] * (instance.repeats or 1))
+        for instance, response in zip(instances, responses, strict=True)
+    ]
+    for instance in fresh:
+        instance.filtered_resps = {}
+    raw: dict[str, object] = {}
+    for ensemble in task._filters:
+        ensemble.apply(fresh)
+        answers = [instance.filtered_resps[ensemble.name] for instance in fresh]
+        for metric, value in task.process_results(fresh[0].doc, answers).items():
+            raw[_metric_name(task, metric, ensemble.name)] = value
+    return raw
+
+
+def _answer(instance: Instance, response: Response) -> object:
+    """A response in the form in which lm-eval's models give it."""
+    if instance.request_type == "generate_until":
+        return response.text
+    if instance.request_type == "loglikelihood_rolling":
+        return response.loglikelihood
+    return response.loglikelihood, response.greedy
+
+
+def _metric_name(task: Any, metric: str, filter_name: str) -> str:
+    """The metric's own name; with the filter, as lm-eval prints it, where there are several."""
+    return f"{metric},{filter_name}" if len(task._filters) > 1 else metric
+
+
+def _metrics(
+    spec: LmEvalSpec,
+    task: Any,
+    items: Sequence[Item],
+    instances: Mapping[str, tuple[Instance, ...]],
+) -> tuple[dict[str, Metric], dict[str, str]]:
+    """The metrics to keep and those left out, learnt from made-up answers to some items.
+
+    Raises:
+        TaskError: the task's code fails on them, or no metric is left.
+    """
+    samples = []
+    for item in items[:: max(1, len(items) // _PROBED)]:
+        made_up = [Response(-1.0 - n, False, "") for n in range(len(item.requests))]
+        try:
+            samples.append(_raw_results(task, instances[item.key], made_up))
+        except Exception as problem:
+            raise _failed(spec.name, item, problem) from problem
+    aggregations = task.aggregation()
+    names = {
+        _metric_name(task, metric, ensemble.name): metric
+        for ensemble in task._filters
+        for metric in aggregations
+    }
+    metrics, dropped = learn_metrics(samples, aggregations, task.higher_is_better(), names)
+    if not metrics:
+        why = "; ".join(f"{name}: {reason}" for name, reason in dropped.items())
+        raise fault(
+            spec, f"none of its metrics can be kept for each item ({why or 'it has none'})"
+        )
+    return metrics, dropped
+
+
+def _failed(name: str, item: Item, problem: Exception) -> TaskError:
+    text = f"{type(problem).__name__}: {problem}"
+    return TaskError(f"task {name!r}, document {item.index}: its scoring failed: {text}")
+
+
+def _explained(problem: Exception, config: Config) -> str:
+    """The message for what went wrong inside lm-eval or the data set library."""
+    source, options = config.get("dataset_path"), config.get("dataset_kwargs") or {}
+    data = options.get("data_files") or source
+    cause: BaseException = problem
+    while cause.__cause__:
+        cause = cause.__cause__
+    text = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+    if isinstance(cause, StopIteration) or "to no data" in text or "dataset of size 0" in text:
+        return f"there are no rows in {data}"
+    if isinstance(cause, KeyError):
+        return f"there is no split or column {text} in {data}"
+    missing = isinstance(problem, OSError) or "find cache" in text
+    if missing and source not in FILE_FORMATS:
+        return (
+            f"its data set {source} is not on this machine: {text}; fetch it once where there is "
+            "a network, or write a task over a file of your own"
+        )
+    return f"{data}: {type(cause).__name__}: {text}"

@@ -1,0 +1,74 @@
+"""What surrounds lm-eval while it loads a task: silence, its seeds, and no waiting for a network.
+
+Held while one task is loaded, in the main thread: the three touch the state of the process (log
+levels, random generators, offline flags) and put it back.
+"""
+
+import contextlib
+import io
+import logging
+import random
+import warnings
+from collections.abc import Iterator
+
+import datasets
+import numpy as np
+from huggingface_hub import constants as hub
+from huggingface_hub.utils import get_session
+
+_LOUD = ("lm_eval", "lm-eval", "datasets", "huggingface_hub", "httpx", "filelock", "fsspec")
+_SECONDS = 3.0
+"""How long the hub may take to answer before it counts as out of reach."""
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Logging, warnings, prints and progress bars of the libraries go nowhere."""
+    loggers = [logging.getLogger(name) for name in _LOUD]
+    levels = [logger.level for logger in loggers]
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stderr(io.StringIO()),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def lm_eval_seeds() -> Iterator[None]:
+    """The global seeds that `lm_eval.simple_evaluate` sets: some tasks shuffle choices by them."""
+    python, legacy = random.getstate(), np.random.get_state()
+    random.seed(0)
+    np.random.seed(1234)
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(legacy)
+
+
+@contextlib.contextmanager
+def offline_if_unreachable(needs_hub: bool) -> Iterator[None]:
+    """Offline mode where the hub does not answer: the cache at once instead of 25 s of retries."""
+    before = hub.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    if needs_hub and not any(before) and not _hub_answers():
+        hub.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        hub.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+
+
+def _hub_answers() -> bool:
+    try:
+        get_session().head(hub.ENDPOINT, timeout=_SECONDS)
+    except Exception:  # each version of the hub's library has its own HTTP client and errors
+        return False
+    return True

@@ -1,0 +1,102 @@
+"""lm-eval's instances as items and requests of ours."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from lm_eval.api.instance import Instance
+
+from .lm_eval_tasks_config import fault
+from .rows import content_hash
+from .spec import LmEvalSpec
+from .task import Item, Request
+
+DEFAULT_NEW_TOKENS = 256
+"""lm-eval's own, where a task gives no number."""
+_TOKEN_KEYS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+_NEUTRAL = {"num_beams": 1, "num_return_sequences": 1, "repetition_penalty": 1.0}
+"""Generation settings that change nothing at these values."""
+_SAMPLING = ("do_sample", "temperature", "top_p", "top_k")
+"""Settings that say nothing once it is clear that nothing is sampled."""
+
+
+def items_of(spec: LmEvalSpec, task: Any) -> tuple[list[Item], dict[str, tuple[Instance, ...]]]:
+    """All items of a task whose requests are built, in order, and the instances of each by key.
+
+    Raises:
+        TaskError: no documents, or a request that eutectic cannot answer.
+    """
+    by_document: dict[int, list[Instance]] = {}
+    for instance in task.instances:
+        by_document.setdefault(instance.doc_id, []).append(instance)
+    seen: Counter[str] = Counter()
+    items: list[Item] = []
+    instances: dict[str, tuple[Instance, ...]] = {}
+    for index, group in enumerate(by_document.values()):
+        ordered = tuple(sorted(group, key=lambda instance: instance.idx))
+        item = _item(spec, index, ordered, seen)
+        items.append(item)
+        instances[item.key] = ordered
+    return items, instances
+
+
+def _item(
+    spec: LmEvalSpec, index: int, instances: tuple[Instance, ...], seen: Counter[str]
+) -> Item:
+    """The item of one document; equal documents are one group."""
+    document = instances[0].doc
+    row = dict(document) if isinstance(document, Mapping) else {"document": document}
+    content = content_hash(f"document {index}", row)
+    seen[content] += 1
+    key = content if seen[content] == 1 else f"{content}-{seen[content]}"
+    requests = tuple(_request(spec, index, instance) for instance in instances)
+    return Item(key, index, content, "", requests, _prompt_hash(requests), row)
+
+
+def _request(spec: LmEvalSpec, index: int, instance: Instance) -> Request:
+    """One instance as a request.
+
+    Raises:
+        TaskError: prompts that are no text, sampled generation.
+    """
+    kind, arguments = instance.request_type, instance.args
+    texts = arguments[:1] if kind == "generate_until" else arguments
+    for text in texts:
+        if not isinstance(text, str):
+            name = type(text).__name__
+            raise fault(spec, f"document {index}: expected a text as prompt or target, got {name}")
+    if kind == "loglikelihood":
+        return Request("loglikelihood", arguments[0], arguments[1])
+    if kind == "loglikelihood_rolling":
+        return Request("rolling", arguments[0])
+    if kind == "generate_until":
+        until, new_tokens = _generation(spec, dict(arguments[1]))
+        return Request("generate", arguments[0], until=until, max_new_tokens=new_tokens)
+    raise fault(spec, f"document {index}: requests of type {kind!r} are not known")
+
+
+def _generation(spec: LmEvalSpec, settings: dict[str, Any]) -> tuple[tuple[str, ...], int]:
+    """Stop strings and the bound of new tokens; refuses what greedy decoding does not do."""
+    until = settings.pop("until", None) or []
+    limits = [settings.pop(key) for key in _TOKEN_KEYS if settings.get(key) is not None]
+    sample, temperature = settings.get("do_sample"), settings.get("temperature")
+    if sample is not False and (temperature != 0 if sample else temperature):
+        raise fault(
+            spec,
+            "it samples its answers (generation_kwargs: do_sample, temperature), and the same "
+            "candidate would score differently each time; set do_sample: false",
+        )
+    others = {k: v for k, v in settings.items() if k not in (*_SAMPLING, *_TOKEN_KEYS)}
+    for key, value in others.items():
+        if value is not None and _NEUTRAL.get(key, object()) != value:
+            raise fault(spec, f"generation_kwargs: eutectic decodes greedily, without {key!r}")
+    texts = (until,) if isinstance(until, str) else tuple(map(str, until))
+    return tuple(text for text in texts if text), int(limits[0] if limits else DEFAULT_NEW_TOKENS)
+
+
+def _prompt_hash(requests: tuple[Request, ...]) -> str:
+    """BLAKE2b of the requests, 16 hex digits."""
+    parts = [[r.kind, r.context, r.continuation, r.until, r.max_new_tokens] for r in requests]
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()

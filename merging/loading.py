@@ -1,0 +1,149 @@
+"""A checkpoint as a live model and tokenizer, by transformers; foreign code runs only if allowed.
+
+A model with other layers (slices that stack or drop some) is loaded from the same checkpoint;
+layers that the checkpoint has not are left to the candidate that is written into it.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .checkpoint import Checkpoint
+from .depth import depth, resized_config
+from .errors import MergeError, SourceError
+from .layers import layer_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def load_model(
+    checkpoint: Checkpoint,
+    *,
+    dtype: str | None = None,
+    device: str = "cpu",
+    trust_remote_code: bool = False,
+    order: Sequence[int] | None = None,
+) -> "PreTrainedModel":
+    """Loads a checkpoint, its adapter applied, in eval mode and without gradients.
+
+    Args:
+        checkpoint: opened weights.
+        dtype: `float32`, `bfloat16`, ...; None is the checkpoint's own.
+        device: where the model lives.
+        trust_remote_code: run model code that comes with the checkpoint.
+        order: for other layers: which layer of the checkpoint each is made like (`layer_order`).
+
+    Raises:
+        SourceError: the folder does not load, or needs code that is not allowed.
+        UnsupportedError: layers that cannot be moved so.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    _refuse_code(checkpoint, trust_remote_code)
+    with _loading(checkpoint):
+        if order is None:
+            config = AutoConfig.from_pretrained(
+                checkpoint.folder, trust_remote_code=trust_remote_code, local_files_only=True
+            )
+        else:
+            config = resized_config(checkpoint, order, trust_remote_code=trust_remote_code)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            checkpoint.folder,
+            config=config,
+            dtype=dtype or "auto",
+            trust_remote_code=trust_remote_code,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    model: PreTrainedModel
+    model, outcome = loaded  # what output_loading_info makes of it
+    _require_all(checkpoint, outcome["missing_keys"], order)
+    _overlay(model, checkpoint)
+    torch.nn.Module.to(model, device)
+    model.requires_grad_(False)
+    model.train(False)
+    return model
+
+
+def load_tokenizer(
+    checkpoint: Checkpoint, *, trust_remote_code: bool = False
+) -> "PreTrainedTokenizerBase":
+    """Loads a checkpoint's tokenizer.
+
+    Raises:
+        SourceError: there is none, or it needs code that is not allowed.
+    """
+    from transformers import AutoTokenizer
+
+    with _loading(checkpoint):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            checkpoint.folder, trust_remote_code=trust_remote_code, local_files_only=True
+        )
+    return tokenizer
+
+
+def _refuse_code(checkpoint: Checkpoint, allowed: bool) -> None:
+    """A model type that transformers knows needs no code, whatever auto_map says."""
+    from transformers import CONFIG_MAPPING
+
+    code = checkpoint.config.get("auto_map")
+    known = checkpoint.config.get("model_type") in CONFIG_MAPPING
+    if isinstance(code, dict) and not known and not allowed:
+        raise SourceError(
+            f"{checkpoint.folder}: the model needs Python code that comes with it "
+            f"({code.get('AutoModelForCausalLM', 'auto_map')}); if you trust where it comes from, "
+            "--trust-remote-code runs it"
+        )
+
+
+@contextmanager
+def _loading(checkpoint: Checkpoint) -> Iterator[None]:
+    """Without transformers' own progress bars; whatever it raises is told in one line."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    except MergeError:
+        raise
+    except Exception as error:  # a strange folder can make transformers raise nearly anything
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        reason = lines[0] if lines else type(error).__name__
+        raise SourceError(f"{checkpoint.folder}: transformers cannot load it: {reason}") from error
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _require_all(
+    checkpoint: Checkpoint, missing: Sequence[str], order: Sequence[int] | None
+) -> None:
+    """Refuses a model some of whose weights would be left random."""
+    layers = None if order is None else depth(checkpoint.config)
+    absent = [
+        name
+        for name in sorted(missing)
+        if layers is None or (layer := layer_of(name)) is None or layer < layers
+    ]
+    if absent:
+        raise SourceError(
+            f"{checkpoint.folder}: the weights lack {', '.join(absent[:3])}"
+            f"{' and more' if len(absent) > 3 else ''}, which config.json's architecture has"
+        )
+
+
+def _overlay(model: "PreTrainedModel", checkpoint: Checkpoint) -> None:
+    """Writes what an adapter changes over the base's weights, which transformers has loaded."""
+    from .adapters import AdaptedCheckpoint
+    from .candidate import live_model
+
+    if not isinstance(checkpoint, AdaptedCheckpoint):
+        return
+    live = live_model(model, checkpoint.base, checkpoint.base.tensors)
+    with torch.no_grad():
+        for name in sorted(checkpoint.changed - live.ignored):
+            live.destinations[name].copy_(checkpoint.tensor(name))

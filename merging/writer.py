@@ -1,0 +1,250 @@
+"""A merge written to disk, tensor by tensor, as a checkpoint that transformers loads.
+
+Everything goes into a folder beside the final one, which takes its name in the end: a folder of
+that name is whole or not there. Not here: README.md of the model (whoever exports writes it).
+"""
+
+import itertools
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from .checkpoint import Checkpoint, TensorInfo
+from .consistency import HEADS, is_tied
+from .depth import depth, layer_order, resized_config
+from .errors import MergeError, SourceError
+from .headers import member
+from .merge import Tensors, merge_tensor
+from .plan import TensorJob
+from .stream import byte_size, write_file
+
+COPIED = (
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "tokenizer.model",
+    "spiece.model",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tekken.json",
+    "chat_template.jinja",
+    "chat_template.json",
+)
+RECIPE = "mergekit_config.yml"
+
+
+def write_merged(
+    out: Path,
+    jobs: Iterable[TensorJob],
+    tensors: Tensors,
+    mask_seed: int,
+    *,
+    donor: Checkpoint,
+    recipe_text: str,
+    max_shard_bytes: int = 5 * 10**9,
+    threads: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+    overwrite: bool = False,
+    trust_remote_code: bool = False,
+) -> None:
+    """Merges to disk: weights, config.json, tokenizer, generation config, the recipe.
+
+    Args:
+        out: the new folder.
+        jobs: one for each tensor of the output.
+        tensors: a model's stored tensor by its checkpoint name.
+        mask_seed: of the methods that draw.
+        donor: gives config and tokenizer: the base, else the first model.
+        recipe_text: kept beside the weights as mergekit_config.yml.
+        max_shard_bytes: size of one weights file; several get an index.
+        threads: of the kernels; the bytes written do not depend on it.
+        progress: called with tensors done and tensors in all.
+        overwrite: replace a checkpoint that stands there.
+        trust_remote_code: for configs that need code when layers move.
+
+    Raises:
+        MergeError: two jobs of one name, shapes that differ.
+        SourceError: `out` is in use, or the disk is full or read-only.
+    """
+    todo = list(jobs)
+    out = out.absolute()
+    layout = _layout(todo, tensors)
+    _require_free(out, donor, overwrite)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _require_space(out.parent, sum(map(byte_size, layout.values())))
+        with (
+            ThreadPoolExecutor(max(1, threads)) as pool,
+            tempfile.TemporaryDirectory(
+                prefix=f".{out.name}.", dir=out.parent, ignore_cleanup_errors=True
+            ) as scratch,
+        ):
+            folder = Path(scratch) / out.name
+            folder.mkdir()
+            _describe(folder, todo, donor, recipe_text, trust_remote_code)
+            merge = partial(merge_tensor, tensors=tensors, mask_seed=mask_seed, pool=pool)
+            produce = _counted(todo, merge, progress)
+            _write_weights(folder, layout, produce, max_shard_bytes)
+            _take_name(folder, out, Path(scratch) / "replaced")
+    except OSError as error:
+        raise SourceError(f"{out}: cannot be written: {error.strerror or error}") from error
+
+
+def _counted(
+    jobs: list[TensorJob],
+    merge: Callable[[TensorJob], torch.Tensor],
+    progress: Callable[[int, int], None] | None,
+) -> Callable[[str], torch.Tensor]:
+    """Merges the tensor of a name, and tells how many are done."""
+    by_name = {job.name: job for job in jobs}
+    done = itertools.count(1)
+
+    def produce(name: str) -> torch.Tensor:
+        merged = merge(by_name[name])
+        if progress is not None:
+            progress(next(done), len(by_name))
+        return merged
+
+    return produce
+
+
+def _layout(jobs: list[TensorJob], tensors: Tensors) -> dict[str, TensorInfo]:
+    """Shape and dtype of each tensor of the output; buffers of integers keep their dtype."""
+    layout: dict[str, TensorInfo] = {}
+    for job in jobs:
+        if job.name in layout:
+            raise MergeError(f"{job.name}: two jobs make this tensor")
+        source = job.base or job.sources[0]
+        stored = tensors(source.model, source.name)
+        kept = str(stored.dtype).removeprefix("torch.")
+        dtype = job.dtype if stored.is_floating_point() else kept
+        layout[job.name] = TensorInfo(tuple(stored.shape), dtype)
+    return layout
+
+
+def _require_free(out: Path, donor: Checkpoint, overwrite: bool) -> None:
+    """Only a checkpoint is ever replaced, only when asked, and never one that is being read."""
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise SourceError(f"{out}: a file of this name is in the way; choose another folder")
+    entries = list(out.iterdir())
+    if not entries:
+        return
+    if not overwrite:
+        raise SourceError(f"{out}: not empty; choose another folder, or --overwrite")
+    if not (out / "config.json").is_file() or any(entry.is_dir() for entry in entries):
+        raise SourceError(f"{out}: not a checkpoint folder, so it is not replaced")
+    if out.resolve() == donor.folder.resolve():
+        raise SourceError(f"{out}: one of the models of the recipe; choose another folder")
+
+
+def _require_space(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise SourceError(
+            f"{folder}: the weights need {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free"
+        )
+
+
+def _describe(
+    folder: Path,
+    jobs: list[TensorJob],
+    donor: Checkpoint,
+    recipe_text: str,
+    trust_remote_code: bool,
+) -> None:
+    """Everything but the weights."""
+    config = _config(jobs, donor, trust_remote_code)
+    text = json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True)
+    (folder / "config.json").write_text(text + "\n", encoding="utf-8")
+    (folder / RECIPE).write_text(recipe_text, encoding="utf-8")
+    code = [file.name for file in donor.folder.glob("*.py")] if "auto_map" in config else []
+    for name in (*COPIED, *code):
+        source = member(donor.folder, name)
+        if source.is_file():
+            shutil.copyfile(source, folder / name)
+
+
+def _config(
+    jobs: list[TensorJob], donor: Checkpoint, trust_remote_code: bool
+) -> dict[str, object]:
+    """The donor's config.json with the output's dtype and layers, without its old place."""
+    config = dict(donor.config)
+    order = layer_order(jobs)
+    if order and order != tuple(range(depth(config) or 0)):
+        resized = resized_config(donor, order, trust_remote_code=trust_remote_code)
+        config = json.loads(resized.to_json_string())
+    config.pop("_name_or_path", None)
+    names = {job.name for job in jobs}
+    if is_tied(config) and any(name.endswith(HEADS) for name in names):
+        config["tie_word_embeddings"] = False  # a head that is stored is its own
+    dtype = max((job.dtype for job in jobs), key=[job.dtype for job in jobs].count)
+    config["dtype"] = dtype
+    if "torch_dtype" in config:  # as transformers 4 reads it
+        config["torch_dtype"] = dtype
+    return config
+
+
+def _write_weights(
+    folder: Path,
+    layout: Mapping[str, TensorInfo],
+    produce: Callable[[str], torch.Tensor],
+    max_shard_bytes: int,
+) -> None:
+    shards = _shards(layout, max_shard_bytes)
+    if len(shards) == 1:
+        write_file(folder / "model.safetensors", shards[0], produce)
+        return
+    files = [
+        f"model-{at:05d}-of-{len(shards):05d}.safetensors" for at in range(1, len(shards) + 1)
+    ]
+    for file, shard in zip(files, shards, strict=True):
+        write_file(folder / file, shard, produce)
+    index = {
+        "metadata": {"total_size": sum(map(byte_size, layout.values()))},
+        "weight_map": {
+            name: file for file, shard in zip(files, shards, strict=True) for name in shard
+        },
+    }
+    text = json.dumps(index, indent=2, sort_keys=True)
+    (folder / "model.safetensors.index.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _shards(layout: Mapping[str, TensorInfo], limit: int) -> list[dict[str, TensorInfo]]:
+    """Runs of tensors, in the order of the jobs, that each fit into one file."""
+    shards: list[dict[str, TensorInfo]] = [{}]
+    size = 0
+    for name, info in layout.items():
+        if shards[-1] and size + byte_size(info) > limit:
+            shards.append({})
+            size = 0
+        shards[-1][name] = info
+        size += byte_size(info)
+    return shards
+
+
+def _take_name(folder: Path, out: Path, replaced: Path) -> None:
+    """Gives the finished folder its name; what stood there goes once the new one stands."""
+    if out.exists() and any(out.iterdir()):
+        os.rename(out, replaced)
+        try:
+            os.rename(folder, out)
+        except OSError:
+            os.rename(replaced, out)
+            raise
+    else:
+        with suppress(FileNotFoundError):
+            out.rmdir()
+        os.rename(folder, out)

@@ -1,0 +1,135 @@
+"""`check`: every fault of a study or a recipe before any weight is loaded.
+
+And what the search will cost.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from merging.checkpoint import Checkpoint
+from merging.document import Document, read_document
+from merging.plan import plan_recipe
+from merging.recipe import models_of
+from merging.recipe_reader import read_recipe
+from merging.sources import open_checkpoint
+from merging.stream import byte_size
+from search.winner import MAX_FINALISTS
+
+from .config import study_from
+from .errors import StudyError
+from .preflight import Permissions, Preflight, check_weights, inspect
+from .proposing import sampler_of
+
+
+@dataclass(frozen=True, slots=True)
+class Checkup:
+    """What was found: facts as plain data, and warnings. Faults are raised, not kept."""
+
+    data: dict[str, Any]
+    warnings: tuple[str, ...]
+
+
+def check_file(path: Path, maps: Mapping[str, Path], permissions: Permissions) -> Checkup:
+    """Checks a study, or a recipe (a file without `recipe`); raises the first fault."""
+    document = read_document(path)
+    if isinstance(document.data, Mapping) and "recipe" in document.data:
+        study = study_from(document, path.resolve().parent)
+        return _study_checkup(inspect(study, maps, permissions))
+    if not isinstance(document.data, Mapping) or "merge_method" not in document.data:
+        raise StudyError(
+            f"{path}: neither a study (it has no `recipe`) nor a recipe (no `merge_method`)"
+        )
+    return _recipe_checkup(document, path.resolve().parent, maps, permissions)
+
+
+def print_checkup(found: Checkup) -> None:
+    """Facts as a table on standard output, warnings after them."""
+    console = Console(highlight=False)
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, value in found.data.items():
+        shown = ", ".join(str(one) for one in value) if isinstance(value, list) else str(value)
+        table.add_row(name.replace("_", " "), shown)
+    console.print(table)
+    for warning in found.warnings:
+        console.print(f"warning: {warning}", markup=False, soft_wrap=True)
+    console.print("No fault found.")
+
+
+def _recipe_checkup(
+    document: Document, folder: Path, maps: Mapping[str, Path], permissions: Permissions
+) -> Checkup:
+    recipe, notices = read_recipe(document, strict=False)
+    checkpoints = {
+        model: open_checkpoint(
+            model, folder=folder, mapping=maps, allow_pickle=permissions.allow_pickle
+        )
+        for model in models_of(recipe)
+    }
+    jobs = plan_recipe(recipe, checkpoints, document=document)
+    check_weights(checkpoints)
+    data = {
+        "merge_method": recipe.merge_method,
+        "models": [str(model) for model in checkpoints],
+        "tensors": len(jobs),
+        "gigabytes_read": _gigabytes(checkpoints.values()),
+    }
+    return Checkup(data, tuple(str(notice) for notice in notices))
+
+
+def _study_checkup(found: Preflight) -> Checkup:
+    study = found.study
+    sampler, reason = sampler_of(found)
+    per_candidate = sum(len(splits["search"]) for splits in found.splits.values())
+    references = len(found.references)
+    verdict_items = sum(
+        (references + MAX_FINALISTS) * len(splits["select"])
+        + (references + 1) * len(splits["test"])
+        for splits in found.splits.values()
+    )
+    data: dict[str, Any] = {
+        "name": study.name,
+        "models": [str(model) for model in found.checkpoints],
+        "merge_methods": list(found.space.methods),
+        "dimensions": len(found.space.dimensions),
+        "parameters": [one.name for one in found.space.dimensions],
+        "sampler": f"{sampler} ({reason})",
+        "objectives": [f"{one.name} ({one.metric})" for one in found.objectives],
+        "references": [one.name for one in found.references],
+        "warm_starts": [one.name for one in found.warm_starts],
+        "items_per_candidate": per_candidate,
+        "items_for_select_and_test_at_most": verdict_items,
+        **{
+            f"task_{task}": ", ".join(f"{split} {len(one)}" for split, one in splits.items())
+            for task, splits in found.splits.items()
+        },
+        "gigabytes_read": _gigabytes(found.checkpoints.values()),
+    }
+    return Checkup(data, (*found.notices, *_room(found)))
+
+
+def _gigabytes(checkpoints: Any) -> float:
+    total = sum(byte_size(info) for one in checkpoints for info in one.tensors.values())
+    return round(total / 1e9, 3)
+
+
+def _room(found: Preflight) -> list[str]:
+    """Warnings about memory and disk; both are guesses, so they warn and do not refuse."""
+    base: Checkpoint = found.checkpoints[found.base]
+    live = sum(byte_size(info) for info in base.tensors.values())
+    warnings = []
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if live * 1.5 > memory:
+        warnings.append(
+            f"the live model takes {live / 1e9:.1f} GB, the machine has {memory / 1e9:.1f} GB"
+        )
+    free = shutil.disk_usage(Path.cwd()).free
+    if free < 200_000_000:
+        warnings.append(f"only {free / 1e6:.0f} MB are free where the run folder goes")
+    return warnings

@@ -1,0 +1,217 @@
+"""`trials`, `report`, `export`, `verify`, `evaluate` and `dashboard`.
+
+After, or beside, a search.
+"""
+
+import json
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import StudyError
+from .faults import DIFFERENT, guarded
+from .options import (
+    AllowCode,
+    AllowPickle,
+    Device,
+    Dtype,
+    Json,
+    Map,
+    Threads,
+    TokenBudget,
+    TrustRemoteCode,
+    TrustTaskCode,
+    parse_maps,
+)
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, runs/NAME.")]
+Storage = Annotated[
+    str | None, typer.Option("--storage", envvar="EUTECTIC_STORAGE", help="Not in this release.")
+]
+
+
+class Format(StrEnum):
+    """How `trials` prints."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+    parquet = "parquet"
+
+
+class Names(StrEnum):
+    """How an exported recipe names local models."""
+
+    absolute = "absolute"
+    original = "original"
+
+
+@guarded
+def trials(
+    run: RunArgument,
+    format: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
+    front: Annotated[bool, typer.Option("--front", help="The Pareto set only.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Instead of printing.")
+    ] = None,
+    storage: Storage = None,
+) -> None:
+    """Show trials as a table.
+
+    Example: eutectic trials runs/demo --front
+    """
+    from ..show import print_trials
+
+    _no_storage(storage)
+    print_trials(run, format.value, front, output)
+
+
+@guarded
+def report(
+    run: RunArgument,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="RUN/report.html by default.")
+    ] = None,
+    storage: Storage = None,
+) -> None:
+    """Write the HTML report.
+
+    Example: eutectic report runs/demo
+    """
+    from ..show import write_run_report
+
+    _no_storage(storage)
+    print(f"wrote {write_run_report(run, output)}")
+
+
+@guarded
+def export(
+    run: RunArgument,
+    trial: Annotated[int | None, typer.Option(min=0, help="Instead of the winner.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Instead of printing.")
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a loadable checkpoint too.")
+    ] = None,
+    names: Annotated[Names, typer.Option(help="How local models are named.")] = Names.absolute,
+    storage: Storage = None,
+) -> None:
+    """Give the winner's recipe, or another trial's, and its weights.
+
+    Example: eutectic export runs/demo -o winner.yaml --weights merged
+    """
+    from ..show import export_run
+
+    _no_storage(storage)
+    text = export_run(run, trial, names.value, weights)
+    if output is None:
+        print(text, end="")
+    else:
+        output.write_text(text, encoding="utf-8")
+
+
+@guarded
+def verify(
+    run: RunArgument,
+    trial: Annotated[int | None, typer.Option(min=0, help="Instead of the winner.")] = None,
+    allow_code: AllowCode = [],  # noqa: B006
+    trust_remote_code: TrustRemoteCode = False,
+    trust_task_code: TrustTaskCode = False,
+    as_json: Json = False,
+    storage: Storage = None,
+) -> None:
+    """Rebuild from the exported recipe, score again, compare with what the search recorded.
+
+    Exits with 1 and lists the items that differ, if any do.
+
+    Example: eutectic verify runs/demo
+    """
+    from ..preflight import Permissions
+    from ..verification import print_verification, verify_run
+
+    _no_storage(storage)
+    permissions = Permissions(
+        trust_remote_code=trust_remote_code,
+        trust_task_code=trust_task_code,
+        allow_code=frozenset(path.resolve() for path in allow_code),
+    )
+    found = verify_run(run, trial, permissions)
+    if as_json:
+        print(json.dumps(found.data))
+    else:
+        print_verification(found)
+    if found.different:
+        raise typer.Exit(DIFFERENT)
+
+
+@guarded
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL_OR_RECIPE", help="A model or a recipe file.")
+    ],
+    study: Annotated[Path, typer.Option("--study", help="Whose tasks to score.")],
+    split: Annotated[
+        str | None, typer.Option(help="calibration, search, select or test; all items by default.")
+    ] = None,
+    device: Device = "cpu",
+    dtype: Dtype = None,
+    token_budget: TokenBudget = None,
+    threads: Threads = None,
+    map: Map = [],  # noqa: B006
+    allow_pickle: AllowPickle = False,
+    trust_remote_code: TrustRemoteCode = False,
+    trust_task_code: TrustTaskCode = False,
+    allow_code: AllowCode = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Score one model or recipe on a study's tasks; feeds no search.
+
+    Example: eutectic evaluate merged --study study.yaml --json
+    """
+    from ..measure import evaluate_model, print_scores
+    from ..preflight import Permissions
+    from ..session import Hardware
+
+    permissions = Permissions(
+        allow_pickle=allow_pickle,
+        trust_remote_code=trust_remote_code,
+        trust_task_code=trust_task_code,
+        allow_code=frozenset(path.resolve() for path in allow_code),
+    )
+    hardware = Hardware(device, dtype, token_budget, threads or os.cpu_count())
+    found = evaluate_model(model, study, split, parse_maps(map), hardware, permissions)
+    if as_json:
+        print(json.dumps(found))
+    else:
+        print_scores(found)
+
+
+@guarded
+def dashboard(
+    run: RunArgument,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="On loopback.")] = 8080,
+    storage: Storage = None,
+) -> None:
+    """Open optuna-dashboard on a run, on loopback.
+
+    Example: eutectic dashboard runs/demo
+    """
+    from ..show import serve_dashboard
+
+    _no_storage(storage)
+    serve_dashboard(run, port)
+
+
+def _no_storage(url: str | None) -> None:
+    if url is not None:
+        raise StudyError("--storage: this release reads run folders; leave it out")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this file."""
+    for command in (trials, report, export, verify, evaluate, dashboard):
+        app.command()(command)

@@ -1,0 +1,232 @@
+"""`search`, `check`, `demo` and `init`: from a study file to a winner."""
+
+import json
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import NoWinnerError, StudyError
+from .faults import INTERRUPTED, guarded
+from .options import (
+    AllowBenchmarkTest,
+    AllowCode,
+    AllowPickle,
+    Device,
+    Dtype,
+    Json,
+    Map,
+    Threads,
+    TokenBudget,
+    TrustRemoteCode,
+    TrustTaskCode,
+    parse_maps,
+)
+
+if TYPE_CHECKING:
+    from ..conduct import Outcome, SearchOptions
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).")]
+
+
+@guarded
+def search(
+    study: StudyFile,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Trials in all, resumes included.")
+    ] = None,
+    items: Annotated[int | None, typer.Option(min=1, help="Item evaluations in all.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Minutes in all.")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="auto, random, tpe, gp, cmaes, nsgaii.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the study's own.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; runs/NAME by default.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Delete the run and start anew.")] = False,
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="RUN", help="Reuse another run's results.")
+    ] = None,
+    max_failed: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of failed trials that makes exit code 3.")
+    ] = 0.2,
+    workers: Annotated[int, typer.Option(min=1, help="Workers; this release has one.")] = 1,
+    executor: Annotated[str, typer.Option(help="Executor; this release has inline.")] = "inline",
+    storage: Annotated[str | None, typer.Option(help="Database URL; not in this release.")] = None,
+    device: Device = "cpu",
+    dtype: Dtype = None,
+    token_budget: TokenBudget = None,
+    threads: Threads = None,
+    map: Map = [],  # noqa: B006 - typer copies defaults
+    allow_pickle: AllowPickle = False,
+    trust_remote_code: TrustRemoteCode = False,
+    trust_task_code: TrustTaskCode = False,
+    allow_benchmark_test: AllowBenchmarkTest = False,
+    allow_code: AllowCode = [],  # noqa: B006
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Search a study; the same command again goes on where it stopped.
+
+    Example: eutectic search study.yaml --trials 60
+    """
+    from ..conduct import SearchOptions
+    from ..preflight import Permissions
+    from ..session import Hardware
+
+    if workers != 1 or executor != "inline":
+        raise StudyError(
+            f"--workers {workers} --executor {executor}: this release searches with one worker, "
+            "inline; leave both out"
+        )
+    if storage is not None:
+        raise StudyError("--storage: this release keeps the run in its folder; leave it out")
+    options = SearchOptions(
+        trials=trials,
+        items=items,
+        minutes=minutes,
+        sampler=sampler,
+        seed=seed,
+        out=out,
+        fresh=fresh,
+        source=source,
+        max_failed=max_failed,
+        quiet=quiet,
+        maps=parse_maps(map),
+        hardware=Hardware(device, dtype, token_budget, threads),
+        permissions=Permissions(
+            allow_pickle,
+            trust_remote_code,
+            trust_task_code,
+            allow_benchmark_test,
+            frozenset(path.resolve() for path in allow_code),
+        ),
+    )
+    run_search(study, options, as_json)
+
+
+def run_search(study: Path, options: "SearchOptions", as_json: bool) -> None:
+    """Searches, tells how it ended, and exits accordingly."""
+    from ..conduct import conduct
+    from ..summary import outcome_json, print_outcome
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    outcome = conduct(study, options)
+    if as_json:
+        print(json.dumps(outcome_json(outcome)))
+    elif not options.quiet:
+        print_outcome(outcome)
+    _exit(outcome, options.max_failed)
+
+
+def _exit(outcome: "Outcome", max_failed: float) -> None:
+    if outcome.reached == "interrupted":
+        print(
+            f"interrupted; {outcome.run.path} is saved, the same command goes on with it",
+            file=sys.stderr,
+        )
+        raise typer.Exit(INTERRUPTED)
+    if outcome.trials and outcome.failed / outcome.trials > max_failed:
+        raise NoWinnerError(
+            f"{outcome.failed} of {outcome.trials} trials failed, more than --max-failed "
+            f"{max_failed:g}; `eutectic trials {outcome.run.path}` shows them"
+        )
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+@guarded
+def check(
+    study: StudyFile,
+    map: Map = [],  # noqa: B006
+    allow_pickle: AllowPickle = False,
+    trust_remote_code: TrustRemoteCode = False,
+    trust_task_code: TrustTaskCode = False,
+    allow_benchmark_test: AllowBenchmarkTest = False,
+    allow_code: AllowCode = [],  # noqa: B006
+    as_json: Json = False,
+) -> None:
+    """Find every fault of a study or a recipe before any weight is loaded.
+
+    Example: eutectic check study.yaml
+    """
+    from ..checkup import check_file, print_checkup
+    from ..preflight import Permissions
+
+    permissions = Permissions(
+        allow_pickle,
+        trust_remote_code,
+        trust_task_code,
+        allow_benchmark_test,
+        frozenset(path.resolve() for path in allow_code),
+    )
+    found = check_file(study, parse_maps(map), permissions)
+    if as_json:
+        print(json.dumps(found.data))
+    else:
+        print_checkup(found)
+
+
+@guarded
+def demo(
+    out: Annotated[Path | None, typer.Option(help="Run folder; runs/demo by default.")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials in all.")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Search anew.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train (once) a small model family, search it, report, export: the whole job, no download.
+
+    Example: eutectic demo
+    """
+    from merging.hashing import cache_folder
+
+    from ..conduct import SearchOptions
+    from ..demo.family import ensure_family
+    from ..progress import training_display
+
+    with training_display(quiet) as progress:
+        family = ensure_family(cache_folder(), progress=progress)
+    options = SearchOptions(trials=trials, out=out, fresh=fresh, quiet=quiet)
+    run_search(family.study, replace(options), as_json)
+
+
+@guarded
+def init(
+    recipe: Annotated[
+        Path, typer.Argument(metavar="RECIPE", help="A recipe, or a mergekit-evolve file.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Instead of printing.")
+    ] = None,
+    task: Annotated[
+        list[str],
+        typer.Option(
+            "--task", metavar="FILE", help="A JSONL, CSV or Parquet of questions; repeatable."
+        ),
+    ] = [],  # noqa: B006
+) -> None:
+    """Make a study of a recipe somebody already has: ranges around its numbers.
+
+    Example: eutectic init recipe.yml --task questions.jsonl -o study.yaml
+    """
+    from ..starting import study_text
+
+    text = study_text(recipe, [Path(one) for one in task], output)
+    if output is None:
+        print(text, end="")
+        return
+    if output.exists():
+        raise StudyError(f"{output}: exists already; choose another name")
+    output.write_text(text, encoding="utf-8")
+    print(f"wrote {output}", file=sys.stderr)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this file."""
+    for command in (demo, init, check, search):
+        app.command()(command)

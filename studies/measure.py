@@ -1,0 +1,157 @@
+"""`evaluate`: one model or recipe on a study's tasks. Feeds no search, writes nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from evaluation.splits import SPLITS
+from evaluation.statistics import standard_error
+from evaluation.task import ItemResult, Task
+from merging.document import Document, parse_document, read_document
+from merging.plan import plan_recipe
+from merging.recipe import donor_of, models_of
+from merging.recipe_reader import read_recipe
+from merging.sources import open_checkpoint
+from search.scoring import blocks
+
+from .config import Study, read_study
+from .errors import StudyError
+from .preflight import Permissions, load_tasks, split_tasks
+from .session import Hardware, load_runner
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What is scored: a recipe's document, the folder its names start at.
+
+    Whether a run exported it.
+    """
+
+    name: str
+    document: Document
+    folder: Path
+    exported: bool
+
+
+def evaluate_model(
+    model: str,
+    study_file: Path,
+    split: str | None,
+    maps: Mapping[str, Path],
+    hardware: Hardware,
+    permissions: Permissions,
+) -> dict[str, Any]:
+    """`{"model", "tasks": {task: {metric: {"value", "stderr", "items"}}}}`.
+
+    All items unless `split` names one; a recipe that a run exported leaves out `test` unless
+    asked for it.
+    """
+    if split is not None and split not in SPLITS:
+        raise StudyError(f"--split {split}: one of {', '.join(SPLITS)}")
+    study = read_study(study_file)
+    target = _target(model, study)
+    recipe, _ = read_recipe(target.document, strict=False)
+    checkpoints = {
+        one: open_checkpoint(
+            one, folder=target.folder, mapping=maps, allow_pickle=permissions.allow_pickle
+        )
+        for one in models_of(recipe)
+    }
+    jobs = plan_recipe(recipe, checkpoints, document=target.document)
+    donor = donor_of(recipe)
+    tasks = load_tasks(study, donor, checkpoints[donor], permissions)
+    chosen = _items(study, tasks, split, target.exported)
+
+    from evaluation.harness import Harness
+
+    from merging.candidate import build_candidate, live_model
+
+    dtype = recipe.out_dtype or recipe.dtype
+    runner = load_runner(checkpoints[donor], hardware, dtype, permissions)
+    live = live_model(runner.model, checkpoints[donor])
+    build_candidate(
+        live,
+        jobs,
+        lambda one, name: checkpoints[one].tensor(name),
+        recipe.mask_seed,
+        threads=hardware.threads or 1,
+    )
+    harness = Harness(tuple(tasks.values()), runner)
+    scores = {}
+    for name, task in tasks.items():
+        results: dict[str, ItemResult] = {}
+        for block in blocks(chosen[name]):
+            results |= harness.score(name, block)
+        scores[name] = _metrics(task, chosen[name], results)
+    return {"model": target.name, "tasks": scores}
+
+
+def print_scores(found: Mapping[str, Any]) -> None:
+    """The same numbers as a table."""
+    table = Table(title=str(found["model"]), title_justify="left")
+    for column in ("task", "metric", "value", "stderr", "items"):
+        table.add_column(column, justify="left" if column in ("task", "metric") else "right")
+    for task, metrics in found["tasks"].items():
+        for metric, one in metrics.items():
+            error = "" if one["stderr"] is None else f"{one['stderr']:.4f}"
+            table.add_row(task, metric, f"{one['value']:.4f}", error, str(one["items"]))
+    Console(highlight=False).print(table)
+
+
+def _target(model: str, study: Study) -> _Target:
+    path = Path(model)
+    if path.is_file():
+        document = read_document(path)
+        exported = isinstance(document.data, Mapping) and "eutectic" in document.data
+        return _Target(model, document, path.resolve().parent, exported)
+    named = str(path.resolve()) if path.is_dir() else model
+    text = (
+        "merge_method: linear\n"
+        f"models: [{{model: {_quoted(named)}, parameters: {{weight: 1.0}}}}]\n"
+    )
+    return _Target(model, parse_document(text, model), study.folder, False)
+
+
+def _quoted(text: str) -> str:
+    """A YAML double-quoted scalar; JSON's is one."""
+    import json
+
+    return json.dumps(text)
+
+
+def _items(
+    study: Study, tasks: Mapping[str, Task], split: str | None, exported: bool
+) -> dict[str, Sequence[int]]:
+    if split is None and not exported:
+        return {name: range(len(task.items)) for name, task in tasks.items()}
+    splits = split_tasks(study, tasks)
+    wanted = [one for one in SPLITS if one != "test"] if split is None else [split]
+    chosen = {
+        name: sorted(index for one in wanted for index in splits[name][one]) for name in tasks
+    }
+    empty = [name for name, indices in chosen.items() if not indices]
+    if empty:
+        raise StudyError(f"--split {split}: task {empty[0]!r} has no items in it")
+    return chosen
+
+
+def _metrics(
+    task: Task, indices: Sequence[int], results: Mapping[str, ItemResult]
+) -> dict[str, dict[str, float | int | None]]:
+    items = [task.items[index] for index in indices]
+    groups, strata = [item.group for item in items], [item.stratum for item in items]
+    found: dict[str, dict[str, float | int | None]] = {}
+    for name, metric in task.metrics.items():
+        rows = np.array([results[item.key][name] for item in items], dtype=np.float64)
+        error = standard_error(rows, groups, strata, metric.aggregate)
+        found[name] = {
+            "value": float(metric.aggregate(rows)),
+            "stderr": error,
+            "items": len(items),
+        }
+    return found

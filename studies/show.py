@@ -1,0 +1,93 @@
+"""What `trials`, `report`, `export` and `dashboard` do with a run folder."""
+
+from pathlib import Path
+from typing import cast
+
+from search.ledger import Ledger
+from search.verdict import stored_verdict
+
+from .errors import NoWinnerError, RunError, StudyError
+from .export import Names, candidate_yaml, find_candidate
+from .reopen import reopened
+from .results import stored_view
+from .run import find_run
+from .table import spreadsheet_safe, trial_frame
+from .view import RunView
+
+
+def run_view(path: Path) -> RunView:
+    """The stored view of a run; raises RunError where no search ended in order."""
+    with Ledger(find_run(path).url) as ledger:
+        view = stored_view(ledger)
+    if view is None:
+        raise RunError(
+            f"{path}: no search has ended here yet, not even by Ctrl-C; run `eutectic search` on "
+            f"{path / 'study.yaml'} again, it goes on where it stopped"
+        )
+    return view
+
+
+def print_trials(path: Path, format: str, front: bool, output: Path | None) -> None:
+    """Trials as a table for people, CSV, JSON (a list of objects) or Parquet."""
+    frame = trial_frame(run_view(path), front)
+    if format == "parquet":
+        if output is None:
+            raise StudyError("--format parquet is binary: say where to with -o FILE")
+        frame.to_parquet(output, index=False)
+        return
+    if format == "csv":
+        text = spreadsheet_safe(frame).to_csv(index=False)
+    elif format == "json":
+        text = frame.to_json(orient="records", double_precision=15) + "\n"
+    else:
+        text = frame.to_string(index=False, float_format=lambda value: f"{value:.4g}") + "\n"
+    if output is None:
+        print(text, end="")
+    else:
+        output.write_text(text, encoding="utf-8")
+
+
+def write_run_report(path: Path, output: Path | None) -> Path:
+    """Writes the report and says where it is."""
+    from .report import write_report
+
+    target = output or path / "report.html"
+    write_report(run_view(path), target)
+    return target
+
+
+def export_run(path: Path, trial: int | None, names: str, weights: Path | None) -> str:
+    """The YAML of the winner or of a trial; with `weights`, its checkpoint too."""
+    study, maps = reopened(find_run(path))
+    with Ledger(find_run(path).url) as ledger:
+        if trial is None:
+            verdict = stored_verdict(ledger)
+            if verdict is None:
+                raise NoWinnerError(
+                    f"{path}: the search has not ended, so nothing has won yet; go on with "
+                    "`eutectic search`, or take one with --trial N"
+                )
+            candidate = find_candidate(ledger, verdict.winner)
+        else:
+            candidate = find_candidate(ledger, trial)
+    text = candidate_yaml(
+        candidate, study.recipe, study.folder, maps, run=study.name, names=cast(Names, names)
+    )
+    if weights is not None:
+        from .weights import write_weights
+
+        write_weights(weights, candidate, text, run_view(path), study, maps)
+    return text
+
+
+def serve_dashboard(path: Path, port: int) -> None:
+    """Serves optuna-dashboard on loopback until Ctrl-C."""
+    run = find_run(path)
+    try:
+        from optuna_dashboard import run_server
+    except ImportError:
+        raise StudyError(
+            "the dashboard is an extra: install it with pip install 'eutectic[dashboard]'"
+        ) from None
+    print(f"optuna-dashboard of {path} on http://127.0.0.1:{port}/ (Ctrl-C ends it)", flush=True)
+    run_server(run.url, host="127.0.0.1", port=port)

@@ -1,0 +1,85 @@
+"""How a search ended, for a person and for a script."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from .conduct import Outcome
+
+if TYPE_CHECKING:
+    from .view import Estimate, RunView, TestRow
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """The test table, the claim and the files, on standard output."""
+    console = Console(highlight=False)
+    if outcome.view.winner is None:
+        return
+    console.print(test_table(outcome.view))
+    console.print(outcome.view.winner.claim, markup=False)
+    for notice in outcome.view.notices:
+        console.print(f"Note: {notice}", markup=False, style="dim")
+    for name in ("winner.yaml", "report.html", "trials.csv"):
+        console.print(str(outcome.run.path / name), markup=False, soft_wrap=True)
+
+
+def test_table(view: "RunView") -> Table:
+    """The sealed split: a row a model, a column a metric, 95% intervals."""
+    table = Table(title="On the sealed test split (95% intervals)", title_justify="left")
+    table.add_column("")
+    for column in view.columns:
+        better = "higher" if view.directions[column] else "lower"
+        table.add_column(f"{column}\n{better} is better", justify="right")
+    for row in view.test_rows:
+        style = "bold" if row.kind == "winner" else None
+        cells = [shown(row.values[name]) if name in row.values else "" for name in view.columns]
+        table.add_row(f"{row.name} ({row.kind})", *cells, style=style)
+    return table
+
+
+def shown(estimate: "Estimate") -> str:
+    """`0.731 [0.70, 0.76]`."""
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.3f}"
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def outcome_json(outcome: Outcome) -> dict[str, object]:
+    """What `search --json` prints."""
+    view = outcome.view
+    rows = {row.name: row for row in view.test_rows}
+    winner = None
+    if view.winner is not None:
+        winner = {
+            "trial": view.winner.number,
+            "name": view.winner.name,
+            "recipe": str((outcome.run.path / "winner.yaml").resolve()),
+            "claim": view.winner.claim,
+            "test": row_json(rows.get(view.winner.name), outcome.columns),
+        }
+    return {
+        "run": str(outcome.run.path.resolve()),
+        "state": outcome.reached,
+        "trials": outcome.trials,
+        "items": outcome.items,
+        "winner": winner,
+        "references": {
+            row.name: row_json(row, outcome.columns)
+            for row in view.test_rows
+            if row.kind != "winner"
+        },
+    }
+
+
+def row_json(
+    row: "TestRow | None", columns: Mapping[str, tuple[str, str]]
+) -> dict[str, dict[str, dict[str, float | None]]]:
+    """`{task: {metric: {value, low, high}}}`."""
+    found: dict[str, dict[str, dict[str, float | None]]] = {}
+    for name, one in (row.values if row else {}).items():
+        task, metric = columns[name]
+        numbers = {"value": one.value, "low": one.low, "high": one.high}
+        found.setdefault(task, {})[metric] = numbers
+    return found
