@@ -15,6 +15,8 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "loglikelihood": ("target",),
     "generate": ("target",),
 }
+MAX_LIST = 100_000
+"""Characters of a list written as text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +134,11 @@ def read_choices(field: Field | tuple[Field, ...], row: Row) -> tuple[str, ...]:
 
 def parse_list(text: str) -> object:
     """A list written as text (a CSV cell, a template's result) in JSON or Python; else the text."""
+    if len(text) > MAX_LIST or not text.lstrip().startswith(("[", "(")):
+        return text
     for parse in (json.loads, ast.literal_eval):
         try:
-            return parse(text)  # type: ignore[operator]
+            return parse(text)
         except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
             continue
     return text
@@ -147,7 +151,7 @@ def gold_index(answer: object, choices: Sequence[str], place: str) -> int:
     """
     if isinstance(answer, float) and answer.is_integer():
         answer = int(answer)
-    if str(answer) in choices and not (type(answer) is int):
+    if str(answer) in choices and type(answer) is not int:
         return choices.index(str(answer))
     if isinstance(answer, str) and answer.strip().isdecimal():
         answer = int(answer)

@@ -10,19 +10,29 @@ texts (bleu, chrf, ter) are not numbers per item and are left out; `LmEvalTask.d
 """
 
 import inspect
-import logging
-import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
-from .errors import TaskError
-from .lm_eval_tasks_config import FILE_FORMATS, Config, fault, find_task, refuse_test, task_config
-from .lm_eval_tasks_guard import lm_eval_seeds, offline_if_unreachable, quiet
-from .lm_eval_tasks_requests import items_of
+from .chat import Messages
+from .errors import EvaluationError, TaskError
+from .fewshot import draw
+from .lm_eval_tasks_config import (
+    FILE_FORMATS,
+    Config,
+    chosen_split,
+    declared_config,
+    fault,
+    find_task,
+    refuse_test,
+    task_config,
+)
+from .lm_eval_tasks_guard import lm_eval_seeds, offline_if_unreachable, quiet, silence_warnings
+from .lm_eval_tasks_requests import items_of, scoring_rule
 from .lm_eval_tasks_results import Raw, flatten, learn_metrics
 from .spec import LmEvalSpec
 from .task import Item, ItemResult, Metric, Response
@@ -33,17 +43,8 @@ _PROBED = 64
 """Items on which the form of the results is learnt."""
 
 
-class ChatTemplate(Protocol):
-    """A tokenizer's chat template, as lm-eval calls it."""
-
-    def __call__(
-        self, messages: list[dict[str, str]], *, add_generation_prompt: bool = True
-    ) -> str:
-        """The text of messages with `role` and `content`.
-
-        Without a generation prompt the last message is one to be continued.
-        """
-        ...
+Chat = Callable[[Messages], str]
+"""From messages that end with the user's to the text that the answer continues."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class LmEvalTask:
     """Those the task lists, its first one first; `metric,filter` where it has several filters."""
     dropped: Mapping[str, str]
     """Metrics of the task that cannot be kept per item, with the reason."""
+    official_test: bool
+    """Whether the items are a benchmark's own test split: reports are marked."""
     task: Any
     """lm-eval's own object."""
     instances: Mapping[str, tuple[Instance, ...]]
@@ -84,7 +87,7 @@ def load_lm_eval_task(
     seed: int = FEWSHOT_SEED,
     trust_task_code: bool = False,
     allow_benchmark_test: bool = False,
-    chat: ChatTemplate | None = None,
+    chat: Chat | None = None,
 ) -> LmEvalTask:
     """Loads a task with all its items and requests.
 
@@ -93,7 +96,7 @@ def load_lm_eval_task(
         seed: Draws few-shot examples, and the rows that `limit` keeps.
         trust_task_code: Allows own YAML files, whose templates and `!function` are code.
         allow_benchmark_test: Allows a test split to be the one that is read.
-        chat: The tokenizer's template, needed where `spec.chat_template` is set.
+        chat: Renders messages by the tokenizer's template; needed for `spec.chat_template`.
 
     Raises:
         TaskError: anything that keeps the task from being scored, in one message.
@@ -106,30 +109,41 @@ def load_lm_eval_task(
             "would run here; read it, then allow it with --trust-task-code",
         )
     if spec.chat_template and chat is None:
-        raise fault(spec, "chat_template: the tokenizer has none; set it to false")
-    for logger in ("lm_eval", "lm-eval"):
-        logging.getLogger(logger).addHandler(logging.NullHandler())
+        raise fault(spec, "chat_template: there is no tokenizer at hand to render it")
+    silence_warnings()
     with quiet(), lm_eval_seeds():
-        config = task_config(spec, file, allow_benchmark_test)
-        with offline_if_unreachable(config.get("dataset_path") not in FILE_FORMATS):
-            try:
-                task = _build(spec, config, allow_benchmark_test)
-                task.set_fewshot_seed(seed)
-                task.build_all_requests(
-                    system_instruction=spec.system,
-                    apply_chat_template=spec.chat_template,
-                    fewshot_as_multiturn=True,
-                    chat_template=chat if spec.chat_template else None,
-                )
-            except TaskError:
-                raise
-            except Exception as problem:  # a stranger's YAML, functions and data set
-                raise fault(spec, _explained(problem, config)) from problem
-        items, instances = items_of(spec, task)
-        keys = _kept(len(items), spec.limit, seed)
-        items = [replace(items[old], index=new) for new, old in enumerate(keys)]
+        declared = declared_config(spec, file, allow_benchmark_test)
+        with offline_if_unreachable(declared.get("dataset_path") not in FILE_FORMATS):
+            config = task_config(spec, file, allow_benchmark_test)
+            task = _loaded(spec, config, seed, allow_benchmark_test, chat)
+        every, instances = items_of(spec, task, scoring_rule(declared))
+        items = _sample(every, spec.limit, seed)
         metrics, dropped = _metrics(spec, task, items, instances)
-    return LmEvalTask(spec.name, items, metrics, dropped, task, instances)
+    in_python = "class" in config
+    official_test = task.has_test_docs() if in_python else chosen_split(spec, declared)[1]
+    return LmEvalTask(spec.name, items, metrics, dropped, official_test, task, instances)
+
+
+def _loaded(
+    spec: LmEvalSpec, config: Config, seed: int, allow_benchmark_test: bool, chat: Chat | None
+) -> Any:
+    """lm-eval's task with the requests of all its documents."""
+    try:
+        task = _build(spec, config, allow_benchmark_test)
+        task.set_fewshot_seed(seed)
+        task.build_all_requests(
+            system_instruction=spec.system,
+            apply_chat_template=spec.chat_template,
+            fewshot_as_multiturn=True,
+            chat_template=partial(_render, chat) if chat and spec.chat_template else None,
+        )
+    except TaskError:
+        raise
+    except EvaluationError as problem:
+        raise fault(spec, str(problem)) from problem
+    except Exception as problem:  # a stranger's YAML, functions and data set
+        raise fault(spec, _explained(problem, config)) from problem
+    return task
 
 
 def _build(spec: LmEvalSpec, config: Config, allow_benchmark_test: bool) -> Any:
@@ -150,21 +164,30 @@ def _build(spec: LmEvalSpec, config: Config, allow_benchmark_test: bool) -> Any:
     return task
 
 
-def _kept(items: int, limit: int | None, seed: int) -> list[int]:
-    """The positions of a seeded sample, in order; all of them without a limit."""
-    if limit is None or limit >= items:
-        return list(range(items))
-    return sorted(random.Random(seed).sample(range(items), limit))
+def _render(chat: Chat, messages: Messages, add_generation_prompt: bool = True) -> str:
+    """The template as lm-eval calls it; without a generation prompt the last message goes on."""
+    if add_generation_prompt:
+        return chat(messages)
+    return chat(messages[:-1]) + messages[-1]["content"]
+
+
+def _sample(items: Sequence[Item], limit: int | None, seed: int) -> tuple[Item, ...]:
+    """At most `limit` items, those whose keys hash lowest, in order and renumbered."""
+    ranked = sorted(items, key=lambda item: (draw(seed, f"limit/{item.key}"), item.index))
+    kept = sorted(ranked[:limit], key=lambda item: item.index)
+    return tuple(replace(item, index=index) for index, item in enumerate(kept))
 
 
 def _raw_results(task: Any, instances: Sequence[Instance], responses: Sequence[Response]) -> Raw:
     """What lm-eval says of one document, by our metric names, each filter in turn."""
     fresh = [
-        replace(instance, resps=[_answer(instance, response)] * (instance.repeats or 1))
+        replace(
+            instance,
+            resps=[_answer(instance, response)] * (instance.repeats or 1),
+            filtered_resps={},
+        )
         for instance, response in zip(instances, responses, strict=True)
     ]
-    for instance in fresh:
-        instance.filtered_resps = {}
     raw: dict[str, object] = {}
     for ensemble in task._filters:
         ensemble.apply(fresh)
@@ -228,8 +251,8 @@ def _failed(name: str, item: Item, problem: Exception) -> TaskError:
 
 def _explained(problem: Exception, config: Config) -> str:
     """The message for what went wrong inside lm-eval or the data set library."""
-    source, options = config.get("dataset_path"), config.get("dataset_kwargs") or {}
-    data = options.get("data_files") or source
+    source = config.get("dataset_path") or getattr(config.get("class"), "DATASET_PATH", None)
+    data = (config.get("dataset_kwargs") or {}).get("data_files") or source
     cause: BaseException = problem
     while cause.__cause__:
         cause = cause.__cause__
@@ -244,4 +267,4 @@ def _explained(problem: Exception, config: Config) -> str:
             f"its data set {source} is not on this machine: {text}; fetch it once where there is "
             "a network, or write a task over a file of your own"
         )
-    return f"{data}: {type(cause).__name__}: {text}"
+    return f"{f'{data}: ' if data else ''}{type(cause).__name__}: {text}"

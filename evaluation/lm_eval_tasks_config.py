@@ -33,6 +33,8 @@ FILE_FORMATS = ("arrow", "csv", "json", "parquet", "text", "xml")
 """Values of `dataset_path` that read files."""
 _HEAD = re.compile(rb"^[\"']?(task|group)[\"']?[ \t]*:[ \t]*[\"']?([^\s\"'#\[{>|]+)", re.M)
 _TAG = re.compile(rb"^[\"']?tag[\"']?[ \t]*:((?:[ \t]*[^\s#].*|(?:\r?\n[ \t]*-.*)+))", re.M)
+_STRUCTURE = ("tag", "group", "task_list")
+"""Keys that place a task among others."""
 _WORD = re.compile(rb"[\w][\w.+-]*")
 
 
@@ -60,11 +62,25 @@ def find_task(spec: LmEvalSpec) -> TaskFile:
     shipped = {} if spec.task in own else _shipped_names()
     path = own.get(spec.task) or shipped.get(spec.task)
     if path is None:
+        _refuse_group(spec)
         places = f"in {spec.include_path} or lm-eval" if spec.include_path else "in lm-eval"
         near = difflib.get_close_matches(spec.task, [*own, *shipped], 3)
         hint = f"; the nearest are {', '.join(near)}" if near else ""
-        raise fault(spec, f"there is no task {spec.task!r} {places}{hint}{_members(spec.task)}")
+        raise fault(spec, f"there is no task {spec.task!r} {places}{hint}")
     return TaskFile(path, spec.task in own)
+
+
+def declared_config(spec: LmEvalSpec, file: TaskFile, allow_benchmark_test: bool) -> Config:
+    """What the YAML says, functions as text: refuses what can be refused before any code runs.
+
+    Raises:
+        TaskError: unknown keys, tasks that eutectic cannot score, no documents but the test split.
+    """
+    config = _load(spec, file, resolve=False)
+    if "class" not in config:
+        _check_keys(spec, file, config)
+        _with_docs(spec, config, file.own, allow_benchmark_test)
+    return config
 
 
 def task_config(spec: LmEvalSpec, file: TaskFile, allow_benchmark_test: bool) -> Config:
@@ -73,14 +89,9 @@ def task_config(spec: LmEvalSpec, file: TaskFile, allow_benchmark_test: bool) ->
     Its `test_split`, which lm-eval evaluates on, is the split that the study asks for.
 
     Raises:
-        TaskError: a YAML that cannot be used; no documents but the test split.
+        TaskError: a function that cannot be imported, a data file that is not there.
     """
-    try:
-        config: Config = load_yaml(file.path, resolve_func=True)
-    except Exception as problem:  # functions of a stranger are imported
-        raise fault(spec, f"{file.path}: {type(problem).__name__}: {problem}") from problem
-    config = {k: v for k, v in config.items() if k not in ("tag", "group", "task_list")}
-    _check_keys(spec, file, config)
+    config = {k: v for k, v in _load(spec, file, resolve=True).items() if k not in _STRUCTURE}
     metadata = config.get("metadata")
     config["metadata"] = dict(metadata) if isinstance(metadata, dict) else {"_metadata": metadata}
     config["num_fewshot"] = _fewshot(spec, config)
@@ -132,9 +143,9 @@ def _shipped_names() -> dict[str, Path]:
     return names
 
 
-def _members(name: str) -> str:
-    """For a message: what lm-eval's group or tag of this name holds, or nothing."""
-    members = []
+def _refuse_group(spec: LmEvalSpec) -> None:
+    """Refuses a group or tag of lm-eval, naming what it holds."""
+    name, members = spec.task, []
     for path in sorted(Path(lm_eval.tasks.__file__).parent.rglob("*.yaml")):
         text = path.read_bytes()
         heads = dict(_HEAD.findall(text))
@@ -143,19 +154,25 @@ def _members(name: str) -> str:
             members += [c if isinstance(c, str) else str(c.get("task", c)) for c in children]
         elif name.encode() in _WORD.findall(b" ".join(_TAG.findall(text))):
             members.append(heads.get(b"task", b"").decode())
-    if not members:
-        return ""
-    more = ", ..." if len(members) > 8 else ""
-    return f"; it is a group of {len(members)}: name one of {', '.join(members[:8])}{more}"
+    if members:
+        some = ", ".join(members[:8]) + (", ..." if len(members) > 8 else "")
+        raise fault(spec, f"{name!r} is a group of {len(members)} tasks; name one of {some}")
+
+
+def _load(spec: LmEvalSpec, file: TaskFile, resolve: bool) -> Config:
+    """The YAML with what it includes."""
+    try:
+        config: Config = load_yaml(file.path, resolve_func=resolve)
+    except Exception as problem:  # functions of a stranger are imported
+        raise fault(spec, f"{file.path}: {type(problem).__name__}: {problem}") from problem
+    return config
 
 
 def _check_keys(spec: LmEvalSpec, file: TaskFile, config: Config) -> None:
     """Refuses what lm-eval would choke on, and tasks that eutectic cannot score."""
-    if "class" in config:
-        return
     known = [field.name for field in fields(TaskConfig)]
     for key in config:
-        if key not in known:
+        if key not in (*known, *_STRUCTURE):
             near = difflib.get_close_matches(str(key), known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise fault(spec, f"{file.path}: unknown key {key!r}{hint}")
@@ -177,19 +194,27 @@ def _fewshot(spec: LmEvalSpec, config: Config) -> int:
     return spec.fewshot
 
 
-def _with_docs(spec: LmEvalSpec, config: Config, own: bool, allow_benchmark_test: bool) -> Config:
-    """The configuration with the split to evaluate as its test split, shots as they would be."""
-    splits = {docs: config.get(key) for docs, key in SPLIT_KEYS.items()}
-    docs = spec.docs or next((docs for docs, split in splits.items() if split), None)
+def chosen_split(spec: LmEvalSpec, config: Config) -> tuple[str, bool]:
+    """The data set's name of the split that items come from, and whether it is the official test.
+
+    `docs` as the study says, else validation, else train, else test.
+    """
+    docs = spec.docs or next((docs for docs, key in SPLIT_KEYS.items() if config.get(key)), None)
     if docs is None:
         raise fault(spec, f"it names none of {', '.join(SPLIT_KEYS.values())}")
-    split = str(splits[docs] or docs)
-    if "test" in (docs, split) and not allow_benchmark_test:
+    split = str(config.get(SPLIT_KEYS[docs]) or docs)
+    return split, "test" in (docs, split)
+
+
+def _with_docs(spec: LmEvalSpec, config: Config, own: bool, allow_benchmark_test: bool) -> Config:
+    """The configuration with the split to evaluate as its test split, shots as they would be."""
+    split, official_test = chosen_split(spec, config)
+    if official_test and not allow_benchmark_test:
         raise refuse_test(spec, own)
     shots = config.get("fewshot_config") or {}
-    if not isinstance(shots, dict) or not (shots.get("split") or shots.get("samples")):
-        pool = splits["train"] or splits["validation"] or split
-        config = {"fewshot_split": pool} | {k: v for k, v in config.items() if v is not None}
+    if isinstance(shots, dict) and not (shots.get("split") or shots.get("samples")):
+        pool = config.get("training_split") or config.get("validation_split") or split
+        config = config | {"fewshot_split": config.get("fewshot_split") or pool}
     return config | {"test_split": split}
 
 

@@ -14,11 +14,21 @@ from collections.abc import Iterator
 import datasets
 import numpy as np
 from huggingface_hub import constants as hub
-from huggingface_hub.utils import get_session
+from huggingface_hub import get_session
 
 _LOUD = ("lm_eval", "lm-eval", "datasets", "huggingface_hub", "httpx", "filelock", "fsspec")
 _SECONDS = 3.0
 """How long the hub may take to answer before it counts as out of reach."""
+
+
+def silence_warnings() -> None:
+    """Keeps what lm-eval logs while it scores off the terminal, where nobody asked for logging.
+
+    A logger without a handler of its own writes to standard error as Python's last resort.
+    """
+    logger = logging.getLogger("lm_eval")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())
 
 
 @contextlib.contextmanager

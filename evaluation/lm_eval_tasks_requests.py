@@ -1,20 +1,37 @@
-"""lm-eval's instances as items and requests of ours."""
+"""lm-eval's instances as items and requests of ours, and the hash of what decides a result."""
 
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+import lm_eval
 from lm_eval.api.instance import Instance
 
-from .lm_eval_tasks_config import fault
+from .lm_eval_tasks_config import Config, fault
 from .rows import content_hash
 from .spec import LmEvalSpec
 from .task import Item, Request
 
 DEFAULT_NEW_TOKENS = 256
 """lm-eval's own, where a task gives no number."""
+_SCORING_KEYS = (
+    "class",
+    "doc_to_choice",
+    "doc_to_target",
+    "doc_to_text",
+    "filter_list",
+    "metric_list",
+    "output_type",
+    "process_docs",
+    "process_results",
+    "repeats",
+    "use_prompt",
+)
+_LONGEST_PATH = 1024
 _TOKEN_KEYS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
 _NEUTRAL = {"num_beams": 1, "num_return_sequences": 1, "repetition_penalty": 1.0}
 """Generation settings that change nothing at these values."""
@@ -22,7 +39,9 @@ _SAMPLING = ("do_sample", "temperature", "top_p", "top_k")
 """Settings that say nothing once it is clear that nothing is sampled."""
 
 
-def items_of(spec: LmEvalSpec, task: Any) -> tuple[list[Item], dict[str, tuple[Instance, ...]]]:
+def items_of(
+    spec: LmEvalSpec, task: Any, rule: str
+) -> tuple[list[Item], dict[str, tuple[Instance, ...]]]:
     """All items of a task whose requests are built, in order, and the instances of each by key.
 
     Raises:
@@ -36,23 +55,53 @@ def items_of(spec: LmEvalSpec, task: Any) -> tuple[list[Item], dict[str, tuple[I
     instances: dict[str, tuple[Instance, ...]] = {}
     for index, group in enumerate(by_document.values()):
         ordered = tuple(sorted(group, key=lambda instance: instance.idx))
-        item = _item(spec, index, ordered, seen)
+        item = _item(spec, index, ordered, rule, seen)
         items.append(item)
         instances[item.key] = ordered
     return items, instances
 
 
+def scoring_rule(declared: Config) -> str:
+    """What decides the numbers of an item besides its document and the answers, as text.
+
+    The keys of the YAML that score, with a hash of each file that `!function` names (not of what
+    these import), and lm-eval's version.
+    """
+    keys = {key: declared[key] for key in _SCORING_KEYS if key in declared}
+    return json.dumps([lm_eval.__version__, _with_hashes(keys)], sort_keys=True, default=str)
+
+
+def _with_hashes(value: Any) -> Any:
+    """The value with each function, an absolute path and a name as text, as name and hash."""
+    if isinstance(value, dict):
+        return {str(key): _with_hashes(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_with_hashes(part) for part in value]
+    if isinstance(value, str) and value.startswith("/") and len(value) < _LONGEST_PATH:
+        path = Path(value)
+        module = path.parent / (path.name.rpartition(".")[0].replace(".", "/") + ".py")
+        if module.is_file():
+            return [path.name, hashlib.blake2b(module.read_bytes(), digest_size=8).hexdigest()]
+    return value
+
+
 def _item(
-    spec: LmEvalSpec, index: int, instances: tuple[Instance, ...], seen: Counter[str]
+    spec: LmEvalSpec,
+    index: int,
+    instances: tuple[Instance, ...],
+    rule: str,
+    seen: Counter[str],
 ) -> Item:
     """The item of one document; equal documents are one group."""
     document = instances[0].doc
     row = dict(document) if isinstance(document, Mapping) else {"document": document}
-    content = content_hash(f"document {index}", row)
+    content = content_hash(f"task {spec.name!r}, document {index}", row)
     seen[content] += 1
     key = content if seen[content] == 1 else f"{content}-{seen[content]}"
     requests = tuple(_request(spec, index, instance) for instance in instances)
-    return Item(key, index, content, "", requests, _prompt_hash(requests), row)
+    asked = json.dumps([[asdict(request) for request in requests], rule], sort_keys=True)
+    digest = hashlib.blake2b(asked.encode(), digest_size=8).hexdigest()
+    return Item(key, index, content, "", requests, digest, row)
 
 
 def _request(spec: LmEvalSpec, index: int, instance: Instance) -> Request:
@@ -94,9 +143,3 @@ def _generation(spec: LmEvalSpec, settings: dict[str, Any]) -> tuple[tuple[str, 
             raise fault(spec, f"generation_kwargs: eutectic decodes greedily, without {key!r}")
     texts = (until,) if isinstance(until, str) else tuple(map(str, until))
     return tuple(text for text in texts if text), int(limits[0] if limits else DEFAULT_NEW_TOKENS)
-
-
-def _prompt_hash(requests: tuple[Request, ...]) -> str:
-    """BLAKE2b of the requests, 16 hex digits."""
-    parts = [[r.kind, r.context, r.continuation, r.until, r.max_new_tokens] for r in requests]
-    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).hexdigest()

@@ -1,12 +1,13 @@
 """The metrics of native tasks: what an item's numbers are and how those of many become one value.
 
-acc          higher is better: 1 where the gold choice has the largest log-likelihood
-acc_norm     higher: the same with log-likelihoods divided by the choices' lengths in characters
+acc            higher is better: 1 where the gold choice has the largest log-likelihood
+acc_norm       higher: the same with log-likelihoods divided by the choices' lengths in characters
 bits_per_byte  lower: summed negative log-likelihood (nats) over summed UTF-8 bytes, over ln 2
-exact_match  higher: 1 where the extracted text equals the target, outer whitespace aside
-score        higher: what the user's own function says
+exact_match    higher: 1 where the extracted text equals the target, outer whitespace aside
+score          higher: what the user's own function says
 
-The first two follow lm-eval's `multiple_choice`, bits_per_byte its rolling one. Metrics of lm-eval tasks are lm-eval's and are not listed here.
+The first two follow lm-eval's `multiple_choice`, bits_per_byte its `loglikelihood_rolling`.
+Metrics of lm-eval's own tasks are not listed here.
 """
 
 import math

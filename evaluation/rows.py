@@ -1,8 +1,8 @@
 """Reads the rows of a task's file: JSONL, CSV or Parquet, one at a time.
 
 Files come from strangers: a row, a cell's length and the number of rows are bounded, and every
-fault is one message with the file and the line. JSON's numbers, lists and null keep their types; in
-CSV every cell is a string.
+fault is one message with the file and the line. JSON's numbers, lists and null keep their types;
+in CSV every cell is a string.
 """
 
 import csv

@@ -21,7 +21,7 @@ from .errors import EvaluationError, NonFiniteError
 from .generation import Prompts, generate, prepare_prompts
 from .head import logits_at, probe_head, vocabulary_size
 from .packing import Batch, pack
-from .settings import Settings
+from .settings import Settings as Settings
 from .task import Request, Response
 
 if TYPE_CHECKING:

@@ -25,7 +25,8 @@ class Settings:
     max_length: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuses numbers that cannot be a plan."""
+        """Takes `torch.bfloat16` for `bfloat16`; refuses numbers that cannot be a plan."""
+        object.__setattr__(self, "dtype", self.dtype.removeprefix("torch."))
         for name in ("token_budget", "threads", "max_length"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -7,25 +7,25 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Fewshot:
-    """`n` worked examples before each question, from the calibration split or a file of the same columns."""
+    """`n` worked examples before each question, of the calibration split or a file's rows."""
 
     n: int = 0
     file: Path | None = None
-    """None: from the calibration split."""
+    """JSONL, CSV or Parquet with the same columns; None: from the calibration split."""
     same: bool = False
     """The same examples for every item (much faster), else drawn for each item."""
 
 
 @dataclass(frozen=True, slots=True)
 class NativeSpec:
-    """A task over a local JSONL, CSV or Parquet file. Prompts, targets and choices are Jinja2 over the row."""
+    """A task over a local JSONL, CSV or Parquet file; texts are Jinja2 over the row."""
 
     name: str
     file: Path
     type: Literal["multiple_choice", "loglikelihood", "generate"]
     prompt: str = ""
     choices: str | tuple[str, ...] | None = None
-    """A bare column name (keeps the column's type: a list), a template that gives a list, or fixed choices."""
+    """A column (keeps its type: a list), a template that gives a list, or fixed choices."""
     answer: str | None = None
     """Column or template; an integer is an index into choices, a string the text of a choice."""
     target: str | None = None
@@ -35,11 +35,12 @@ class NativeSpec:
     chat_template: bool = False
     system: str | None = None
     until: tuple[str, ...] = ()
+    """Ends a text. Empty: an empty line (what stands between shots), or EOS alone in a chat."""
     max_new_tokens: int = 256
     extract: str | None = None
-    """Regular expression; its first group (or the whole match) of the generated text is compared."""
+    """Regular expression; its first group (or the whole match) in the text is compared."""
     score: str | None = None
-    """`scorers.py:function`, runs only when the command line allows that file."""
+    """`PATH/scorers.py:function`, runs only when the command line allows that file."""
     group: str | None = None
     stratum: str | None = None
     limit: int | None = None
@@ -57,7 +58,7 @@ class LmEvalSpec:
     include_path: Path | None = None
     fewshot: int | None = None
     docs: Literal["train", "validation", "test"] | None = None
-    """Which official split is searched on: validation, else train; test only with --allow-benchmark-test."""
+    """The official split searched on: validation, else train; test if that is allowed."""
     chat_template: bool = False
     system: str | None = None
     limit: int | None = None

@@ -1,8 +1,8 @@
 """A task as the harness sees it: items that ask requests, and responses that become numbers.
 
-Requests never depend on the weights: they are made once per study. An item's result is, per metric, a short
-tuple of numbers (for accuracy one; for bits per byte the summed negative log-likelihood in nats and the bytes),
-so that any subset of items can be aggregated anew.
+Requests never depend on the weights: they are made once per study. An item's result is, per metric, a
+short tuple of numbers (for accuracy one; for bits per byte the summed negative log-likelihood in
+nats and the bytes), so that any subset of items can be aggregated anew.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 class Request:
     """One question to a model.
 
-    loglikelihood: log p(continuation | context). rolling: log p(context), unconditioned. generate: greedy text
-    after context until one of `until` or `max_new_tokens`.
+    loglikelihood: log p(continuation | context). rolling: log p(context), unconditioned. generate:
+    greedy text after context until one of `until` or `max_new_tokens`.
     """
 
     kind: Literal["loglikelihood", "rolling", "generate"]
@@ -30,7 +30,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A model's answer: `loglikelihood` in nats and whether every token was the argmax, or the text."""
+    """A model's answer: `loglikelihood` in nats, `greedy`: no token was likelier; or the text."""
 
     loglikelihood: float = 0.0
     greedy: bool = False
@@ -41,8 +41,9 @@ class Response:
 class Item:
     """One question of a task.
 
-    `key` is a hash of the row's content (the same row has the same key in any file order; a repeated row gets a
-    suffix), `prompt_hash` covers the requests; `group` is never split; `stratum` is balanced across splits.
+    `key` is a hash of the row's content (the same row has the same key in any file order; a
+    repeated row gets a suffix), `prompt_hash` covers the requests and the scoring rule; `group` is
+    never split; `stratum` is balanced across splits; `index` is the position in `task.items`.
     `row` is the raw row, for reports.
     """
 
@@ -72,11 +73,21 @@ ItemResult = Mapping[str, tuple[float, ...]]
 class Task(Protocol):
     """What the harness needs of a task, native or lm-eval's."""
 
-    name: str
-    items: Sequence[Item]
-    metrics: Mapping[str, Metric]
-    """The default metric first."""
+    @property
+    def name(self) -> str:
+        """The task's name in the study."""
+        ...
+
+    @property
+    def items(self) -> Sequence[Item]:
+        """Every item; `items[k].index` is k."""
+        ...
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """The default metric first."""
+        ...
 
     def score(self, item: Item, responses: Sequence[Response]) -> ItemResult:
-        """Every metric's numbers of one item from the responses to its requests, in their order."""
+        """Every metric's numbers of one item, from the responses to its requests in order."""
         ...

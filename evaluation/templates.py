@@ -1,9 +1,9 @@
 """Jinja2 over a row, from a stranger's study file: sandboxed, and bounded in output and work.
 
 Templates are checked before they run: expressions, `if` and `for` are allowed, and of methods and
-filters those that cannot make much out of little. No macros, imports, assignments or recursion, and
-`*` works on numbers only, so what a template can make is bounded by its own length, the row and its
-loops, and those are bounded here. A missing column is an error, never an empty string.
+filters those that cannot make much out of little. No macros, imports, assignments or recursion,
+and `*` works on numbers only, so what a template can make is bounded by its own length, the row
+and its loops, and those are bounded here. A missing column is an error, never an empty string.
 """
 
 import difflib

@@ -96,6 +96,12 @@ def kind_of(name: str) -> str:
     return name if match is None else name[match.end() + 1 :]
 
 
+def prefix_of(name: str) -> str:
+    """What stands before the index of a layer: `model.layers`; empty where there is no index."""
+    match = _INDEX.search(name)
+    return "" if match is None else name[: match.start()]
+
+
 def _claimed_layers(config: Mapping[str, object]) -> int | None:
     nested = config.get("text_config")
     for part in (config, nested if isinstance(nested, dict) else {}):

@@ -67,7 +67,7 @@ def merge_tensor(
     fetched = _fetch(method, job, tensors)
     first = fetched[0]
     if not first.is_floating_point():
-        return _deliver(first, out)
+        return _deliver(first.clone(), job, out)
     numbers = _numbers(method, job)
     device = first.device if out is None else out.device
     place = device if engine == "torch" else torch.device("cpu")
@@ -76,7 +76,7 @@ def merge_tensor(
         workers = pool or stack.enter_context(ThreadPoolExecutor(max(1, threads)))
         chosen = _engine(engine, target, workers)
         _evaluate(method, job, numbers, fetched, mask_seed, chosen, target)
-    return target if target is out or out is None else out.copy_(target)
+    return _deliver(target, job, out)
 
 
 def _fetch(method: Method, job: TensorJob, tensors: Tensors) -> list[torch.Tensor]:
@@ -112,17 +112,14 @@ def _numbers(method: Method, job: TensorJob) -> Numbers:
 def _target(
     shape: torch.Size, job: TensorJob, out: torch.Tensor | None, place: torch.device
 ) -> torch.Tensor:
-    """Where an engine writes: `out` itself if it can be filled as it is, else a tensor of its own."""
+    """Where an engine writes: `out` if it can be filled as it is, else a tensor of its own."""
     if job.dtype not in DTYPES:
         raise MergeError(
             f"{job.name}: cannot merge in dtype {job.dtype!r}; known: {', '.join(DTYPES)}"
         )
     dtype = DTYPES[job.dtype]
-    if out is not None and out.shape != shape:
-        raise MergeError(
-            f"{job.name}: the merged tensor has shape {list(shape)}, its place {list(out.shape)}"
-        )
-    if out is not None and (out.dtype, out.device) == (dtype, place) and out.is_contiguous():
+    fits = out is not None and out.shape == shape and out.is_contiguous()
+    if out is not None and fits and (out.dtype, out.device) == (dtype, place):
         return out.detach()
     return torch.empty(shape, dtype=dtype, device=place)
 
@@ -165,5 +162,15 @@ def _evaluate(
         engine.weighted_mean(fetched, formula, target)
 
 
-def _deliver(tensor: torch.Tensor, out: torch.Tensor | None) -> torch.Tensor:
-    return tensor.clone() if out is None else out.copy_(tensor)
+def _deliver(merged: torch.Tensor, job: TensorJob, out: torch.Tensor | None) -> torch.Tensor:
+    """The merged tensor, or `out` with its values."""
+    if out is None:
+        return merged
+    if out.shape != merged.shape:
+        raise MergeError(
+            f"{job.name}: the merged tensor has shape {list(merged.shape)}, "
+            f"the place for it {list(out.shape)}"
+        )
+    if out.data_ptr() != merged.data_ptr():
+        out.detach().copy_(merged)
+    return out

@@ -1,70 +1,124 @@
-"""CMA-ES as a function of the trials: its state is told anew from them for every proposal.
+"""CMA-ES as a function of the trials: its state is told anew from them for every draw.
 
-Hansen, The CMA Evolution Strategy, https://arxiv.org/abs/1604.00772, as `cmaes` has it; started, as in Nomura et
-al., Warm starting CMA-ES, https://arxiv.org/abs/2012.06932, from the trials before the first generation. A
-generation is told as soon as it has its number of ended trials; trials that end later are not used. Only ranks
-count: the feasible by score, then the others by how far they violate the constraints, failed ones last.
+Hansen, The CMA Evolution Strategy, https://arxiv.org/abs/1604.00772, as the package `cmaes` has
+it; started, as in Nomura et al., Warm starting CMA-ES, https://arxiv.org/abs/2012.06932, from
+the trials before the first generation. (Optuna's own keeps its state pickled in the trials: it
+would be read back from a file that may be a stranger's.)
 
-One objective, numbers only. Nothing is stored but the generation of each trial.
+A generation is told once enough of its trials have ended, the first ones by number. Only ranks
+count: the feasible by score, then the others by how far they violate the constraints, failed
+ones last. One objective, numbers only.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from optuna.distributions import BaseDistribution, FloatDistribution
-from optuna.samplers import BaseSampler, RandomSampler
-from optuna.study import StudyDirection
-from optuna.trial import TrialState
+
+from .coordinates import Coordinate
+from .draws import Ask, Draw, Told
 
 if TYPE_CHECKING:
-    from cmaes import CMA
-    from optuna.study import Study
-    from optuna.trial import FrozenTrial
+    from cmaes import CMA  # type: ignore[import-untyped]
+    from optuna.distributions import FloatDistribution
 
-TAG = "eutectic:cma:generation"
 _SPREAD = 1 / 6
-"""First standard deviation, in units of the range."""
+"""The first standard deviation, in units of the ranges, where nothing says more."""
 _BEST = 3
 """At least this many of the trials before the first generation say where to start."""
 
 
-class ReplayedCma(BaseSampler):
-    """CMA-ES for one proposal; a fresh one for each."""
+def draw_cma(ask: Ask, seed: int) -> Draw:
+    """The next member of the current generation."""
+    from optuna.distributions import FloatDistribution
 
-    def __init__(self, seed: int) -> None:
-        """Takes the seed of the proposal."""
-        self._seed = seed
-        self._random = RandomSampler(seed=seed)
-        self._space: dict[str, FloatDistribution] = {}
+    axes = {
+        name: one
+        for name, one in ask.coordinates.distributions().items()
+        if isinstance(one, FloatDistribution)
+    }
+    ended = [one for one in ask.told if not one.pending]
+    ranks = _ranks(ended, ask.higher_is_better[0])
+    before = [one for one in ended if one.generation is None and one.scores is not None]
+    optimizer = _start(axes, before, ranks, seed)
+    while True:
+        members = [one for one in ended if one.generation == optimizer.generation]
+        members = members[: optimizer.population_size]
+        if len(members) < optimizer.population_size:
+            break
+        optimizer.tell([(_position(axes, one.coordinates), ranks[one.number]) for one in members])
+    return Draw(_coordinates(axes, optimizer.ask()), optimizer.generation)
 
-    def use(self, distributions: Mapping[str, BaseDistribution]) -> None:
-        """Takes the coordinates, all numbers, that every trial has."""
-        for name, one in distributions.items():
-            if isinstance(one, FloatDistribution):
-                self._space[name] = one
 
-    def infer_relative_search_space(
-        self, study: "Study", trial: "FrozenTrial"
-    ) -> dict[str, BaseDistribution]:
-        """Everything: the space is fixed."""
-        return dict(self._space)
+def _start(
+    axes: Mapping[str, "FloatDistribution"],
+    before: Sequence[Told],
+    ranks: Mapping[int, float],
+    seed: int,
+) -> "CMA":
+    """The optimizer before its first generation, in a unit cube."""
+    from cmaes import CMA, get_warm_start_mgd
 
-    def sample_relative(
-        self, study: "Study", trial: "FrozenTrial", search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """The next member of the current generation."""
-        ended = [
-            one
-            for one in study.get_trials(deepcopy=False)
-            if one.state in (TrialState.COMPLETE, TrialState.FAIL)
+    size = len(axes)
+    mean, spread, covariance = np.full(size, 0.5), _SPREAD, None
+    if len(before) >= _BEST:
+        source = [(_position(axes, one.coordinates), ranks[one.number]) for one in before]
+        share = max(0.1, (_BEST + 0.5) / len(source)) if len(source) > _BEST else 1.0
+        mean, spread, covariance = get_warm_start_mgd(source, gamma=min(share, 1.0))
+    return CMA(
+        mean=np.clip(mean, 0.0, 1.0),
+        sigma=max(float(spread), 1e-6),
+        cov=covariance,
+        bounds=np.tile([0.0, 1.0], (size, 1)),
+        n_max_resampling=10 * size,
+        seed=seed,
+    )
+
+
+def _ranks(ended: Sequence[Told], higher_is_better: bool) -> dict[int, float]:
+    """Trial number to rank, 0 the best; equal trials share one."""
+
+    def order(one: Told) -> tuple[float, float]:
+        if one.scores is None:
+            return math.inf, 0.0
+        violated = sum(max(value, 0.0) for value in one.violations)
+        return violated, 0.0 if violated else (-1.0 if higher_is_better else 1.0) * one.scores[0]
+
+    places = sorted({order(one) for one in ended})
+    return {one.number: float(places.index(order(one))) for one in ended}
+
+
+def _position(
+    axes: Mapping[str, "FloatDistribution"], coordinates: Mapping[str, Coordinate]
+) -> NDArray[np.float64]:
+    """A point in the unit cube, logarithmic ranges on their scale."""
+    return np.array(
+        [
+            (_scaled(one, float(coordinates[name])) - _scaled(one, one.low)) / _width(one)
+            for name, one in axes.items()
         ]
-        ranks = _ranks(ended, study.direction)
-        optimizer = self._started([one for one in ended if TAG not in one.system_attrs], ranks)
-        while len(told := _members(ended, optimizer.generation)) >= optimizer.population_size:
-            members = told[: optimizer.population_size]
-            optimizer.tell([(self._position(one), ranks[one.number]) for one in members])
-        study._storage.set_trial_system_attr(trial._trial_id, TAG, optimizer.generation)
-        return self._values(optimizer.ask())
+    )
+
+
+def _coordinates(
+    axes: Mapping[str, "FloatDistribution"], point: NDArray[np.float64]
+) -> dict[str, Coordinate]:
+    """The coordinates at a point of the unit cube, on their grids: `_position` undone."""
+    result: dict[str, Coordinate] = {}
+    for (name, one), share in zip(axes.items(), point.tolist(), strict=True):
+        value = _scaled(one, one.low) + share * _width(one)
+        value = math.exp(value) if one.log else value
+        if one.step is not None:
+            value = one.low + round((value - one.low) / one.step) * one.step
+        result[name] = min(max(value, one.low), one.high)
+    return result
+
+
+def _scaled(one: "FloatDistribution", value: float) -> float:
+    return math.log(value) if one.log else value
+
+
+def _width(one: "FloatDistribution") -> float:
+    return _scaled(one, one.high) - _scaled(one, one.low)

@@ -93,6 +93,14 @@ class Coordinates:
                 result[name] = _spread(dimension.range, *bounds, float(values[name]))
         return {name: result[name] for name in self.distributions(method)}
 
+    def rounded(self, values: Values) -> Mapping[str, Value]:
+        """The coordinates of a point to five digits, or its values: equal for points that are one merge."""
+        found = self.encode(values)
+        return {
+            name: float(f"{one:.5g}") if isinstance(one, float) else one
+            for name, one in (values if found is None else found).items()
+        }
+
     def _decoded(self, method: str, drawn: Mapping[str, Coordinate]) -> dict[str, Value]:
         values: dict[str, Value] = {}
         for simplex in self.simplexes:
@@ -116,7 +124,7 @@ class Coordinates:
         return {one.name: one for one in self.space.active(method) if one.name not in weights}
 
     def _limited(self, method: str) -> list[str]:
-        """Densities, then epsilons, that bound each other, in the order in which they are decided."""
+        """Densities and epsilons that bound each other, in the order in which they are decided."""
         limits = self.space.limits
         if method not in limits.methods:
             return []

@@ -7,30 +7,20 @@ combination of filters counts, but for those where one filter is part of another
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from merging.document import Path
 from merging.methods.table import METHODS
 from merging.schedule import depth, interpolate
 
 from .density_limits import Depth, Limits, Pair
 from .space_blocks import runs
-from .space_parts import Knot, Slot
-from .space_ranges import Range, Value
-from .space_walk import Position, entries, positions, source_places
+from .space_lookup import Level, default_of, look_into
+from .space_parts import Slot
+from .space_ranges import Range
+from .space_walk import source_places
 
 _MAX_FILTERS = 10
 """More distinct filters than this, and every two entries are taken to meet."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Level:
-    """One entry of the chain of settings that a tensor's parameter is looked up in."""
-
-    filter: str | None
-    form: str
-    knots: tuple[Knot, ...]
 
 
 def find_limits(
@@ -43,12 +33,11 @@ def find_limits(
     """The limits of a space; no pairs where no method reads epsilon."""
     reading = tuple(name for name in methods if METHODS[name].parameter("epsilon"))
     found: dict[Pair, None] = {}
-    everything = list(positions(template, layers))
-    by_path = {slot.path: slot for slot in slots}
+    lookup = look_into(template, layers, slots)
     for place in source_places(template, layers) if reading else ():
         if not place.is_base:
             epsilon, density = (
-                list(_chain(name, reading[0], place, everything, by_path))
+                list(lookup.chain(name, default_of(reading[0], name), place))
                 for name in ("epsilon", "density")
             )
             length = place.layers or 0
@@ -57,42 +46,7 @@ def find_limits(
     return Limits(pairs, ranges, reading)
 
 
-def _chain(
-    name: str,
-    method: str,
-    place: Position,
-    everything: Sequence[Position],
-    slots: Mapping[Path, Slot],
-) -> Iterator[_Level]:
-    """Where a source's parameter is looked up: its own, its slice's, the recipe's, the default."""
-    parameter = METHODS[method].parameter(name)
-    default = parameter.default if parameter and parameter.default is not None else 1.0
-    for level in ("source", "slice", "top"):
-        for one in everything:
-            if one.parameter == name and one.level == level and _covers(one, place):
-                for entry in entries(one):
-                    yield _level(entry.filter, entry.data, slots.get(entry.path), default)
-                    if entry.filter is None:
-                        return
-    yield _level(None, default, None, default)
-
-
-def _level(filter: str | None, data: object, slot: Slot | None, default: Value) -> _Level:
-    """What is no number stands as the default here: reading the recipe refuses it afterwards."""
-    if slot is not None:
-        return _Level(filter, slot.form, slot.knots)
-    numbers = data if isinstance(data, list) and data else [data]
-    knots = tuple(Knot(None, one if isinstance(one, int | float) else default) for one in numbers)
-    return _Level(filter, "linear" if len(knots) > 1 else "constant", knots)
-
-
-def _covers(setting: Position, place: Position) -> bool:
-    if setting.level == "source":
-        return setting.path[:-1] == place.path
-    return setting.level == "top" or setting.slice == place.slice
-
-
-def _pair(epsilon: _Level, density: _Level, length: int) -> Pair:
+def _pair(epsilon: Level, density: Level, length: int) -> Pair:
     """Both at depth 0 (what lies outside the layers), at every layer, and where a gradient bends.
 
     With blocks, gradients are written one value a layer, and bend nowhere else.
@@ -105,7 +59,7 @@ def _pair(epsilon: _Level, density: _Level, length: int) -> Pair:
     return Pair(*(_depth(one, layers, length) for one in both))
 
 
-def _depth(level: _Level, layers: Sequence[tuple[float, int]], length: int) -> Depth:
+def _depth(level: Level, layers: Sequence[tuple[float, int]], length: int) -> Depth:
     count = len(level.knots)
     units = [tuple(float(row == column) for column in range(count)) for row in range(count)]
     if level.form == "blocks":
@@ -116,9 +70,7 @@ def _depth(level: _Level, layers: Sequence[tuple[float, int]], length: int) -> D
     return Depth(level.knots, (units[0], *rows))
 
 
-def _meeting(
-    epsilon: Sequence[_Level], density: Sequence[_Level]
-) -> Iterator[tuple[_Level, _Level]]:
+def _meeting(epsilon: Sequence[Level], density: Sequence[Level]) -> Iterator[tuple[Level, Level]]:
     """The entries that some tensor's name may come to together."""
     filters = sorted({one.filter for one in (*epsilon, *density) if one.filter is not None})
     if len(filters) > _MAX_FILTERS:
@@ -130,5 +82,5 @@ def _meeting(
                 yield _first(epsilon, held), _first(density, held)
 
 
-def _first(levels: Sequence[_Level], held: Sequence[str]) -> _Level:
+def _first(levels: Sequence[Level], held: Sequence[str]) -> Level:
     return next(one for one in levels if one.filter is None or one.filter in held)

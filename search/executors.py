@@ -14,7 +14,8 @@ from evaluation.task import ItemResult
 from merging.checkpoint import Checkpoint
 from merging.document import Document
 from merging.plan import TensorJob, plan_recipe, recipe_hash
-from merging.recipe import ModelReference, Recipe, read_recipe
+from merging.recipe import ModelReference, Recipe
+from merging.recipe_reader import read_recipe
 
 if TYPE_CHECKING:
     import torch

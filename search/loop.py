@@ -32,6 +32,7 @@ from .objectives import (
 )
 from .proposals import Proposal, Proposer
 from .scoring import Scorer, Spent
+from .study_log import StudyLog
 from .trials import Proposing
 from .warm_start import Reference
 
@@ -41,6 +42,10 @@ class Observer(Protocol):
 
     def scoring(self, candidate: Candidate) -> None:
         """A candidate is about to be built and scored."""
+        ...
+
+    def resumed(self, trials: Sequence[Candidate]) -> None:
+        """Trials that an earlier search of this run had ended."""
         ...
 
     def ended(self, candidate: Candidate) -> None:
@@ -63,6 +68,7 @@ class Search:
     budget: Budget
     reserved_items: int
     """Items that select and test will take, for `minutes`."""
+    log: StudyLog
     observer: Observer
 
     @property
@@ -82,6 +88,8 @@ class Search:
         self._check_budget()
         references = self._score_references()
         trials = self.ledger.candidates("trial")
+        self.log.add(trials)
+        self.observer.resumed([one for one in trials if one.state != "running"])
         prepared: Future[Proposal] | None = None
         while True:
             unfinished = trials[-1] if trials and trials[-1].state == "running" else None
@@ -93,9 +101,11 @@ class Search:
                 waited = time.perf_counter() - waited
                 trials[-1] = trials[-1].ended(propose_seconds=waited)
                 self.ledger.put(trials[-1])
-            prepared = self.proposing.ahead(trials, proposer)
+            wanted = self.budget.trials is None or len(trials) < self.budget.trials
+            prepared = self.proposing.ahead(trials, proposer) if wanted else None
             trials[-1] = self._judged(self._score(trials[-1]), references)
             self.ledger.put(trials[-1])
+            self.log.add(trials)
             self.observer.ended(trials[-1])
 
     def _check_budget(self) -> None:

@@ -1,42 +1,41 @@
-"""The samplers by name: one explicit table, what each can search, and which one a study gets by itself.
+"""The samplers by name: what each can search, and which one a study gets by itself."""
 
-All are Optuna's but CMA-ES (`cma`): Optuna's keeps its state pickled in the trials, which would have to be read back
-from a file that may be a stranger's.
-"""
-
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from merging.document import did_you_mean
 
+from .cma import draw_cma
 from .coordinates import Coordinates
+from .draws import Ask, Draw, draw_with_optuna, with_worst_for_failed
 from .errors import SamplerError
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
-GENERATION = "generation"
-"""What a trial keeps of the sampler that proposed it: which generation it is of."""
 STARTUP = 10
 """Trials that a model needs before it beats drawing at random."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """A sampler: what it can search, and how it is made for one proposal.
+    """A sampler: what it can search, and how it draws from what it is told and a seed.
 
-    `make` takes the seed of the proposal and the population size. `tag` is the key of Optuna's system attribute that
-    holds the generation, None for samplers without generations.
+    `redraws`: how often it is asked again for a point that has been tried before chance takes
+    over.
     """
 
     name: str
-    make: Callable[[int, int], "BaseSampler"]
+    draw: Callable[[Ask, int], Draw]
     many_objectives: bool = True
     choices: bool = True
     conditions: bool = True
-    tag: str | None = None
+    models_scores: bool = False
+    """Whether it models the scores themselves, so that their scale matters."""
+    redraws: int = 5
 
 
 def _random(seed: int, population: int) -> "BaseSampler":
@@ -48,21 +47,13 @@ def _random(seed: int, population: int) -> "BaseSampler":
 def _tpe(seed: int, population: int) -> "BaseSampler":
     from optuna.samplers import TPESampler
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # group is marked experimental
-        return TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=STARTUP)
+    return TPESampler(seed=seed, multivariate=True, group=True, n_startup_trials=STARTUP)
 
 
 def _gp(seed: int, population: int) -> "BaseSampler":
     from optuna.samplers import GPSampler
 
     return GPSampler(seed=seed, n_startup_trials=STARTUP)
-
-
-def _cmaes(seed: int, population: int) -> "BaseSampler":
-    from .cma import ReplayedCma
-
-    return ReplayedCma(seed)
 
 
 def _nsgaii(seed: int, population: int) -> "BaseSampler":
@@ -77,17 +68,23 @@ def _nsgaiii(seed: int, population: int) -> "BaseSampler":
     return NSGAIIISampler(seed=seed, population_size=population)
 
 
-SAMPLERS: Mapping[str, Sampler] = {
-    one.name: one
-    for one in (
-        Sampler("random", _random),
-        Sampler("tpe", _tpe),
-        Sampler("gp", _gp, conditions=False),
-        Sampler("cmaes", _cmaes, False, False, False, tag="eutectic:cma:generation"),
-        Sampler("nsgaii", _nsgaii, tag="NSGAIISampler:generation"),
-        Sampler("nsgaiii", _nsgaiii, tag="NSGAIIISampler:generation"),
-    )
-}
+def _draw_gp(ask: Ask, seed: int) -> Draw:
+    return draw_with_optuna(_gp, None, with_worst_for_failed(ask), seed)
+
+
+SAMPLERS: Mapping[str, Sampler] = MappingProxyType(
+    {
+        one.name: one
+        for one in (
+            Sampler("random", partial(draw_with_optuna, _random, None)),
+            Sampler("tpe", partial(draw_with_optuna, _tpe, None)),
+            Sampler("gp", _draw_gp, conditions=False, models_scores=True, redraws=1),
+            Sampler("cmaes", draw_cma, many_objectives=False, choices=False, conditions=False),
+            Sampler("nsgaii", partial(draw_with_optuna, _nsgaii, "NSGAIISampler:generation")),
+            Sampler("nsgaiii", partial(draw_with_optuna, _nsgaiii, "NSGAIIISampler:generation")),
+        )
+    }
+)
 
 
 def choose_sampler(
@@ -117,7 +114,7 @@ def choose_sampler(
 
 
 def population_size(trials: int | None) -> int:
-    """Members of a generation, 24 to 50, so that a budget holds at least 20 generations where it can."""
+    """Members of a generation, 24 to 50: 20 generations in the budget where it can."""
     return 24 if trials is None else max(24, min(50, trials // 20))
 
 

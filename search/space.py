@@ -220,10 +220,11 @@ class _Builder:
         first = self.methods[0].name
         if self.method_dimension is not None and self.method_dimension.start is not None:
             first = str(self.method_dimension.start)
-        starts = {name: self.start(space, name, name == first) for name in names}
+        ordered = sorted(names, key=lambda name: name != first)
+        starts = {name: self.start(space, name, name == first) for name in ordered}
         for start in starts.values():
             read_recipe(self.document.with_data(space.sketch(start)), strict=True)
-        return replace(space, start=starts[first])
+        return replace(space, starts=starts)
 
     def start(self, space: Space, method: str, theirs: bool) -> Values:
         """The user's values, else middles, moved where they would not go together."""

@@ -42,8 +42,14 @@ class Space:
     limits: Limits
     labels: Mapping[str, str]
     """Each model's short name, by the reference as written."""
-    start: Values
+    starts: Mapping[str, Values]
+    """By merge method, the one that the search starts from first."""
     started: bool
+
+    @property
+    def start(self) -> Values:
+        """The point that the search starts from."""
+        return next(iter(self.starts.values()))
 
     @property
     def conditional(self) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .ledger import Candidate
 from .objectives import Objective
+from .space import Dimension, Space
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -21,8 +22,15 @@ if TYPE_CHECKING:
 class StudyLog:
     """An Optuna study in a database that others may read while the search runs."""
 
-    def __init__(self, url: str, name: str, objectives: Sequence[Objective]) -> None:
-        """Creates or opens the study `name` at an SQLAlchemy URL."""
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        objectives: Sequence[Objective],
+        space: Space,
+        constraints: Sequence[str],
+    ) -> None:
+        """Creates or opens the study `name` at an SQLAlchemy URL; `constraints` are names."""
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -35,19 +43,16 @@ class StudyLog:
             load_if_exists=True,
         )
         self._storage = storage
+        self._distributions = recipe_distributions(space)
+        self._constraints = constraints
         self._study.set_metric_names([one.name for one in objectives])
 
-    def add(
-        self,
-        trials: Sequence[Candidate],
-        distributions: Mapping[str, "BaseDistribution"],
-        constraints: Sequence[str],
-    ) -> None:
+    def add(self, trials: Sequence[Candidate]) -> None:
         """Logs the ended trials that are not there yet; `trials` are in order of number."""
         for trial in trials[len(self._study.get_trials(deepcopy=False)) :]:
             if trial.state == "running":
                 return
-            self._study.add_trial(_frozen(trial, distributions, constraints))
+            self._study.add_trial(_frozen(trial, self._distributions, self._constraints))
 
     def close(self) -> None:
         """Lets go of the database."""
@@ -83,3 +88,17 @@ def _attributes(trial: Candidate) -> dict[str, Any]:
         "score_seconds": round(trial.score_seconds, 3),
         **({"error": trial.error} if trial.error else {}),
     }
+
+
+def recipe_distributions(space: Space) -> dict[str, "BaseDistribution"]:
+    """The range of every dimension in recipe values, as Optuna has them."""
+    return {one.name: _distribution(one) for one in space.dimensions}
+
+
+def _distribution(dimension: Dimension) -> "BaseDistribution":
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    own = dimension.range
+    if own.choices:
+        return CategoricalDistribution(own.choices)
+    return FloatDistribution(own.low, own.high, log=own.log, step=own.step)

@@ -11,7 +11,7 @@ from typing import Any
 from .coordinates import Coordinates
 from .ledger import Candidate
 from .objectives import Objective
-from .proposals import Finished, Proposal, ProposalRequest, Proposer
+from .proposals import Finished, Pending, Proposal, ProposalRequest, Proposer, Warp
 from .space import Space
 from .warm_start import WarmStart
 
@@ -27,6 +27,8 @@ class Proposing:
     seed: int
     mask_seed: int
     objectives: Sequence[Objective]
+    trials: int | None
+    """The budget of trials, which sets the size of generations."""
 
     def ahead(self, trials: Sequence[Candidate], proposer: Proposer) -> "Future[Proposal] | None":
         """Begins to propose the trial after the last one, which is still being scored."""
@@ -44,7 +46,6 @@ class Proposing:
         number = len(trials)
         if number < len(self.warm_starts):
             start = self.warm_starts[number]
-            assert start.values is not None  # those without values are references
             return self._trial(number, f"warm start: {start.name}", start.values)
         future = prepared or proposer.submit(self._request(trials))
         proposal = future.result()
@@ -62,18 +63,41 @@ class Proposing:
         )
 
     def _request(self, trials: Sequence[Candidate]) -> ProposalRequest:
+        *ended, last = trials if trials else [None]
         return ProposalRequest(
             seed=self.seed,
             number=len(trials),
             sampler=self.sampler,
-            distributions=self.coordinates.distributions(),
-            directions=tuple(one.higher_is_better for one in self.objectives),
-            history=tuple(self._finished(trial) for trial in trials[:-1]),
-            pending=tuple(self._finished(trial) for trial in trials[-1:]),
+            coordinates=self.coordinates,
+            higher_is_better=tuple(one.higher_is_better for one in self.objectives),
+            finished=tuple(_finished(one) for one in ended if one is not None),
+            pending=() if last is None else (_pending(last),),
+            trials=self.trials,
+            warps=tuple(_warp(one) for one in self.objectives),
         )
 
-    def _finished(self, trial: Candidate) -> Finished:
-        raise NotImplementedError
+
+def _finished(trial: Candidate) -> Finished:
+    return Finished(
+        trial.number,
+        trial.values or {},
+        trial.scores,
+        trial.violations,
+        trial.system_attrs or {},
+    )
+
+
+def _pending(trial: Candidate) -> Pending:
+    return Pending(trial.number, trial.values or {}, trial.system_attrs or {})
+
+
+def _warp(objective: Objective) -> Warp:
+    """Shares are shown to models as log odds; other metrics as they are."""
+    return Warp(logit=objective.metric in SHARES)
+
+
+SHARES = frozenset({"acc", "acc_norm", "exact_match"})
+"""Metrics that are a share of items, in [0, 1]."""
 
 
 def with_mask_seed(data: Mapping[str, Any], mask_seed: int) -> dict[str, Any]:

@@ -20,6 +20,10 @@ from .scoring import Spent
 from .winner import WinnerRule, best, feasible, finalists, frozen_scales
 
 
+class NoWinner(SearchError):
+    """No candidate keeps the constraints and could be scored."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Who won, over whom. Labels are those of `label`; utilities are on `select`."""
@@ -49,7 +53,7 @@ def decide(search: Search, rule: WinnerRule) -> Verdict:
     contenders = [*references, *finalists(trials, search.objectives, rule, scales)]
     utilities = _select(search, rule, scales, contenders)
     if not utilities:
-        raise SearchError("no candidate keeps the constraints and could be scored: no winner")
+        raise NoWinner("no candidate keeps the constraints and could be scored: no winner")
     parents = {label(one) for one in references if one.role == "parent"} & utilities.keys()
     by_parent = {name: utilities[name] for name in utilities if name in parents}
     winner = best(utilities)

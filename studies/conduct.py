@@ -9,23 +9,22 @@ from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from search.proposals import Proposer
-
-from search.executors import InlineExecutor
+from search.executors import Executor
 from search.ledger import Ledger
-from search.loop import Observer, Search
+from search.loop import Observer, Search, constraint_name
 from search.objectives import Budget
-from search.samplers import choose_sampler
+from search.proposals import Proposer
 from search.scoring import Scorer
 from search.study_log import StudyLog
-from search.trials import Proposing
-from search.verdict import decide
+from search.verdict import NoWinner, decide
 from search.winner import MAX_FINALISTS, WinnerRule
 
 from .config import Study, read_study
+from .errors import NoWinnerError
 from .outputs import write_outputs
 from .preflight import Permissions, Preflight, inspect
 from .progress import Display
+from .proposing import proposing_of
 from .resolved import identity, resolved_study
 from .results import test_columns
 from .run import RunFolder, RunLock, claim_identity, find_run
@@ -97,8 +96,10 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
         ledger.set_meta("hardware", asdict(hardware))
         ledger.set_meta("settings", executor.settings)
         run.study.write_text(resolved_study(preflight, options.maps), encoding="utf-8")
-        search = assemble(preflight, ledger, executor, display)
-        return _search(search, preflight, run, display, stack)
+        log = stack.enter_context(closing(_study_log(preflight, run)))
+        search = assemble(preflight, ledger, executor, log, display)
+        stack.enter_context(display)
+        return _search(search, preflight, run, display)
 
 
 def overridden(study: Study, options: SearchOptions) -> Study:
@@ -118,7 +119,11 @@ def overridden(study: Study, options: SearchOptions) -> Study:
 
 
 def assemble(
-    preflight: Preflight, ledger: Ledger, executor: InlineExecutor, display: Observer
+    preflight: Preflight,
+    ledger: Ledger,
+    executor: Executor,
+    log: StudyLog,
+    display: Observer,
 ) -> Search:
     """The search of a study over an open ledger."""
     study = preflight.study
@@ -128,12 +133,13 @@ def assemble(
         executor=executor,
         tasks=preflight.tasks,
         scorer=scorer,
-        proposing=_proposing(preflight),
+        proposing=proposing_of(preflight),
         references=preflight.references,
         objectives=preflight.objectives,
         constraints=study.constraints,
         budget=study.budget,
         reserved_items=_reserved(preflight),
+        log=log,
         observer=display,
     )
 
@@ -143,17 +149,21 @@ def rule_of(study: Study) -> WinnerRule:
     return WinnerRule(study.rule, study.weights, study.rule_task)
 
 
-def _search(
-    search: Search, preflight: Preflight, run: RunFolder, display: Display, stack: ExitStack
-) -> Outcome:
+def _study_log(preflight: Preflight, run: RunFolder) -> StudyLog:
     study = preflight.study
-    log = stack.enter_context(closing(StudyLog(run.url, study.name, preflight.objectives)))
+    constraints = [constraint_name(spec) for spec in study.constraints]
+    return StudyLog(run.url, study.name, preflight.objectives, preflight.space, constraints)
+
+
+def _search(search: Search, preflight: Preflight, run: RunFolder, display: Display) -> Outcome:
     state = "interrupted"
     try:
-        stack.enter_context(display)
         with Proposer() as proposer:
             state = search.run(proposer)
-        decide(search, rule_of(study))
+        decide(search, rule_of(preflight.study))
+    except NoWinner as error:
+        write_outputs(run, preflight, search.ledger, state)
+        raise NoWinnerError(str(error)) from None
     except KeyboardInterrupt:
         state = "interrupted"
         display.note("interrupted: the run is saved, the same command goes on with it")
@@ -176,25 +186,6 @@ def _reuse(ledger: Ledger, source: Path) -> None:
     """Takes over the item results of another run; what does not apply is never asked for."""
     with Ledger(find_run(source).url) as other:
         ledger.copy_results(other)
-
-
-def _proposing(preflight: Preflight) -> Proposing:
-    study = preflight.study
-    sampler, reason = choose_sampler(
-        study.sampler,
-        objectives=len(preflight.objectives),
-        coordinates=preflight.coordinates,
-        trials=study.budget.trials,
-    )
-    return Proposing(
-        space=preflight.space,
-        coordinates=preflight.coordinates,
-        warm_starts=preflight.warm_starts,
-        sampler=sampler,
-        seed=study.seed,
-        mask_seed=study.seed,
-        objectives=preflight.objectives,
-    )
 
 
 def _reserved(preflight: Preflight) -> int:

@@ -69,12 +69,8 @@ def canvas(palette: Palette, *, height: int, x_title: str = "", y_title: str = "
             },
             "yaxis": {**line, "tickfont": small},
             "hovermode": "closest",
-            "hoverlabel": {
-                "bgcolor": palette.paper,
-                "bordercolor": palette.zero,
-                "font": {"family": FONT, "size": 12, "color": palette.ink},
-                "align": "left",
-            },
+            "hoverlabel": {"bgcolor": palette.paper, "bordercolor": palette.zero, "align": "left"}
+            | {"font": {"family": FONT, "size": 12, "color": palette.ink}},
             "legend": {"orientation": "h", "y": -0.2, "font": {"size": 12}},
             "dragmode": False,
             "showlegend": False,

@@ -146,14 +146,13 @@ def progress_figure(
         if not chosen:
             continue
         values = [p.values[panel.objective.name] for _, p in chosen]
-        soft = getattr(palette, mark.soft)
         figure.add_scatter(
             x=[x for x, _ in chosen],
             y=[e.value for e in values],
             mode="markers",
             name=mark.title,
             marker={**marker(kind, palette), "size": mark.size if intervals else mark.size * 0.75},
-            error_y=bars(values, soft) if intervals else None,
+            error_y=bars(values, getattr(palette, mark.soft)) if intervals else None,
             customdata=[[hover(p, objectives), p.trial] for _, p in chosen],
             hovertemplate=HOVER,
         )

@@ -88,15 +88,15 @@ def importance_figure(panel: ImportancePanel, palette: Palette) -> go.Figure:
         hovertemplate=HOVER,
     )
     largest = max((share for _, share in panel.bars), default=1.0) or 1.0
-    figure.update_xaxes(tickformat=".0%", range=[-0.002 * largest, largest * 1.05], nticks=6)
+    figure.update_layout(margin={"l": 16, "r": 20})
+    figure.update_xaxes(tickformat=".0%", range=[0, largest * 1.05], nticks=6)
     _rows(figure, [plain(name, 44) for name, _ in panel.bars], palette)
     return figure
 
 
 def parallel_figure(data: ParallelData, palette: Palette) -> go.Figure:
     """A row for each parameter and objective, a line for each trial; the winner's on top."""
-    height = 52 * len(data.rows) + 40
-    figure = canvas(palette, height=height)
+    figure = canvas(palette, height=52 * len(data.rows) + 40)
     figure.update_layout(margin={"l": 14, "r": 14, "t": 12, "b": 8})
     figure.update_xaxes(range=[-0.02, 1.02], visible=False, fixedrange=True)
     for i in range(len(data.rows)):
@@ -155,7 +155,7 @@ def _lines(lines: list[Line], data: ParallelData, colour: str, width: float) -> 
         ys.append(None)
         texts.append(["", None])
     return go.Scatter(
-        opacity=min(1.0, 0.25 + 8 / len(lines)) if width > 1 else 1.0,
+        opacity=min(1.0, 0.25 + (8 if width > 1 else 45) / len(lines)),
         x=xs,
         y=ys,
         mode="lines+markers",

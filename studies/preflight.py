@@ -20,11 +20,12 @@ from merging.checkpoint import Checkpoint
 from merging.consistency import layer_count
 from merging.errors import SourceError
 from merging.hashing import find_nonfinite
-from merging.plan import plan_recipe
+from merging.plan import plan_notices, plan_recipe
 from merging.recipe import ModelReference, Recipe, donor_of, models_of
 from merging.recipe_reader import read_recipe
 from merging.references import parse_reference
 from merging.sources import open_checkpoint
+from merging.vocabulary import vocabulary_notices
 from search.coordinates import Coordinates
 from search.errors import SearchError
 from search.loop import source_faults
@@ -85,6 +86,11 @@ def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) ->
         if model not in opened:
             opened[model] = _open(study, model, maps, permissions)
     plan_recipe(recipe, opened, document=filled)
+    warnings = (
+        *(str(notice) for notice in notices),
+        *plan_notices(recipe, opened, document=filled),
+        *vocabulary_notices(opened),
+    )
     tasks = load_tasks(study, base, opened[base], permissions)
     splits = split_tasks(study, tasks)
     objectives = _objectives(study, tasks)
@@ -103,7 +109,7 @@ def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) ->
         tasks=tasks,
         splits=splits,
         objectives=objectives,
-        notices=tuple(str(notice) for notice in notices),
+        notices=warnings,
     )
 
 

@@ -66,6 +66,12 @@ class Display:
         self._now = f"scoring {label(candidate)} ({candidate.name})"
         self._draw()
 
+    def resumed(self, trials: Sequence[Candidate]) -> None:
+        """Trials that an earlier search of this run had ended."""
+        self._trials.extend(trials)
+        if trials:
+            self.note(f"going on after {len(trials)} trials")
+
     def ended(self, candidate: Candidate) -> None:
         """A candidate has its scores, or failed."""
         (self._trials if candidate.kind == "trial" else self._references).append(candidate)

@@ -8,14 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter
-from search.front import hypervolume_history
 
 from merging.document import Document
 from merging.plan import plan_recipe
 from merging.recipe_reader import read_recipe
+from search.front import hypervolume_history
 from search.importance import importances
 from search.ledger import Candidate, Ledger
 from search.objectives import resolve_metric
+from search.study_log import recipe_distributions
 from search.verdict import Verdict, label, stored_verdict
 from search.winner import WinnerRule, feasible, front
 
@@ -116,7 +117,7 @@ def build_view(preflight: Preflight, ledger: Ledger, state: str) -> view.RunView
         else test_rows(found.scores, chosen, found.references, columns),
         profiles=() if chosen is None else _profiles(found, chosen),
         importance=importances(
-            found.trials, preflight.objectives, preflight.space.distributions()
+            found.trials, preflight.objectives, recipe_distributions(preflight.space)
         ),
         hypervolume=_hypervolume(found),
         notices=notices_of(found),

@@ -233,7 +233,7 @@ def task_vectors(
     origin, delta, merged, weights = room[0], room[1], room[2], room[3]
     total, above, below = room[4], room[5], room[6]
     weights_above, weights_below = room[7], room[8]
-    one = np.float32(1)
+    one: Any = np.float32(1)
     for block in range(start, stop, BLOCK):
         count = min(BLOCK, stop - block)
         room[4:] = 0
@@ -288,16 +288,12 @@ def magnitudes(base: Array, expert: Array, out: Array, start: int, stop: int) ->
         _magnitudes(delta, count, out[block - start :])
 
 
-@inlined
-def _below(limits: Array, first: int, k0: int, k1: int, out: Array) -> None:
-    for i in range(len(out)):
-        out[i] = _draw(uint32(first + uint32(i)), k0, k1) < limits[i]
-
-
 @compiled
 def mask(limits: Array, keys: Array, out: Array, start: int, stop: int) -> None:
     """1 where an element's draw is below its limit; limits uint32, out uint8 [stop - start]."""
     for block in range(start, stop, BLOCK):
         k0, k1 = keys[block >> 32]
-        part = slice(block - start, min(block + BLOCK, stop) - start)
-        _below(limits[part], uint32(block & 0xFFFFFFFF), k0, k1, out[part])
+        first, part = uint32(block & 0xFFFFFFFF), out[block - start : block - start + BLOCK]
+        bounds = limits[block - start : block - start + BLOCK]
+        for i in range(len(part)):
+            part[i] = _draw(uint32(first + uint32(i)), k0, k1) < bounds[i]

@@ -72,12 +72,22 @@ class Compiled:
             [(one.factor, weight) for one, weight in zip(sparse, formula.weights, strict=True)],
             np.float32,
         )
-        divisor, target = common_divisor(formula), np.array(_entry(out), np.int64)
-        numbers: Any = (formula.elect, np.float32(divisor or 0), np.float32(formula.scale))
-        words = np.array(keys, np.uint32)
+        divisor: Any = np.float32(common_divisor(formula) or 0)
+        scale: Any = np.float32(formula.scale)
+        target, words = np.array(_entry(out), np.int64), np.array(keys, np.uint32)
         self._run(
             lambda start, stop: compiled.task_vectors(
-                target, table[0], table[1:], rules, words, factors, *numbers, start, stop
+                target,
+                table[0],
+                table[1:],
+                rules,
+                words,
+                factors,
+                formula.elect,
+                divisor,
+                scale,
+                start,
+                stop,
             ),
             out.numel(),
         )

@@ -33,9 +33,11 @@ class OpenRecipe:
 def open_recipe(path: Path, maps: list[str], allow_pickle: bool) -> OpenRecipe:
     """Reads, opens and plans a recipe; warnings go to standard error."""
     from merging.document import read_document
-    from merging.plan import plan_recipe
-    from merging.recipe import models_of, read_recipe
+    from merging.plan import plan_notices, plan_recipe
+    from merging.recipe import models_of
+    from merging.recipe_reader import read_recipe
     from merging.sources import open_checkpoint
+    from merging.vocabulary import vocabulary_notices
 
     document = read_document(path)
     recipe, notices = read_recipe(document, strict=False)
@@ -49,6 +51,11 @@ def open_recipe(path: Path, maps: list[str], allow_pickle: bool) -> OpenRecipe:
         for model in models_of(recipe)
     }
     jobs = plan_recipe(recipe, checkpoints, document=document)
+    for text in (
+        *plan_notices(recipe, checkpoints, document=document),
+        *vocabulary_notices(checkpoints),
+    ):
+        print(f"warning: {text}", file=sys.stderr)
     return OpenRecipe(recipe, checkpoints, jobs, path.read_text(encoding="utf-8"))
 
 
@@ -67,10 +74,11 @@ def merge(
 
     Example: eutectic merge recipe.yml merged --map org/model=./model
     """
+    from merging.recipe import donor_of
     from merging.writer import write_merged
 
     found = open_recipe(recipe, map, allow_pickle)
-    donor = found.checkpoints[found.recipe.base_model or next(iter(found.checkpoints))]
+    donor = found.checkpoints[donor_of(found.recipe)]
     seed = found.recipe.mask_seed if mask_seed is None else mask_seed
     write_merged(
         out,

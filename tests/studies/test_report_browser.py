@@ -92,9 +92,9 @@ class Browser:
             self.events.append(answer)
 
     def receive(self) -> dict[str, Any]:
-        """The next message, within thirty seconds."""
+        """The next message, within a minute."""
         while b"\0" not in self.buffer:
-            assert select([self.read], [], [], 30)[0], "Chromium does not answer"
+            assert select([self.read], [], [], 60)[0], "Chromium does not answer"
             piece = os.read(self.read, 1 << 16)
             assert piece, "Chromium has ended"
             self.buffer += piece
@@ -126,8 +126,8 @@ class Browser:
         self.call("Emulation.setEmulatedMedia", features=[feature])
 
     def wait(self, expression: str) -> None:
-        """Until the expression is true, at most thirty seconds."""
-        end = time.monotonic() + 30
+        """Until the expression is true, at most a minute."""
+        end = time.monotonic() + 60
         while not self.evaluate(f"Boolean({expression})"):
             assert time.monotonic() < end, f"never true: {expression}"
             time.sleep(0.05)

@@ -1,0 +1,88 @@
+"""Tasks and a runner: items of a task to their results, for whatever weights are live.
+
+What no weight can change (tokens, batches) is kept for each set of items that was asked for, so a
+candidate pays for forward passes only. Each set is its own plan: the same set gives the same bits,
+another set that shares items may differ in the last ones.
+"""
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from .errors import EvaluationError
+from .runner import Prepared, Runner
+from .task import Item, ItemResult, Task
+
+KEPT_PLANS = 1024
+"""Sets of items whose batches are kept; the longest unused goes first."""
+
+
+class Harness:
+    """Scores items of the tasks with the runner's model.
+
+    Attributes:
+        tasks: By name.
+        runner: Holds the live model; `runner.seconds` is the time its arithmetic took so far.
+    """
+
+    def __init__(self, tasks: Sequence[Task], runner: Runner) -> None:
+        """Takes tasks of distinct names.
+
+        Raises:
+            EvaluationError: two tasks share a name.
+        """
+        names = [task.name for task in tasks]
+        for name in names:
+            if names.count(name) > 1:
+                raise EvaluationError(f"two tasks have the name {name!r}; names must differ")
+        self.tasks: Mapping[str, Task] = MappingProxyType({task.name: task for task in tasks})
+        self.runner = runner
+        self._plans: OrderedDict[tuple[str, tuple[int, ...]], Prepared] = OrderedDict()
+
+    @property
+    def seconds(self) -> float:
+        """Time the runner's arithmetic took so far."""
+        return self.runner.seconds
+
+    def prepare(self, task: str, indices: Sequence[int]) -> Prepared:
+        """The plan of these items: `tokens` is what one candidate's forward passes read.
+
+        Raises:
+            EvaluationError: an item that this model and tokenizer cannot answer.
+        """
+        key = (task, tuple(indices))
+        plan = self._plans.pop(key, None)
+        if plan is None:
+            plan = self._prepare(self.tasks[task], key[1])
+        self._plans[key] = plan
+        if len(self._plans) > KEPT_PLANS:
+            self._plans.popitem(last=False)
+        return plan
+
+    def score(self, task: str, indices: Sequence[int]) -> dict[str, ItemResult]:
+        """Item key to the item's numbers, in the order of `indices` (positions in `task.items`).
+
+        Raises:
+            NonFiniteError: the live model's logits are NaN or Inf; names task and item.
+            TaskError: the user's own scorer fails.
+        """
+        plan = self.prepare(task, indices)
+        responses = iter(self.runner.run(plan))
+        chosen = self.tasks[task]
+        results: dict[str, ItemResult] = {}
+        for index in indices:
+            item = chosen.items[index]
+            answers = [next(responses) for _ in item.requests]
+            results[item.key] = chosen.score(item, answers)
+        return results
+
+    def _prepare(self, task: Task, indices: tuple[int, ...]) -> Prepared:
+        items = [task.items[index] for index in indices]
+        requests = [request for item in items for request in item.requests]
+        labels = [label(task, item) for item in items for _ in item.requests]
+        return self.runner.prepare(requests, labels)
+
+
+def label(task: Task, item: Item) -> str:
+    """How messages name an item."""
+    return f"task {task.name!r}, item {item.key} (row {item.index + 1} of those used)"

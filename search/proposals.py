@@ -1,0 +1,241 @@
+"""Proposal n is a pure function of the seed, n and the trials told.
+
+Every draw has a sampler of its own, seeded by a hash of (seed, n, attempt); what the samplers
+keep of a trial (its generation) comes back with the proposal and is handed in again with the
+trial. Torch works on one thread meanwhile: two move a Gaussian process' proposals in their last
+bits. A point that has been tried is drawn again a few times.
+
+`Proposer` does this in a process of its own, so that the next proposal is made while a candidate
+is scored.
+"""
+
+import hashlib
+import math
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+
+from .coordinates import Coordinate, Coordinates
+from .draws import Ask, Draw, Told, is_finite
+from .samplers import SAMPLERS, Sampler, population_size
+from .space_parts import Values
+from .space_ranges import Value
+
+_BY_CHANCE = 5
+"""Draws at random for a point that was not tried, after the sampler's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warp:
+    """How an objective is shown to a sampler that models it; others see raw values, and rank them.
+
+    `worst`: values worse than this (chance level) are shown as this, so that a collapsed
+    candidate does not flatten the differences between good ones. `logit`: the objective is a
+    share in [0, 1], shown as its log odds, kept `margin` away from 0 and 1 (half an item is a
+    good one).
+    """
+
+    worst: float | None = None
+    logit: bool = False
+    margin: float = 0.005
+
+    def show(self, value: float, higher_is_better: bool) -> float:
+        """The value as the sampler sees it; the order of values stays."""
+        if self.worst is not None:
+            value = (max if higher_is_better else min)(value, self.worst)
+        if not self.logit:
+            return value
+        share = min(max(value, self.margin), 1.0 - self.margin)
+        return math.log(share / (1.0 - share))
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A trial that ended: recipe values, scores in the order of the objectives (None: it failed).
+
+    `violations`: one number a constraint, above 0 where it is violated; every trial with scores
+    has as many.
+    """
+
+    number: int
+    values: Values
+    scores: tuple[float, ...] | None
+    violations: tuple[float, ...] = ()
+    system_attrs: Mapping[str, int] = field(default_factory=dict)
+    """As its proposal gave them; empty for a warm start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A trial under way: a sampler spreads its proposals around it."""
+
+    number: int
+    values: Values
+    system_attrs: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalRequest:
+    """Everything that proposal `number` depends on."""
+
+    seed: int
+    number: int
+    sampler: str
+    coordinates: Coordinates
+    higher_is_better: tuple[bool, ...]
+    finished: tuple[Finished, ...]
+    pending: tuple[Pending, ...] = ()
+    trials: int | None = None
+    """The budget of trials, if there is one: sets the size of generations."""
+    warps: tuple[Warp, ...] = ()
+    """One an objective; none: raw values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A point of the space to try next.
+
+    `seconds` is what proposing took, the one thing that differs when it is repeated.
+    """
+
+    number: int
+    values: Mapping[str, Value]
+    coordinates: Mapping[str, Coordinate]
+    system_attrs: Mapping[str, int]
+    sampler: str
+    seconds: float = field(default=0.0, compare=False)
+
+
+def propose(request: ProposalRequest) -> Proposal:
+    """The next point: of the samplers' answers the first that was not tried, else the last.
+
+    Args:
+        request: The seed, the number, and what is known so far.
+    """
+    started = time.perf_counter()
+    sampler, ask = SAMPLERS[request.sampler], _ask(request)
+    tried = [dict(one.values) for one in request.finished]
+    tried += [dict(one.values) for one in request.pending]
+    generation = None
+    with _one_thread():
+        for attempt in range(1 + sampler.redraws + _BY_CHANCE):
+            by_chance = attempt > sampler.redraws
+            draw = _draw(SAMPLERS["random"] if by_chance else sampler, ask, request, attempt)
+            generation = draw.generation if generation is None else generation
+            values = request.coordinates.decode(draw.coordinates)
+            if values not in tried:
+                break
+    return Proposal(
+        number=request.number,
+        values=values,
+        coordinates=draw.coordinates,
+        system_attrs={} if generation is None else {_generation_key(request): generation},
+        sampler=request.sampler,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def seed_of(seed: int, number: int, attempt: int) -> int:
+    """The seed of one draw, 32 bits of BLAKE2b."""
+    digest = hashlib.blake2b(f"{seed}:{number}:{attempt}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "little")
+
+
+class Proposer:
+    """Proposes in one process of its own; use as a context manager."""
+
+    def __init__(self) -> None:
+        """Starts the process, which loads what it needs in the background."""
+        self._pool = ProcessPoolExecutor(
+            max_workers=1,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_prepare_process,
+        )
+        self._pool.submit(_load)
+
+    def submit(self, request: ProposalRequest) -> "Future[Proposal]":
+        """Begins `propose(request)`; its result is that of the function."""
+        return self._pool.submit(propose, request)
+
+    def close(self) -> None:
+        """Ends the process; what is being proposed is dropped."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def __enter__(self) -> "Proposer":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _ask(request: ProposalRequest) -> Ask:
+    told: list[Told] = []
+    trials: list[Finished | Pending] = [*request.finished, *request.pending]
+    for one in sorted(trials, key=lambda trial: trial.number):
+        coordinates = request.coordinates.encode(one.values)
+        if coordinates is None:
+            continue  # all weights 0: legal, and nowhere on the simplex
+        pending = isinstance(one, Pending)
+        scores = None if isinstance(one, Pending) else _shown(request, one.scores)
+        violations = () if isinstance(one, Pending) or scores is None else one.violations
+        generation = one.system_attrs.get(_generation_key(request))
+        told.append(Told(one.number, coordinates, scores, violations, generation, pending))
+    population = population_size(request.trials)
+    return Ask(request.coordinates, request.higher_is_better, tuple(told), population)
+
+
+def _generation_key(request: ProposalRequest) -> str:
+    return f"{request.sampler}:generation"
+
+
+def _shown(request: ProposalRequest, scores: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    if scores is None or not is_finite(scores):
+        return None
+    if not request.warps or not SAMPLERS[request.sampler].models_scores:
+        return scores
+    shown = zip(request.warps, scores, request.higher_is_better, strict=True)
+    return tuple(warp.show(score, up) for warp, score, up in shown)
+
+
+def _draw(sampler: Sampler, ask: Ask, request: ProposalRequest, attempt: int) -> Draw:
+    return sampler.draw(ask, seed_of(request.seed, request.number, attempt))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _prepare_process() -> None:
+    """Leaves Ctrl-C to the parent, works on one thread, and ends when the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
+
+
+def _follow(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(0)
+
+
+def _load() -> None:
+    """Imports what takes seconds, before the first proposal is asked for."""
+    import optuna.samplers  # noqa: F401
+    import torch  # noqa: F401
