@@ -45,6 +45,14 @@ def layer_order(jobs: Iterable[TensorJob]) -> tuple[int, ...]:
     return tuple(order[layer] for layer in sorted(order))
 
 
+def moved_layers(
+    jobs: Iterable[TensorJob], config: Mapping[str, object]
+) -> tuple[int, ...] | None:
+    """The `layer_order` of jobs that need a model of other layers; None if the donor's will do."""
+    order = layer_order(jobs)
+    return None if not order or order == tuple(range(depth(config) or 0)) else order
+
+
 def output_config(config: Mapping[str, object], order: Sequence[int]) -> dict[str, object]:
     """A config with other layers: each new one is like layer `order[i]` of the old.
 

@@ -34,7 +34,7 @@ def load_model(
         dtype: `float32`, `bfloat16`, ...; None is the checkpoint's own.
         device: where the model lives.
         trust_remote_code: run model code that comes with the checkpoint.
-        order: for other layers: which layer of the checkpoint each is made like (`layer_order`).
+        order: for other layers: which layer of the checkpoint each is made like (`moved_layers`).
 
     Raises:
         SourceError: the folder does not load, or needs code that is not allowed.
@@ -69,7 +69,7 @@ def load_model(
 
 
 def load_tokenizer(
-    checkpoint: Checkpoint, *, trust_remote_code: bool = False
+    checkpoint: Checkpoint, trust_remote_code: bool = False
 ) -> "PreTrainedTokenizerBase":
     """Loads a checkpoint's tokenizer.
 
@@ -101,11 +101,12 @@ def _refuse_code(checkpoint: Checkpoint, allowed: bool) -> None:
 
 @contextmanager
 def _loading(checkpoint: Checkpoint) -> Iterator[None]:
-    """Without transformers' own progress bars; whatever it raises is told in one line."""
+    """Without transformers' own bars and reports; whatever it raises is told in one line."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         yield
     except MergeError:
@@ -115,6 +116,7 @@ def _loading(checkpoint: Checkpoint) -> Iterator[None]:
         reason = lines[0] if lines else type(error).__name__
         raise SourceError(f"{checkpoint.folder}: transformers cannot load it: {reason}") from error
     finally:
+        logging.set_verbosity(verbosity)
         if shown:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 

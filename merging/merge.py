@@ -52,7 +52,7 @@ def merge_tensor(
         out: filled and returned if given: the merged shape, any dtype, strides and device. Values
             are rounded to the job's dtype first, so a float32 model scores what a bfloat16 export
             holds.
-        threads: of the kernels; ignored where a pool is given.
+        threads: how many parts of the tensor the kernels work on at once; changes no bit.
         pool: threads that outlive this call; making them costs as much as a small tensor.
         engine: "kernel" is compiled, for the CPU; "torch" computes where `out`, or else the base,
             lies.
@@ -74,7 +74,7 @@ def merge_tensor(
     target = _target(first.shape, job, out, place)
     with ExitStack() as stack:
         workers = pool or stack.enter_context(ThreadPoolExecutor(max(1, threads)))
-        chosen = _engine(engine, target, workers)
+        chosen = _engine(engine, target, workers, threads)
         _evaluate(method, job, numbers, fetched, mask_seed, chosen, target)
     return _deliver(target, job, out)
 
@@ -124,13 +124,15 @@ def _target(
     return torch.empty(shape, dtype=dtype, device=place)
 
 
-def _engine(name: Literal["kernel", "torch"], target: torch.Tensor, pool: Executor) -> Engine:
+def _engine(
+    name: Literal["kernel", "torch"], target: torch.Tensor, pool: Executor, threads: int
+) -> Engine:
     """The engine asked for; torch for dtypes that the kernels do not write."""
     if name == "torch" or target.dtype == torch.float64:
         return Twin()
     from .kernels.cpu import Compiled  # numba is paid for where it is used
 
-    return Compiled(pool)
+    return Compiled(pool, max(1, threads))
 
 
 def _evaluate(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+PICKLED = "pytorch_model.bin"
 MAX_CONFIG = 4 << 20
 
 DESCRIPTION_FILES = (
@@ -145,7 +146,7 @@ def described(folder: Path) -> list[Path]:
 def _require_weights(folder: Path, allow_pickle: bool) -> None:
     """Says what is wrong with a folder that cannot be a checkpoint."""
     if folder.suffix == ".gguf" or (folder.is_dir() and any(folder.glob("*.gguf"))):
-        if not any((folder / name).exists() for name in (WEIGHTS, INDEX)):
+        if not any((folder / name).exists() for name in (WEIGHTS, INDEX, PICKLED)):
             raise UnsupportedError(
                 f"{folder}: GGUF weights cannot be merged; write them as safetensors first: "
                 "AutoModelForCausalLM.from_pretrained(FOLDER, gguf_file=FILE).save_pretrained(OUT)"

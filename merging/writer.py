@@ -19,7 +19,7 @@ import torch
 
 from .checkpoint import Checkpoint, TensorInfo
 from .consistency import HEADS, is_tied
-from .depth import depth, layer_order, resized_config
+from .depth import moved_layers, resized_config
 from .errors import MergeError, SourceError
 from .headers import member
 from .merge import Tensors, merge_tensor
@@ -182,8 +182,7 @@ def _config(
 ) -> dict[str, object]:
     """The donor's config.json with the output's dtype and layers, without its old place."""
     config = dict(donor.config)
-    order = layer_order(jobs)
-    if order and order != tuple(range(depth(config) or 0)):
+    if order := moved_layers(jobs, config):
         resized = resized_config(donor, order, trust_remote_code=trust_remote_code)
         config = json.loads(resized.to_json_string())
     config.pop("_name_or_path", None)

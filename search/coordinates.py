@@ -94,7 +94,7 @@ class Coordinates:
         return {name: result[name] for name in self.distributions(method)}
 
     def rounded(self, values: Values) -> Mapping[str, Value]:
-        """The coordinates of a point to five digits, or its values: equal for points that are one merge."""
+        """Its coordinates to five digits, else its values: equal for points that are one merge."""
         found = self.encode(values)
         return {
             name: float(f"{one:.5g}") if isinstance(one, float) else one

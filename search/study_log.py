@@ -7,6 +7,7 @@ that a kill between two of them leaves nothing half done; adding the ones that a
 a resumed run catches up.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,9 @@ class StudyLog:
         self._storage = storage
         self._distributions = recipe_distributions(space)
         self._constraints = constraints
-        self._study.set_metric_names([one.name for one in objectives])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # marked experimental since Optuna 3.2
+            self._study.set_metric_names([one.name for one in objectives])
 
     def add(self, trials: Sequence[Candidate]) -> None:
         """Logs the ended trials that are not there yet; `trials` are in order of number."""

@@ -131,7 +131,7 @@ def _items(
         return {name: range(len(task.items)) for name, task in tasks.items()}
     splits = split_tasks(study, tasks)
     wanted = [one for one in SPLITS if one != "test"] if split is None else [split]
-    chosen = {
+    chosen: dict[str, Sequence[int]] = {
         name: sorted(index for one in wanted for index in splits[name][one]) for name in tasks
     }
     empty = [name for name, indices in chosen.items() if not indices]

@@ -10,16 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from search.warm_start import Reference, WarmStart, references, warm_starts
-
 from evaluation.errors import EvaluationError
 from evaluation.spec import LmEvalSpec, TaskSpec
 from evaluation.splits import SPLITS, assign_splits, split_faults
 from evaluation.task import Task
 from merging.checkpoint import Checkpoint
-from merging.consistency import layer_count
 from merging.errors import SourceError
 from merging.hashing import find_nonfinite
+from merging.layers import layer_layout
 from merging.plan import plan_notices, plan_recipe
 from merging.recipe import ModelReference, Recipe, donor_of, models_of
 from merging.recipe_reader import read_recipe
@@ -32,6 +30,7 @@ from search.loop import source_faults
 from search.objectives import Objective, resolve_metric, resolve_objective
 from search.space import Space, space_from
 from search.space_walk import models_of as expert_names
+from search.warm_start import Reference, WarmStart, references, warm_starts
 
 from .config import Study
 from .errors import StudyError
@@ -79,7 +78,8 @@ def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) ->
     """Opens and checks every part; raises the first fault in one message."""
     base = _base_name(study)
     opened = {base: _open(study, base, maps, permissions)}
-    space = space_from(study.recipe, layers=layer_count(opened[base].tensors))
+    layout = layer_layout(opened[base].tensors, opened[base].config)
+    space = space_from(study.recipe, layers=layout.length)
     filled = study.recipe.with_data(space.fill(space.start))
     recipe, notices = read_recipe(filled, strict=True)
     for model in models_of(recipe):
@@ -175,9 +175,10 @@ def _load_task(
     chat = None
     if spec.chat_template:
         from evaluation.chat import chat_renderer
-        from merging.candidate import load_tokenizer
+        from merging.loading import load_tokenizer
 
-        chat = chat_renderer(load_tokenizer(checkpoint, permissions.trust_remote_code))
+        tokenizer = load_tokenizer(checkpoint, trust_remote_code=permissions.trust_remote_code)
+        chat = chat_renderer(tokenizer)
     if isinstance(spec, LmEvalSpec):
         from evaluation.lm_eval_tasks import load_lm_eval_task
 

@@ -5,14 +5,22 @@ A live picture in a terminal, plain lines elsewhere.
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -121,3 +129,28 @@ class Display:
 def warn(message: str) -> None:
     """A warning on standard error."""
     print(f"warning: {message}", file=sys.stderr)
+
+
+@contextmanager
+def training_display(quiet: bool) -> Iterator[Callable[[str, float], None]]:
+    """Shows what is trained; what it yields is called with a stage and its share done in [0, 1]."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        told: set[str] = set()
+
+        def plain(stage: str, share: float) -> None:
+            if not quiet and stage not in told:
+                told.add(stage)
+                console.print(f"training {stage} ...", markup=False)
+
+        yield plain
+        return
+    with Progress(console=console, transient=True) as bar:
+        stages: dict[str, TaskID] = {}
+
+        def show(stage: str, share: float) -> None:
+            if stage not in stages:
+                stages[stage] = bar.add_task(f"training {stage}", total=1.0)
+            bar.update(stages[stage], completed=share)
+
+        yield show

@@ -61,7 +61,7 @@ def load_runner(
         device=hardware.device,
         trust_remote_code=permissions.trust_remote_code,
     )
-    tokenizer = load_tokenizer(checkpoint, permissions.trust_remote_code)
+    tokenizer = load_tokenizer(checkpoint, trust_remote_code=permissions.trust_remote_code)
     name = str(model.dtype).removeprefix("torch.")
     settings = Settings(hardware.device, name, hardware.token_budget or DEFAULT_BUDGET, threads)
     return Runner(model, tokenizer, settings)

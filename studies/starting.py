@@ -152,7 +152,7 @@ def _bounds(name: str, values: Sequence[float]) -> list[float]:
 
 def _task(path: Path, place: Path) -> dict[str, Any]:
     """A task that fits the columns of a file of questions."""
-    columns = set(read_rows(path)[0])
+    columns = set(next(iter(read_rows(path))).values)
     found: dict[str, Any] = {"name": _name(path), "file": os.path.relpath(path.resolve(), place)}
     question = next(
         (name for name in ("question", "prompt", "instruction") if name in columns), None

@@ -211,8 +211,7 @@ def weighted_mean(
 @compiled
 def task_vectors(
     out: Array,
-    base: Array,
-    experts: Array,
+    tensors: Array,
     rules: Array,
     keys: Array,
     factors: Array,
@@ -224,8 +223,8 @@ def task_vectors(
 ) -> None:
     """The base + scale x consensus of the sparse, rescaled, weighted deltas.
 
-    experts int64 [experts, 2]; rules int64 [experts, 4]; keys uint32 [experts, runs, 2]; factors
-    float32 [experts, 2]: rescaling, weight. divisor 1: none; 0: the weights that agree, by
+    tensors int64 [1 + experts, 2], the base first; rules int64 [experts, 4]; keys uint32 [experts,
+    runs, 2]; factors float32 [experts, 2]: rescaling, weight. divisor 1: none; 0: the weights that agree, by
     element.
     """
     # Rows are indexed: numba forgets that unpacked ones are dense, and vectorises nothing.
@@ -237,8 +236,8 @@ def task_vectors(
     for block in range(start, stop, BLOCK):
         count = min(BLOCK, stop - block)
         room[4:] = 0
-        for e in range(len(experts)):
-            _delta(base, experts[e], block, count, origin, delta)
+        for e in range(len(rules)):
+            _delta(tensors[0], tensors[1 + e], block, count, origin, delta)
             _keep(rules[e], keys[e], block, count, delta)
             rescale, weight = factors[e]
             _scale(delta, rescale, weight, count)
@@ -291,9 +290,10 @@ def magnitudes(base: Array, expert: Array, out: Array, start: int, stop: int) ->
 @compiled
 def mask(limits: Array, keys: Array, out: Array, start: int, stop: int) -> None:
     """1 where an element's draw is below its limit; limits uint32, out uint8 [stop - start]."""
-    for block in range(start, stop, BLOCK):
-        k0, k1 = keys[block >> 32]
-        first, part = uint32(block & 0xFFFFFFFF), out[block - start : block - start + BLOCK]
-        bounds = limits[block - start : block - start + BLOCK]
+    for block in range(start // BLOCK * BLOCK, stop, BLOCK):
+        low, high = max(block, start), min(block + BLOCK, stop)
+        k0, k1 = keys[low >> 32]
+        first, part = uint32(low & 0xFFFFFFFF), out[low - start : high - start]
+        bounds = limits[low - start : high - start]
         for i in range(len(part)):
             part[i] = _draw(uint32(first + uint32(i)), k0, k1) < bounds[i]

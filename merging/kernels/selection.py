@@ -10,23 +10,23 @@ import numpy as np
 
 from .jit import Array, compiled, inlined
 
-HALF = 16
-"""Of 31 bits, selection counts the upper 15 first, then the lower 16 of one upper half."""
+UPPER, LOWER = 1 << 15, 1 << 16
+"""Magnitudes have 31 bits: selection counts the upper 15 first, then the lower 16 of one of them."""
 
 
 @compiled
 def count_upper(words: Array, counts: Array) -> None:
-    """Adds to counts int64 [2^15]: how many words have each upper half."""
+    """Adds to counts int64 [UPPER]: how many words have each upper half."""
     for i in range(len(words)):
-        counts[np.int64(words[i]) >> HALF] += 1
+        counts[np.int64(words[i]) >> 16] += 1
 
 
 @compiled
 def count_lower(words: Array, upper: int, counts: Array) -> None:
-    """Adds to counts int64 [2^16]: how many words with that upper half have each lower half."""
+    """Adds to counts int64 [LOWER]: how many words with that upper half have each lower half."""
     for i in range(len(words)):
         word = np.int64(words[i])
-        if word >> HALF == upper:
+        if word >> 16 == upper:
             counts[word & 0xFFFF] += 1
 
 

@@ -210,5 +210,238 @@ def test_documents_of_the_training_split_on_request() -> None:
     task = own("own_sums", docs="train", fewshot=1)
     assert len(task.items) == 6
     questions = [f"Question: {item.row['question']}" for item in task.items]
-    assert all(i.requests[0].context.endswith(f"{q}\nAnswer:") for i, q in zip(task.items, questions))
+    assert all(
+        i.requests[0].context.endswith(f"{q}\nAnswer:") for i, q in zip(task.items, questions)
+    )
     assert all(i.requests[0].context.count(q) == 1 for i, q in zip(task.items, questions))
+
+
+def test_the_chat_template_is_applied_as_lm_eval_does() -> None:
+    def chat(messages: Sequence[Mapping[str, str]]) -> str:
+        return "".join(f"<{m['role']}>{m['content']}</>" for m in messages) + "<assistant>"
+
+    task = load_lm_eval_task(
+        spec("own_sums", chat_template=True, system="Be brief.", fewshot=1),
+        trust_task_code=True,
+        chat=chat,
+    )
+    request = task.items[0].requests[0]
+    assert request.context.startswith("<system>Be brief.</><user>Question: What is")
+    assert request.context.count("<assistant>") == 2
+    assert request.context.endswith("Answer:</><assistant>")
+    assert request.continuation == task.items[0].row["choices"][0]  # type: ignore[index]
+
+
+def test_an_answer_that_is_begun_goes_on(folder: Path) -> None:
+    rewrite(folder, "own_capitals", lambda text: text + 'gen_prefix: "It is"\n')
+    task = load_lm_eval_task(
+        spec("own_capitals", folder, chat_template=True),
+        trust_task_code=True,
+        chat=lambda messages: f"{messages[-1]['content']}<assistant>",
+    )
+    assert task.items[0].requests[0].context == "The capital of France is<assistant>It is"
+    assert "no tokenizer" in refused("own_capitals", chat_template=True)
+
+
+def test_limit_keeps_the_same_rows_and_renumbers_them() -> None:
+    every, some = own("own_sums"), own("own_sums", limit=5)
+    assert [item.index for item in some.items] == list(range(5))
+    by_key = {item.key: item for item in every.items}
+    assert all(item.requests == by_key[item.key].requests for item in some.items)
+    order = [by_key[item.key].index for item in some.items]
+    assert order == sorted(order) != list(range(5))
+    assert len(own("own_sums", limit=99).items) == 12
+
+
+def test_equal_documents_are_one_group_with_keys_of_their_own(folder: Path) -> None:
+    file = folder / "lines.jsonl"
+    file.write_text(file.read_text() + json.dumps({"text": "ok"}) + "\n")
+    items = own("own_lines", folder).items
+    assert items[6].key == f"{items[5].key}-2"
+    assert items[6].group == items[5].group
+    assert len({item.key for item in items}) == 7
+
+
+def test_the_prompt_hash_covers_how_an_item_is_scored(folder: Path) -> None:
+    def hashes(task: str) -> list[str]:
+        return [item.prompt_hash for item in own(task, folder).items]
+
+    capitals, signs = hashes("own_capitals"), hashes("own_signs")
+    assert hashes("own_capitals") == capitals == [i.prompt_hash for i in own("own_capitals").items]
+    rewrite(folder, "own_capitals", lambda text: text.replace("ignore_case: true", ""))
+    assert not set(hashes("own_capitals")) & set(capitals)
+    code = folder / "own_signs.py"
+    code.write_text(code.read_text().replace("macro", "micro"))
+    assert not set(hashes("own_signs")) & set(signs)
+
+
+def test_loading_says_nothing_and_leaves_random_numbers_alone(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    random.seed(5)
+    np.random.seed(5)
+    expected = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[union-attr]
+    task = own("own_sums", fewshot=2)
+    gold = {**task.items[0].row, "label": 9}
+    task.instances[task.items[0].key][0].doc.update(gold)  # lm-eval logs a warning of it
+    task.score(task.items[0], [Response(-1.0)] * 3)
+    assert capfd.readouterr() == ("", "")
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == expected  # type: ignore[union-attr]
+
+
+def test_own_code_does_not_run_before_it_is_trusted(folder: Path) -> None:
+    mark = folder / "ran"
+    (folder / "own_signs.py").write_text(f"open({str(mark)!r}, 'w').close()\nmacro_f1 = max\n")
+    with pytest.raises(TaskError, match=r"own_signs\.yaml is not .* with --trust-task-code"):
+        load_lm_eval_task(spec("own_signs", folder))
+    assert not mark.exists()
+    own("own_signs", folder)
+    assert mark.exists()
+
+
+def test_a_task_that_ships_needs_no_trust_but_its_data() -> None:
+    with pytest.raises(TaskError, match="data set Rowan/hellaswag is not on this machine"):
+        load_lm_eval_task(spec("hellaswag", None))
+
+
+def test_without_a_network_nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    with guard.offline_if_unreachable(needs_hub=True):
+        assert constants.HF_HUB_OFFLINE and datasets.config.HF_HUB_OFFLINE
+    assert not constants.HF_HUB_OFFLINE and not datasets.config.HF_HUB_OFFLINE
+    with guard.offline_if_unreachable(needs_hub=False):
+        assert not constants.HF_HUB_OFFLINE
+
+
+def test_a_test_split_is_never_searched_on_unasked(folder: Path) -> None:
+    def only_test(text: str) -> str:
+        return text.replace("validation_split:", "test_split:")
+
+    rewrite(folder, "own_lines", only_test)
+    message = refused("own_lines", folder)
+    assert "nothing but a test split" in message and "--allow-benchmark-test" in message
+    assert "--allow-benchmark-test" in refused("mmlu_anatomy", None)
+    assert "--allow-benchmark-test" in refused("own_sums", docs="test")
+    task = load_lm_eval_task(
+        spec("own_lines", folder), trust_task_code=True, allow_benchmark_test=True
+    )
+    assert task.official_test and len(task.items) == 6
+    assert not own("own_lines", folder, docs="validation").official_test
+
+
+def test_a_test_split_beside_others_is_not_read(folder: Path) -> None:
+    rewrite(
+        folder,
+        "own_sums",
+        lambda text: text.replace("dataset_kwargs", "test_split: test\ndataset_kwargs").replace(
+            "    train:", "    test: sums_train.jsonl\n    train:"
+        ),
+    )
+    task = own("own_sums", folder)
+    assert len(task.items) == 12 and not task.official_test
+
+
+@pytest.mark.parametrize(
+    ("task", "change", "message"),
+    [
+        ("own_capitals", ("do_sample: false\n  temperature: 0.0", "do_sample: true"), "samples"),
+        ("own_capitals", ("do_sample: false\n  temperature: 0.0", "temperature: 0.7"), "samples"),
+        ("own_capitals", ("max_gen_toks: 6", "num_beams: 4"), "without 'num_beams'"),
+        ("own_capitals", ("doc_to_text", "doc_to_txt"), "unknown key 'doc_to_txt'; did you mean"),
+        ("own_capitals", ("{{q}}", "{{question}}"), "'question' is undefined"),
+        ("own_capitals", ("capitals.jsonl", "nowhere.jsonl"), "no data file nowhere.jsonl"),
+        ("own_capitals", ("exact_match", "bleu"), "none of its metrics can be kept"),
+        ("own_capitals", ("exact_match", "exact_mach"), "exact_mach"),
+        ("own_capitals", ("task:", "unsafe_code: true\ntask:"), "runs the code that models write"),
+        ("own_capitals", ("task:", "task: [\ntask:"), "cannot be read as YAML"),
+        ("own_sums", ("doc_to_target: label", "doc_to_target: gold"), "TypeError|gold"),
+        (
+            "own_sums",
+            ("validation_split: validation", "validation_split: dev"),
+            "no split .*'dev'",
+        ),
+        ("own_sums", ("metadata:", "num_fewshot: 0\nmetadata:"), "fixes 0 shots"),
+        ("own_signs", ("own_signs.macro_f1", "own_signs.micro"), "no function 'micro'"),
+        ("own_signs", ("own_signs.macro_f1", "nowhere.f"), "Cannot import module 'nowhere'"),
+    ],
+)
+def test_faults_of_a_yaml_are_one_message(
+    folder: Path, task: str, change: tuple[str, str], message: str
+) -> None:
+    rewrite(folder, task, lambda text: text.replace(*change))
+    shots = 2 if task == "own_sums" else None
+    with pytest.raises(TaskError, match=rf"(?s)^s\.yml:3:1 task 't': .*({message})") as caught:
+        load_lm_eval_task(
+            spec(task, folder, fewshot=shots, place="s.yml:3:1"), trust_task_code=True
+        )
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "there are no rows in"),
+        ('{"text": "a"}\n{"text": \n', "JSON parse error"),
+        ('{"line": "a"}\n', "'text' is undefined"),
+    ],
+)
+def test_faults_of_a_data_file_are_one_message(folder: Path, content: str, message: str) -> None:
+    (folder / "lines.jsonl").write_text(content)
+    assert message in refused("own_lines", folder)
+
+
+def test_names_that_are_no_task() -> None:
+    assert "no task 'own_sum' in" in refused("own_sum")
+    assert "own_sums" in refused("own_sum")
+    assert "no task 'arc_esy' in lm-eval; the nearest are arc_easy" in refused("arc_esy", None)
+    assert "'mmlu' is a group of 4 tasks; name one of mmlu_stem" in refused("mmlu", None)
+    assert "'mmlu_stem_tasks' is a group of 19 tasks" in refused("mmlu_stem_tasks", None)
+    assert "no folder" in refused("own_sums", DATA / "nowhere")
+
+
+def test_a_name_in_two_files_is_refused(folder: Path) -> None:
+    shutil.copy(folder / "own_lines.yaml", folder / "copy.yaml")
+    assert "both" in refused("own_lines", folder)
+
+
+def test_metrics_over_texts_are_left_out_and_told(folder: Path) -> None:
+    rewrite(
+        folder,
+        "own_capitals",
+        lambda text: text.replace("metric_list:", "metric_list:\n  - metric: bleu"),
+    )
+    task = own("own_capitals", folder)
+    assert list(task.metrics) == ["exact_match,strict", "exact_match,word"]
+    assert "not numbers" in task.dropped["bleu,strict"]
+
+
+def test_scoring_code_that_fails_is_named(folder: Path) -> None:
+    rewrite(
+        folder,
+        "own_words",
+        lambda text: text + "process_results: !function own_signs.fails_on_greedy\n",
+    )
+    with (folder / "own_signs.py").open("a") as file:
+        file.write(
+            "def fails_on_greedy(doc, results):\n"
+            "    if results[0][1]:\n        raise ValueError('a bug of mine')\n"
+            "    return {'acc': 1.0, 'perplexity': -1.0}\n"
+        )
+    task = own("own_words", folder)
+    with pytest.raises(TaskError, match="task 't', document 0: .* a bug of mine"):
+        task.score(task.items[0], [Response(-1.0, greedy=True)])
+
+
+def test_data_files_beside_the_yaml_come_before_those_where_one_is(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lines.jsonl").write_text('{"text": "another"}\n')
+    monkeypatch.chdir(tmp_path)
+    assert len(own("own_lines", folder).items) == 6
+    (folder / "lines.jsonl").unlink()
+    assert [item.row for item in own("own_lines", folder).items] == [{"text": "another"}]

@@ -27,6 +27,17 @@ def open_family(own_cache) -> Callable[..., dict[ModelReference, Checkpoint]]:
     return opened
 
 
+@pytest.fixture
+def opened(pico_family):
+    """`opened(name, **options)`: a model as a recipe in the family's folder names it."""
+
+    def open_named(name, folder=None, **options):
+        reference = name if isinstance(name, ModelReference) else ModelReference(str(name))
+        return open_checkpoint(reference, folder=folder or pico_family.root, **options)
+
+    return open_named
+
+
 @pytest.fixture(scope="session")
 def make_jobs() -> Callable[..., tuple[TensorJob, ...]]:
     """`make_jobs(checkpoints, method, parameters, order=None)`: jobs over base and experts."""

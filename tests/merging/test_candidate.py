@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from merging.candidate import build_candidate, live_model, load_model, load_tokenizer
-from merging.depth import layer_order
+from merging.depth import moved_layers
 from merging.errors import MergeError, SourceError, UnsupportedError
 from merging.hashing import cache_folder
 from merging.recipe import ModelReference
@@ -107,8 +107,9 @@ def test_stacked_layers(pico_family, open_family, make_jobs, tensors_of, tmp_pat
     checkpoints = open_family(pico_family)
     base = checkpoints[ModelReference("base")]
     jobs = make_jobs(checkpoints, order=(0, 1, 1, 2, 2))
-    order = layer_order(jobs)
+    order = moved_layers(jobs, base.config)
     assert order == (0, 1, 1, 2, 2)
+    assert moved_layers(make_jobs(checkpoints), base.config) is None
 
     live = live_model(load_model(base, order=order), base, [job.name for job in jobs])
     build_candidate(live, jobs, tensors_of(checkpoints), 0)

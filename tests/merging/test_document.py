@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from merging.document import (
@@ -213,12 +213,14 @@ PLAIN = st.recursive(
 )
 
 
+@settings(deadline=None, derandomize=True)
 @given(PLAIN)
 def test_plain_data_comes_out_as_pyyaml_reads_it(data: object) -> None:
     text = yaml.safe_dump({"a": data}, allow_unicode=True)
     assert parse_document(text, "f.yml").data == yaml.safe_load(text)
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.text(max_size=60) | st.binary(max_size=60).map(lambda raw: raw.decode("latin-1")))
 def test_any_text_is_data_or_one_error(text: str) -> None:
     try:

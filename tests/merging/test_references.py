@@ -1,7 +1,7 @@
 """Model references: the parts, and the text again."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from merging.errors import RecipeError
@@ -31,6 +31,7 @@ def test_parts(text: str, reference: ModelReference) -> None:
     assert str(reference) == text
 
 
+@settings(deadline=None, derandomize=True)
 @given(PART, st.none() | PART, st.none() | st.tuples(PART, st.none() | PART))
 def test_round_trip(
     path: str, revision: str | None, adapter: tuple[str, str | None] | None

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from merging.recipe import Conditional
@@ -36,6 +36,7 @@ def test_interpolation_in_closed_form(
     assert math.isclose(interpolate(gradient, t), value, abs_tol=1e-15)
 
 
+@settings(deadline=None, derandomize=True)
 @given(GRADIENTS, st.floats(0, 1))
 def test_a_gradient_stays_between_its_smallest_and_largest(
     gradient: tuple[float, ...], t: float
@@ -43,6 +44,7 @@ def test_a_gradient_stays_between_its_smallest_and_largest(
     assert min(gradient) - 1e-12 <= interpolate(gradient, t) <= max(gradient) + 1e-12
 
 
+@settings(deadline=None, derandomize=True)
 @given(GRADIENTS)
 def test_a_gradient_meets_its_values_at_its_kinks(gradient: tuple[float, ...]) -> None:
     kinks = breakpoints([gradient])

@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -11,22 +10,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from merging.errors import SourceError, UnsupportedError
-from merging.hashing import find_nonfinite, hash_files
-from merging.recipe import ModelReference
-from merging.sources import open_checkpoint
-
-ONE = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
-
-
-@pytest.fixture
-def opened(pico_family):
-    """`opened(name, **options)`: a model as a recipe in the family's folder names it."""
-
-    def open_named(name, folder=None, **options):
-        reference = name if isinstance(name, ModelReference) else ModelReference(str(name))
-        return open_checkpoint(reference, folder=folder or pico_family.root, **options)
-
-    return open_named
 
 
 @pytest.fixture
@@ -68,62 +51,6 @@ def test_tensors_are_mapped_not_copied(opened):
     checkpoint = opened("base")
     first, second = (checkpoint.tensor("model.norm.weight") for _ in range(2))
     assert first.data_ptr() == second.data_ptr()
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("./nowhere", "no folder at"),
-        ("nowhere", "--map nowhere=PATH"),
-        ("someone/nowhere", "--map someone/nowhere=PATH"),
-        ("a/b/c/d", "no name the hub could have"),
-        (ModelReference("someone/nowhere", "../../x"), "no branch, tag or commit"),
-    ],
-)
-def test_missing_models_are_told_at_once(opened, name, message):
-    start = time.monotonic()
-    with pytest.raises(SourceError, match=message):
-        opened(name)
-    assert time.monotonic() - start < 5
-
-
-@pytest.mark.parametrize("key", ["org/model", "org/model@v2"])
-def test_mapping_of_a_name(pico_family, opened, key):
-    mapping = {key: pico_family.experts["beta"]}
-    checkpoint = opened(ModelReference("org/model", "v2"), mapping=mapping)
-    assert checkpoint.folder == pico_family.experts["beta"]
-
-
-def test_mapping_of_a_whole_reference(pico_family, opened):
-    mapping = {"org/model+org/skill": pico_family.experts["beta"]}
-    checkpoint = opened(ModelReference("org/model", adapter="org/skill"), mapping=mapping)
-    assert checkpoint.folder == pico_family.experts["beta"]
-
-
-def test_mapping_to_nothing_names_both_sides(opened, tmp_path):
-    with pytest.raises(SourceError, match=r"org/model: mapped to .*gone"):
-        opened("org/model", mapping={"org/model": tmp_path / "gone"})
-
-
-def test_the_hub_cache_is_used_without_a_network(pico_family, tmp_path, monkeypatch):
-    """A cache as huggingface_hub lays it out: snapshots are links into blobs."""
-    repository = tmp_path / "hub" / "models--org--pico"
-    (repository / "refs").mkdir(parents=True)
-    (repository / "blobs").mkdir()
-    snapshot = repository / "snapshots" / ("0" * 40)
-    snapshot.mkdir(parents=True)
-    (repository / "refs" / "main").write_text("0" * 40)
-    for number, file in enumerate(sorted(pico_family.base.iterdir())):
-        shutil.copy(file, repository / "blobs" / str(number))
-        (snapshot / file.name).symlink_to(f"../../blobs/{number}")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-
-    checkpoint = open_checkpoint(ModelReference("org/pico"), folder=tmp_path)
-    assert checkpoint.folder == snapshot
-    assert checkpoint.tensor("model.norm.weight").shape == (16,)
-    (snapshot / "model.safetensors").unlink()
-    with pytest.raises(SourceError, match="--map org/pico=PATH"):
-        open_checkpoint(ModelReference("org/pico"), folder=tmp_path)
 
 
 def test_shards(pico_family, sharded, opened):
@@ -174,65 +101,6 @@ def test_links_out_of_the_folder(pico_family, opened, copy_checkpoint):
     (folder / "model.safetensors").unlink()
     (folder / "model.safetensors").symlink_to(pico_family.base / "model.safetensors")
     with pytest.raises(SourceError, match="link out of the checkpoint"):
-        opened(folder)
-
-
-@pytest.mark.parametrize(
-    ("header", "data", "message"),
-    [
-        ({"a": ONE}, b"123", "cut off: the header promises 4 bytes"),
-        ({"a": ONE}, b"12345", "belong to none"),
-        ({"a": {**ONE, "shape": [2]}}, b"1234", "takes 8 bytes"),
-        ({"a": {**ONE, "shape": [-1]}}, b"1234", "expected sizes"),
-        ({"a": {**ONE, "shape": [True]}}, b"1234", "expected sizes"),
-        ({"a": {**ONE, "dtype": "F7"}}, b"1234", "unknown dtype 'F7'"),
-        ({"a": ONE, "b": ONE}, b"1234", "overlap"),
-        ({"a": {**ONE, "data_offsets": [4, 8]}}, b"12345678", "gap"),
-        ({"a": 3}, b"", "expected dtype"),
-        ([], b"", "expected a JSON object"),
-        (b"{nonsense", b"", "not valid JSON"),
-        (b"\xff\xfe", b"", "not valid JSON"),
-        (b"[" * 100_000, b"", "nested too deeply"),
-        (
-            b'{"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":1}',
-            b"",
-            "key 'a' is given twice",
-        ),
-    ],
-)
-def test_headers_that_lie(
-    pico_family, opened, copy_checkpoint, write_safetensors, header, data, message
-):
-    folder = copy_checkpoint(pico_family.base)
-    write_safetensors(folder / "model.safetensors", header, data)
-    with pytest.raises(SourceError, match=message):
-        opened(folder)
-
-
-@pytest.mark.parametrize(
-    "content", [b"", b"1234567", b"\xff" * 8, b"\xff\xff\xff\x7f" + b"\0" * 4]
-)
-def test_files_that_are_no_safetensors(pico_family, opened, copy_checkpoint, content):
-    folder = copy_checkpoint(pico_family.base)
-    (folder / "model.safetensors").write_bytes(content)
-    with pytest.raises(SourceError, match="cut off, or not a safetensors file"):
-        opened(folder)
-
-
-def test_a_header_too_large_to_read(pico_family, opened, copy_checkpoint):
-    folder = copy_checkpoint(pico_family.base)
-    with (folder / "model.safetensors").open("wb") as stream:
-        stream.write((200_000_000).to_bytes(8, "little"))
-        stream.truncate(300_000_000)  # a sparse file
-    with pytest.raises(SourceError, match="a header of 200000000 bytes"):
-        opened(folder)
-
-
-def test_a_file_cut_off_half_way(pico_family, opened, copy_checkpoint):
-    folder = copy_checkpoint(pico_family.base)
-    file = folder / "model.safetensors"
-    os.truncate(file, file.stat().st_size // 2)
-    with pytest.raises(SourceError, match=r"model\.safetensors: cut off"):
         opened(folder)
 
 
@@ -331,72 +199,3 @@ def test_a_tied_head_that_is_stored(pico_family, opened, copy_checkpoint, stored
     head = embedding.clone() if stored == "same" else embedding + 1
     checkpoint = opened(copy_checkpoint(pico_family.base, edit={"lm_head.weight": head}))
     assert ("lm_head.weight" in checkpoint.tensors) == (stored == "other")
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
-def test_nonfinite_weights_are_named(pico_family, opened, copy_checkpoint, value, dtype):
-    name = "model.layers.1.mlp.up_proj.weight"
-    weight = load_file(pico_family.base / "model.safetensors")[name].to(dtype)
-    clean = opened(copy_checkpoint(pico_family.base, edit={name: weight.clone()}, name="clean"))
-    weight[3, 5] = value
-    dirty = opened(copy_checkpoint(pico_family.base, edit={name: weight}, name="dirty"))
-    assert find_nonfinite(clean) is None
-    assert find_nonfinite(dirty) == name
-    assert find_nonfinite(dirty) == name  # from the note
-
-
-def test_the_largest_finite_number_is_finite(pico_family, opened, copy_checkpoint):
-    name = "model.norm.weight"
-    weight = torch.full((16,), -torch.finfo(torch.bfloat16).max, dtype=torch.bfloat16)
-    assert find_nonfinite(opened(copy_checkpoint(pico_family.base, edit={name: weight}))) is None
-
-
-def test_the_hash_follows_the_content(pico_family, opened, copy_checkpoint):
-    same = copy_checkpoint(pico_family.base, name="same")
-    other = copy_checkpoint(pico_family.base, config={"rope_theta": 5.0}, name="other")
-    assert opened(same).content_hash == opened("base").content_hash
-    assert opened(other).content_hash != opened("base").content_hash
-    assert opened("alpha").content_hash != opened("base").content_hash
-
-
-@pytest.fixture
-def hasty(monkeypatch) -> None:
-    """The times of a file are trusted at once: a test does not wait until they have settled."""
-    monkeypatch.setattr("merging.hashing.SETTLED", -1.0)
-
-
-def test_a_changed_file_is_hashed_again(tmp_path, hasty):
-    file = tmp_path / "weights"
-    file.write_bytes(b"a" * 100)
-    first = hash_files([file], tmp_path / "cache")
-    assert list((tmp_path / "cache" / "hashes").iterdir())
-    assert hash_files([file], tmp_path / "cache") == first
-    time.sleep(0.05)  # more than a tick of the file system's clock
-    file.write_bytes(b"b" * 100)
-    assert hash_files([file], tmp_path / "cache") != first
-
-
-def test_a_file_that_has_just_changed_is_not_remembered(tmp_path):
-    file = tmp_path / "weights"
-    file.write_bytes(b"a" * 100)
-    hash_files([file], tmp_path / "cache")
-    assert not (tmp_path / "cache").exists()
-
-
-def test_hashes_need_no_cache(tmp_path):
-    file = tmp_path / "weights"
-    file.write_bytes(os.urandom((16 << 20) + 5))  # more than one piece
-    blocked = tmp_path / "blocked"
-    blocked.write_text("a file where the cache folder would be")
-    assert hash_files([file], blocked) == hash_files([file], tmp_path / "cache")
-
-
-@pytest.mark.parametrize("note", ["", "[]", '{"stamp": 3}', "{" * 100_000])
-def test_a_damaged_note_is_ignored(tmp_path, note, hasty):
-    file = tmp_path / "weights"
-    file.write_bytes(b"a" * 100)
-    expected = hash_files([file], tmp_path / "cache")
-    (stored,) = (tmp_path / "cache" / "hashes").iterdir()
-    stored.write_text(note)
-    assert hash_files([file], tmp_path / "cache") == expected

@@ -1,0 +1,329 @@
+import copy
+import json
+import math
+import pickle
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from merging.document import Document
+from merging.errors import RecipeError, UnsupportedError
+from merging.plan import TensorJob
+from search.errors import SpaceError
+from search.space import Space, changes, describe, space_from
+from search.space_blocks import gradient, runs
+
+MakeSpace = Callable[..., Space]
+
+DESIGN = """
+  merge_method: dare_ties
+  base_model: zoo/base
+  models:
+    - model: zoo/math
+      parameters:
+        weight: {range: [0.0, 1.0], anchors: 5, start: 0.5}
+        density: {range: [0.1, 0.9]}
+    - model: zoo/code
+      parameters:
+        weight:
+          - {filter: self_attn, value: {range: [0.0, 1.0]}}
+          - {filter: mlp, value: {range: [0.0, 1.0]}}
+          - {value: {range: [0.0, 1.0]}}
+        density: {range: [0.1, 0.9], blocks: 4}
+  parameters: {normalize: true, lambda: {range: [0.5, 1.5]}}
+  dtype: bfloat16
+"""
+
+SHORT = """
+  merge_method: ties
+  base_model: base
+  models:
+    - model: math
+      parameters: {weight: 1.0, density: @}
+    - model: code
+      parameters: {weight: 0.5, density: 0.5}
+"""
+
+METHODS = """
+  merge_method: {choice: [della, ties, task_arithmetic, linear]}
+  base_model: base
+  models:
+    - {model: base, parameters: {weight: {range: [0.1, 1]}}}
+    - model: math
+      parameters: {weight: {range: [0.1, 1]}, density: {range: [0.4, 0.6]}, epsilon: 0.1}
+    - model: code
+      parameters: {weight: {range: [0.1, 1]}, density: 0.5}
+  parameters: {normalize: {choice: [true, false]}, lambda: {range: [0.5, 2], log: true}}
+"""
+
+SLICED = """
+  merge_method: ties
+  base_model: base
+  parameters:
+    lambda: [0.5, 1.0]
+    density: {range: [0.1, 1.0]}
+  slices:
+    - sources:
+        - {model: base, layer_range: [0, 4]}
+        - {model: math, layer_range: [0, 4], parameters: {weight: {range: [0, 1], blocks: 2}}}
+        - {model: code, layer_range: [0, 4], parameters: {weight: {range: [0, 1], anchors: layers}}}
+    - sources:
+        - {model: base, layer_range: [4, 9]}
+        - {model: math, layer_range: [4, 9], parameters: {weight: {range: [0, 1], blocks: 3}}}
+        - {model: code, layer_range: [4, 9], parameters: {weight: [0.1, {range: [0, 1]}, 0.3]}}
+      parameters:
+        lambda: {filter: mlp, value: {range: [1, 2], blocks: 2}}
+"""
+
+RECIPES = {"design": (DESIGN, 10), "methods": (METHODS, 4), "sliced": (SLICED, 9)}
+
+
+def any_values(space: Space, draw: Callable[[st.SearchStrategy[Any]], Any]) -> dict[str, Any]:
+    """A point of a space whose dimensions do not bound each other, every number drawn by itself."""
+    values: dict[str, Any] = {}
+    method = draw(st.sampled_from(space.methods))
+    for one in space.active(method):
+        own = one.range
+        choices = st.sampled_from(own.choices) if own.choices else st.floats(own.low, own.high)
+        values[one.name] = draw(choices)
+    return {**values, "merge_method": method} if len(space.methods) > 1 else values
+
+
+def test_the_example_of_the_design_has_these_dimensions(make_space: MakeSpace) -> None:
+    space = make_space(DESIGN, layers=10)
+    assert [one.name for one in space.dimensions] == [
+        *(f"math.weight@{anchor}" for anchor in range(5)),
+        "math.density",
+        "code.weight.self_attn",
+        "code.weight.mlp",
+        "code.weight.rest",
+        *(f"code.density#{block}" for block in range(4)),
+        "lambda",
+    ]
+    assert space.started and not space.conditional
+    assert space.start["math.weight@3"] == 0.5 and space.start["lambda"] == 1.0
+    assert [one.model for one in space.dimensions][-2:] == ["code", None]
+
+
+def test_filling_puts_numbers_in_the_place_of_ranges_and_nothing_else(
+    make_space: MakeSpace,
+) -> None:
+    space = make_space(SHORT.replace("@", "{range: [0.1, 0.9], anchors: 3}"))
+    before = copy.deepcopy(space.template)
+    filled = space.fill({"math.density@0": 0.1, "math.density@1": 0.25, "math.density@2": 0.9})
+    assert filled["models"][0]["parameters"] == {"weight": 1.0, "density": [0.1, 0.25, 0.9]}
+    filled["models"][0]["parameters"] = space.template["models"][0]["parameters"]
+    assert filled == space.template == before
+    assert filled["models"][1] is not space.template["models"][1]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_reading_undoes_filling(
+    make_space: MakeSpace, name: str, data: st.DataObject
+) -> None:
+    text, layers = RECIPES[name]
+    space = make_space(text, layers=layers)
+    values = any_values(space, data.draw)
+    read = space.read(space.fill(values))
+    assert list(read) == [one.name for one in space.active(space.method(values))]
+    for key, value in values.items():
+        between = name == "design" and key.startswith("math.weight@")  # anchors beside blocks
+        expected = pytest.approx(value, abs=1e-9) if between else value
+        assert read[key] == expected
+
+
+def test_numbers_of_six_digits_come_back_exactly_even_between_layers(
+    make_space: MakeSpace,
+) -> None:
+    space = make_space(DESIGN, layers=10)
+    values = {**space.start, "math.weight@1": 0.123456, "math.weight@2": 0.654321}
+    assert space.read(space.fill(values)) == values
+
+
+def test_reading_says_what_is_no_filling(make_space: MakeSpace) -> None:
+    space = make_space(SHORT.replace("@", "{range: [0.1, 0.9]}"))
+    filled = space.fill(space.start)
+    for change, message in (
+        ({"merge_method": "dare_ties"}, "merge_method: expected one of ties, got 'dare_ties'"),
+        ({"dtype": "float32"}, "dtype is not part of it"),
+        ({"base_model": "other"}, "base_model: expected 'base', got 'other'"),
+        ({"models": filled["models"][:1]}, "models: expected"),
+        ({"models": []}, r"models\[0\] is missing"),
+    ):
+        with pytest.raises(SpaceError, match=message):
+            space.read({**filled, **change})
+    filled["models"][0]["parameters"]["density"] = 0.95
+    with pytest.raises(SpaceError, match=r"math.density: expected a number from 0.1 to 0.9, got 0.95"):
+        space.read(filled)
+
+
+@pytest.mark.parametrize("layers", [4, 5, 7, 24])
+def test_blocks_written_as_slices_plan_the_merge_that_values_a_layer_would(
+    make_space: MakeSpace, jobs_of: Callable[..., tuple[TensorJob, ...]], layers: int
+) -> None:
+    text = """
+  merge_method: dare_ties
+  base_model: base
+  models:
+    - {model: math, parameters: {weight: {range: [0, 1], anchors: 3}, density: {range: [0.1, 1], blocks: 3}}}
+    - model: code
+      parameters:
+        weight: [{filter: mlp, value: {range: [0, 1], blocks: 2}}, {value: 0.3}]
+        density: [0.2, 0.9, 0.4]
+  parameters: {lambda: [{filter: mlp, value: [0.5, 1.5]}, {value: {range: [1, 2]}}], rescale: false}
+"""
+    space = make_space(text, layers=layers)
+    numbers = [0.1 + 0.07 * index for index in range(len(space.dimensions))]
+    values = {
+        one.name: one.range.low + share * (one.range.high - one.range.low)
+        for one, share in zip(space.dimensions, numbers, strict=True)
+    }
+
+    def along(name: str, count: int) -> list[float]:
+        blocks = [(values[f"{name}#{index}"], span) for index, span in enumerate(runs(layers, count))]
+        return [value for value, (start, stop) in blocks for _ in range(start, stop)]
+
+    models_form = copy.deepcopy(dict(space.template))
+    math_own, code_own = (one["parameters"] for one in models_form["models"])
+    math_own["weight"] = [values[f"math.weight@{index}"] for index in range(3)]
+    math_own["density"] = along("math.density", 3)
+    code_own["weight"][0]["value"] = along("code.weight.mlp", 2)
+    models_form["parameters"]["lambda"][1]["value"] = values["lambda.rest"]
+
+    filled = space.fill(values)
+    assert "models" not in filled and filled["slices"][-1]["sources"][0]["layer_range"] == [layers] * 2
+    assert_same_plan(jobs_of(filled, layers), jobs_of(models_form, layers))
+
+
+def test_blocks_of_one_slice_cut_that_slice_only(
+    make_space: MakeSpace, jobs_of: Callable[..., tuple[TensorJob, ...]]
+) -> None:
+    space = make_space(SLICED, layers=9)
+    values = {one.name: 0.25 + 0.05 * at for at, one in enumerate(space.dimensions)}
+    values |= {name: 1.0 + values[name] / 2 for name in values if name.startswith("slice1.lambda")}
+    filled = space.fill(values)
+    ranges = [one["sources"][0]["layer_range"] for one in filled["slices"]]
+    assert ranges == [[0, 2], [2, 4], [4, 6], [6, 7], [7, 8], [8, 9], [9, 9]]
+    jobs = {job.name: job for job in jobs_of(filled, 9)}
+    ups = [jobs[f"model.layers.{layer}.mlp.up_proj.weight"] for layer in range(9)]
+    lambdas = [values["slice1.lambda.mlp#0"]] * 3 + [values["slice1.lambda.mlp#1"]] * 2
+    assert [job.parameters["lambda"] for job in ups] == pytest.approx(
+        [*gradient([0.5, 1.0], 4), *lambdas], abs=1e-12
+    )
+    queries = [jobs[f"model.layers.{layer}.self_attn.q_proj.weight"] for layer in range(9)]
+    assert [job.parameters["lambda"] for job in queries] == pytest.approx(
+        [*gradient([0.5, 1.0], 4), *gradient([0.5, 1.0], 5)], abs=1e-12
+    )
+    after = jobs["model.norm.weight"]
+    assert after.parameters["lambda"] == 0.5
+    assert after.sources[0].parameters["weight"] == values["slice1.math.weight#0"]
+    assert after.sources[1].parameters["weight"] == 0.1
+    assert ups[3].sources[1].parameters["weight"] == values["slice0.code.weight@3"]
+    assert ups[0].sources[0].parameters["density"] == values["density"]
+
+
+def assert_same_plan(got: tuple[TensorJob, ...], expected: tuple[TensorJob, ...]) -> None:
+    assert [job.name for job in got] == [job.name for job in expected]
+    for one, other in zip(got, expected, strict=True):
+        assert one.parameters == pytest.approx(dict(other.parameters), abs=1e-12)
+        assert [s.model for s in one.sources] == [s.model for s in other.sources]
+        for ours, theirs in zip(one.sources, other.sources, strict=True):
+            assert ours.name == theirs.name
+            assert ours.parameters == pytest.approx(dict(theirs.parameters), abs=1e-12), one.name
+        assert (one.base is None) == (other.base is None)
+
+
+def test_runs_are_even_and_the_earlier_ones_larger() -> None:
+    assert runs(10, 4) == [(0, 3), (3, 6), (6, 8), (8, 10)]
+    assert runs(3, 3) == [(0, 1), (1, 2), (2, 3)]
+
+
+def test_a_range_counts_for_the_methods_that_read_it(make_space: MakeSpace) -> None:
+    space = make_space(METHODS)
+    assert space.conditional
+    names = {method: [one.name for one in space.active(method)] for method in space.methods}
+    ours = ["merge_method", "math.weight", "math.density", "code.weight", "normalize", "lambda"]
+    assert names["della"] == names["ties"] == ours
+    assert names["task_arithmetic"] == [name for name in ours if name != "math.density"]
+    assert names["linear"] == [
+        "merge_method", "base.weight", "math.weight", "code.weight", "normalize",
+    ]  # fmt: skip
+    values = {"merge_method": "linear", "base.weight": 0.1, "math.weight": 0.5, "code.weight": 1.0}
+    filled = space.fill({**values, "normalize": False})
+    assert filled["parameters"] == {"normalize": False}
+    assert [one["parameters"] for one in filled["models"]] == [
+        {"weight": 0.1}, {"weight": 0.5}, {"weight": 1.0},
+    ]  # fmt: skip
+    with pytest.raises(SpaceError, match="linear does not read lambda"):
+        space.fill({**values, "normalize": True, "lambda": 1.0})
+    with pytest.raises(SpaceError, match="linear needs a value for normalize"):
+        space.fill(values)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (0.05, "math.density: expected a number from 0.1 to 0.9 in steps of 0.1, got 0.05")
+        if False
+        else (0.05, "math.density: expected a number from 0.1 to 0.9, got 0.05"),
+        (0.15, "math.density: expected a number from 0.1 to 0.9 in steps of 0.2, got 0.15"),
+        (True, "math.density: expected a number from 0.1 to 0.9, got True"),
+        (math.nan, "math.density: expected a number from 0.1 to 0.9, got nan"),
+        ("0.3", "math.density: expected a number from 0.1 to 0.9, got '0.3'"),
+    ],
+)
+def test_nothing_is_clamped(make_space: MakeSpace, value: Any, message: str) -> None:
+    space = make_space(SHORT.replace("@", "{range: [0.1, 0.9], step: 0.2}"))
+    assert space.contains({"math.density": 0.3}) and not space.contains({"math.density": value})
+    with pytest.raises(SpaceError, match=message.replace("[", r"\[")):
+        space.fill({"math.density": value})
+
+
+@pytest.mark.parametrize(
+    ("density", "place", "message"),
+    [
+        ("{range: [0.9, 0.1]}", "6:46", "density.range: expected low below high, got [0.9, 0.1]"),
+        ("{range: [0.1]}", "6:46", "density.range: expected [low, high], got [0.1]"),
+        ("{range: [0.1, .inf]}", "6:52", "density.range[1]: expected a finite number, got inf"),
+        ("{range: [true, 0.9]}", "6:47", "density.range[0]: expected a finite number, got True"),
+        ("{range: [0.1, 1.5]}", "6:52", "range[1]: ties: expected a number in (0, 1], got 1.5"),
+        ("{range: [0.0, 1]}", "6:47", "range[0]: ties: expected a number in (0, 1], got 0"),
+        ("{range: [0.1, 1], lgo: true}", "6:56", "unknown key 'lgo' in a range, did you mean 'log'?"),
+        ("{rnge: [0.1, 1]}", "6:39", "unknown key 'rnge' in a range, did you mean 'range'?"),
+        ("{range: [0.1, 1], log: 1}", "6:61", "density.log: expected true or false, got 1"),
+        ("{range: [0.1, 1], log: true, step: 0.1}", "6:73", "has log or step, not both"),
+        ("{range: [0.1, 1], step: 0.2}", "6:62", "do not end at 1; the last one is 0.9"),
+        ("{range: [0.1, 1], step: 0}", "6:62", "expected a step above 0, at most 0.9, got 0"),
+        ("{range: [0.1, 1], start: 0}", "6:63", "expected a number from 0.1 to 1, got 0"),
+        ("{range: [0.1, 1], start: [0.5]}", "6:63", "") if False else
+        ("{range: [0.1, 1], anchors: 3, start: [0.5]}", "6:75", "expected one value or 3, got 1"),
+        ("{range: [0.1, 1], anchors: 0}", "6:65", "from 1 to 6 (the layers), got 0"),
+        ("{range: [0.1, 1], anchors: 7}", "6:65", "from 1 to 6 (the layers), got 7"),
+        ("{range: [0.1, 1], blocks: true}", "6:64", "blocks: expected a number, got True"),
+        ("{range: [0.1, 1], blocks: layers}", "6:64", "blocks: expected a number, got 'layers'"),
+        ("{range: [0.1, 1], anchors: 2, blocks: 2}", "6:76", "has anchors or blocks, not both"),
+        ("{choice: []}", "6:47", "expected a list of at least one value, got []"),
+        ("{choice: [0.5, 0.5]}", "6:53", "0.5 stands twice in the choice"),
+        ("{choice: [0.5, 1.5]}", "6:53", "choice[1]: ties: expected a number in (0, 1], got 1.5"),
+        ("{choice: [0.5, high]}", "6:53", "expected a number in (0, 1], got 'high'"),
+        ("{choice: [0.5, 1], start: 0.7}", "6:64", "expected one of [0.5, 1], got 0.7"),
+        ("{choice: [0.5, 1], log: true}", "6:38", "'log' does not go with a choice"),
+        ("{filter: mlp}", "6:38", "") if False else
+        ("[{filter: mlp, value: {range: [1, 0]}}]", "6:68", "[0].value.range: expected low below"),
+        ("[0.5, {range: [0.1, 1], anchors: 2}]", "6:71", "put this range into each slice")
+        if False else ("[0.5, {choice: [1]}]", "6:44", "a gradient takes numbers; use a range here"),
+        ("0.5", "2:3", "nothing to search"),
+    ],
+)  # fmt: skip
+def test_every_fault_of_a_range_has_its_place(
+    recipe: Callable[..., Document], density: str, place: str, message: str
+) -> None:
+    with pytest.raises(RecipeError) as caught:
+        space_from(recipe(SHORT.replace("@", density).lstrip("\n")), layers=6)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith(f"study.yaml:{place} "), caught.value
