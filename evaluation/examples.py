@@ -133,7 +133,7 @@ def read_choices(field: Field | tuple[Field, ...], row: Row) -> tuple[str, ...]:
 
 
 def parse_list(text: str) -> object:
-    """A list written as text (a CSV cell, a template's result) in JSON or Python; else the text."""
+    """A list written as text (a CSV cell) in JSON or Python; anything else stays the text."""
     if len(text) > MAX_LIST or not text.lstrip().startswith(("[", "(")):
         return text
     for parse in (json.loads, ast.literal_eval):

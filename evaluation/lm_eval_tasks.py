@@ -39,6 +39,8 @@ from .task import Item, ItemResult, Metric, Response
 
 FEWSHOT_SEED = 1234
 """lm-eval's own default: the same shots as its command line draws."""
+_LONGEST = 300
+"""Characters of a stranger's text in a message."""
 _PROBED = 64
 """Items on which the form of the results is learnt."""
 
@@ -117,6 +119,7 @@ def load_lm_eval_task(
             config = task_config(spec, file, allow_benchmark_test)
             task = _loaded(spec, config, seed, allow_benchmark_test, chat)
         every, instances = items_of(spec, task, scoring_rule(declared))
+        _check_scoring(spec, task, every)
         items = _sample(every, spec.limit, seed)
         metrics, dropped = _metrics(spec, task, items, instances)
     in_python = "class" in config
@@ -244,9 +247,28 @@ def _metrics(
     return metrics, dropped
 
 
+def _check_scoring(spec: LmEvalSpec, task: Any, items: Sequence[Item]) -> None:
+    """Refuses what lm-eval only logs: a metric it does not know, an answer that is no choice."""
+    if not isinstance(task, ConfigurableTask) or task.config.process_results is not None:
+        return
+    unknown = [name for name, function in task._metric_fn_list.items() if function is None]
+    if unknown:
+        raise fault(spec, f"metric_list: lm-eval has no metric {unknown[0]!r}")
+    if task.OUTPUT_TYPE != "multiple_choice":
+        return
+    for item in items:
+        choices = task.doc_to_choice(item.row)
+        gold = (task.doc_to_text if task.multiple_input else task.doc_to_target)(item.row)
+        for answer in gold if isinstance(gold, list) else [gold]:
+            inside = 0 <= answer < len(choices) if isinstance(answer, int) else answer in choices
+            if not inside:
+                told = f"the answer {answer!r} is none of {str(choices)[:_LONGEST]}"
+                raise fault(spec, f"document {item.index}: {told}")
+
+
 def _failed(name: str, item: Item, problem: Exception) -> TaskError:
-    text = f"{type(problem).__name__}: {problem}"
-    return TaskError(f"task {name!r}, document {item.index}: its scoring failed: {text}")
+    text = f"{type(problem).__name__}: {str(problem)[:_LONGEST]}"
+    return TaskError(f"task {name!r}, item {item.key}: its scoring failed: {text}")
 
 
 def _explained(problem: Exception, config: Config) -> str:
@@ -256,7 +278,7 @@ def _explained(problem: Exception, config: Config) -> str:
     cause: BaseException = problem
     while cause.__cause__:
         cause = cause.__cause__
-    text = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+    text = (str(cause).strip() or type(cause).__name__).splitlines()[0][:_LONGEST]
     if isinstance(cause, StopIteration) or "to no data" in text or "dataset of size 0" in text:
         return f"there are no rows in {data}"
     if isinstance(cause, KeyError):

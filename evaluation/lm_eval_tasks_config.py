@@ -59,15 +59,18 @@ def find_task(spec: LmEvalSpec) -> TaskFile:
             name in two files.
     """
     own = _own_names(spec, spec.include_path) if spec.include_path else {}
-    shipped = {} if spec.task in own else _shipped_names()
-    path = own.get(spec.task) or shipped.get(spec.task)
-    if path is None:
-        _refuse_group(spec)
-        places = f"in {spec.include_path} or lm-eval" if spec.include_path else "in lm-eval"
-        near = difflib.get_close_matches(spec.task, [*own, *shipped], 3)
-        hint = f"; the nearest are {', '.join(near)}" if near else ""
-        raise fault(spec, f"there is no task {spec.task!r} {places}{hint}")
-    return TaskFile(path, spec.task in own)
+    if spec.task in own:
+        return TaskFile(own[spec.task], own=True)
+    shipped, members = _shipped(spec.task)
+    if spec.task in shipped:
+        return TaskFile(shipped[spec.task], own=False)
+    if members:
+        some = ", ".join(members[:8]) + (", ..." if len(members) > 8 else "")
+        raise fault(spec, f"{spec.task!r} is a group of {len(members)} tasks; name one of {some}")
+    places = f"in {spec.include_path} or lm-eval" if spec.include_path else "in lm-eval"
+    near = difflib.get_close_matches(spec.task, [*own, *shipped], 3)
+    hint = f"; the nearest are {', '.join(near)}" if near else ""
+    raise fault(spec, f"there is no task {spec.task!r} {places}{hint}")
 
 
 def declared_config(spec: LmEvalSpec, file: TaskFile, allow_benchmark_test: bool) -> Config:
@@ -85,8 +88,6 @@ def declared_config(spec: LmEvalSpec, file: TaskFile, allow_benchmark_test: bool
 
 def task_config(spec: LmEvalSpec, file: TaskFile, allow_benchmark_test: bool) -> Config:
     """The configuration to build the task from; imports what the YAML's `!function` name.
-
-    Its `test_split`, which lm-eval evaluates on, is the split that the study asks for.
 
     Raises:
         TaskError: a function that cannot be imported, a data file that is not there.
@@ -133,30 +134,22 @@ def _own_names(spec: LmEvalSpec, folder: Path) -> dict[str, Path]:
     return names
 
 
-def _shipped_names() -> dict[str, Path]:
-    """The tasks that lm-eval ships, by name."""
-    names: dict[str, Path] = {}
-    for path in sorted(Path(lm_eval.tasks.__file__).parent.rglob("*.yaml")):
-        heads = dict(_HEAD.findall(path.read_bytes()))
-        if b"task" in heads and b"group" not in heads:
-            names.setdefault(heads[b"task"].decode(), path)
-    return names
-
-
-def _refuse_group(spec: LmEvalSpec) -> None:
-    """Refuses a group or tag of lm-eval, naming what it holds."""
-    name, members = spec.task, []
+def _shipped(name: str) -> tuple[dict[str, Path], list[str]]:
+    """The tasks that lm-eval ships, by name; and what its group or tag of this name holds."""
+    tasks: dict[str, Path] = {}
+    members: list[str] = []
     for path in sorted(Path(lm_eval.tasks.__file__).parent.rglob("*.yaml")):
         text = path.read_bytes()
         heads = dict(_HEAD.findall(text))
+        task = heads.get(b"task", b"").decode()
         if heads.get(b"group") == name.encode():
             children = load_yaml(path, resolve_func=False).get("task") or []
             members += [c if isinstance(c, str) else str(c.get("task", c)) for c in children]
-        elif name.encode() in _WORD.findall(b" ".join(_TAG.findall(text))):
-            members.append(heads.get(b"task", b"").decode())
-    if members:
-        some = ", ".join(members[:8]) + (", ..." if len(members) > 8 else "")
-        raise fault(spec, f"{name!r} is a group of {len(members)} tasks; name one of {some}")
+        elif task and b"group" not in heads:
+            tasks.setdefault(task, path)
+            if name.encode() in _WORD.findall(b" ".join(_TAG.findall(text))):
+                members.append(task)
+    return tasks, members
 
 
 def _load(spec: LmEvalSpec, file: TaskFile, resolve: bool) -> Config:
@@ -207,15 +200,25 @@ def chosen_split(spec: LmEvalSpec, config: Config) -> tuple[str, bool]:
 
 
 def _with_docs(spec: LmEvalSpec, config: Config, own: bool, allow_benchmark_test: bool) -> Config:
-    """The configuration with the split to evaluate as its test split, shots as they would be."""
+    """The configuration under which lm-eval evaluates on the chosen split.
+
+    It is changed only where lm-eval would take another split, or shots from the same split without
+    leaving out the question itself; elsewhere the shots are those that lm-eval draws.
+    """
     split, official_test = chosen_split(spec, config)
     if official_test and not allow_benchmark_test:
         raise refuse_test(spec, own)
     shots = config.get("fewshot_config") or {}
-    if isinstance(shots, dict) and not (shots.get("split") or shots.get("samples")):
-        pool = config.get("training_split") or config.get("validation_split") or split
-        config = config | {"fewshot_split": config.get("fewshot_split") or pool}
-    return config | {"test_split": split}
+    shots = shots if isinstance(shots, dict) else {}
+    named = shots.get("split") or config.get("fewshot_split")
+    pool = named or config.get("training_split") or config.get("validation_split") or split
+    excludes_itself = named == config.get("test_split")  # lm-eval's rule
+    same = split == (config.get("test_split") or config.get("validation_split"))
+    if same and (excludes_itself or pool != split):
+        return config
+    if named or shots.get("samples"):
+        return config | {"test_split": split}
+    return config | {"test_split": split, "fewshot_split": pool}
 
 
 def _with_local_files(spec: LmEvalSpec, file: TaskFile, config: Config) -> Config:

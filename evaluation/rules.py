@@ -121,8 +121,8 @@ def extract(pattern: Any, text: str) -> str | None:
         match = pattern.search(text, timeout=EXTRACT_SECONDS)
     except TimeoutError:
         raise TaskError(
-            f"extract: {pattern.pattern!r} needs more than {EXTRACT_SECONDS:g} seconds on the text "
-            f"{shorten(text)}; make its repetitions unambiguous"
+            f"extract: {pattern.pattern!r} needs more than {EXTRACT_SECONDS:g} seconds on the "
+            f"text {shorten(text)}; make its repetitions unambiguous"
         ) from None
     if match is None:
         return None

@@ -1,8 +1,8 @@
 """A task as the harness sees it: items that ask requests, and responses that become numbers.
 
-Requests never depend on the weights: they are made once per study. An item's result is, per metric, a
-short tuple of numbers (for accuracy one; for bits per byte the summed negative log-likelihood in
-nats and the bytes), so that any subset of items can be aggregated anew.
+Requests never depend on the weights: they are made once per study. An item's result is, per
+metric, a short tuple of numbers (for accuracy one; for bits per byte the summed negative
+log-likelihood in nats and the bytes), so that any subset of items can be aggregated anew.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -94,8 +94,8 @@ def loop(values: Iterable[object]) -> list[object]:
 class Field:
     """What a key of a task (`prompt`, `answer`, ...) says about a row.
 
-    `text` gives the rendered string. `value` keeps the type of a bare column name and of a template
-    that is one single expression (`{{ options[:4] }}`).
+    `text` gives the rendered string. `value` keeps the type of a bare column name and of a
+    template that is one single expression (`{{ options[:4] }}`).
     """
 
     key: str

@@ -106,7 +106,7 @@ def _inside(space: Space) -> Iterator[tuple[str, Values]]:
 
 
 def _forms(space: Space) -> Iterator[tuple[tuple[str, Iterator[_Form]], ...]]:
-    """What a person would try; for each the ways of saying it and their names, exact ones first."""
+    """What a person would try; for each the ways of saying it, with names, exact ones first."""
     experts = models_of(space.template)
     share = 1 / len(experts)
     even = dict.fromkeys(experts, 1.0)

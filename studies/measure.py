@@ -12,6 +12,7 @@ from rich.table import Table
 from evaluation.splits import SPLITS
 from evaluation.statistics import standard_error
 from evaluation.task import ItemResult, Task
+from merging.depth import moved_layers
 from merging.document import Document, parse_document, read_document
 from merging.plan import plan_recipe
 from merging.recipe import donor_of, models_of
@@ -72,8 +73,10 @@ def evaluate_model(
     from merging.candidate import build_candidate, live_model
 
     dtype = recipe.out_dtype or recipe.dtype
-    runner = load_runner(checkpoints[donor], hardware, dtype, permissions)
-    live = live_model(runner.model, checkpoints[donor])
+    order = moved_layers(jobs, checkpoints[donor].config)
+    runner = load_runner(checkpoints[donor], hardware, dtype, permissions, order)
+    names = None if order is None else [job.name for job in jobs]
+    live = live_model(runner.model, checkpoints[donor], names)
     build_candidate(
         live,
         jobs,

@@ -15,7 +15,8 @@ from evaluation.spec import LmEvalSpec, TaskSpec
 from evaluation.splits import SPLITS, assign_splits, split_faults
 from evaluation.task import Task
 from merging.checkpoint import Checkpoint
-from merging.errors import SourceError
+from merging.depth import moved_layers
+from merging.errors import SourceError, UnsupportedError
 from merging.hashing import find_nonfinite
 from merging.layers import layer_layout
 from merging.plan import plan_notices, plan_recipe
@@ -23,7 +24,7 @@ from merging.recipe import ModelReference, Recipe, donor_of, models_of
 from merging.recipe_reader import read_recipe
 from merging.references import parse_reference
 from merging.sources import open_checkpoint
-from merging.vocabulary import vocabulary_notices
+from merging.vocabulary import vocabulary_faults, vocabulary_notices
 from search.coordinates import Coordinates
 from search.errors import SearchError
 from search.loop import source_faults
@@ -85,7 +86,13 @@ def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) ->
     for model in models_of(recipe):
         if model not in opened:
             opened[model] = _open(study, model, maps, permissions)
-    plan_recipe(recipe, opened, document=filled)
+    refuse_vocabularies(opened)
+    jobs = plan_recipe(recipe, opened, document=filled)
+    if moved_layers(jobs, opened[base].config) is not None:
+        raise UnsupportedError(
+            "the recipe's slices give a model of other layers than the base has: `merge` and "
+            "`evaluate` take it, but parents and candidates must share layers to be searched"
+        )
     warnings = (
         *(str(notice) for notice in notices),
         *plan_notices(recipe, opened, document=filled),
@@ -124,6 +131,12 @@ def check_weights(checkpoints: Mapping[ModelReference, Checkpoint]) -> None:
                 f"{model}: tensor {tensor!r} contains NaN or Inf; the model is broken, "
                 f"every merge with it would be (folder {checkpoint.folder})"
             )
+
+
+def refuse_vocabularies(checkpoints: Mapping[ModelReference, Checkpoint]) -> None:
+    """Refuses models whose embeddings differ in size."""
+    for fault in vocabulary_faults(checkpoints):
+        raise SourceError(fault)
 
 
 def load_tasks(

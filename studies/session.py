@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,9 +45,16 @@ class Hardware:
 
 
 def load_runner(
-    checkpoint: Checkpoint, hardware: Hardware, dtype: str | None, permissions: Permissions
+    checkpoint: Checkpoint,
+    hardware: Hardware,
+    dtype: str | None,
+    permissions: Permissions,
+    order: Sequence[int] | None = None,
 ) -> "Runner":
-    """Loads a model and its tokenizer, ready to answer; `dtype` None is the checkpoint's own."""
+    """Loads a model and its tokenizer, ready to answer.
+
+    `dtype` None is the checkpoint's own; `order` names the layers of a model that has others.
+    """
     import torch
 
     from evaluation.runner import Runner
@@ -60,6 +67,7 @@ def load_runner(
         dtype=hardware.dtype or dtype,
         device=hardware.device,
         trust_remote_code=permissions.trust_remote_code,
+        order=order,
     )
     tokenizer = load_tokenizer(checkpoint, trust_remote_code=permissions.trust_remote_code)
     name = str(model.dtype).removeprefix("torch.")

@@ -51,7 +51,10 @@ def test_a_child_keeps_places_and_shows_the_whole_path() -> None:
     assert str(recipe.error(("dtype",), "no")) == "study.yaml:3:10 recipe.dtype: no"
     assert str(recipe.error(("dtype",), "no", key=True)) == "study.yaml:3:3 recipe.dtype: no"
     filled = recipe.with_data({"dtype": "float32"})
-    assert (filled.data, filled.place(("dtype",))) == ({"dtype": "float32"}, Place("study.yaml", 3, 10))
+    assert (filled.data, filled.place(("dtype",))) == (
+        {"dtype": "float32"},
+        Place("study.yaml", 3, 10),
+    )
     with pytest.raises(RecipeError, match=r"^study.yaml:3:3 recipe: 'gone' is missing"):
         study.child("recipe", "gone")
 

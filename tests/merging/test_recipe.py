@@ -1,28 +1,15 @@
-"""Recipes: read, refused with a place, printed back without a difference."""
+"""Recipes are read, or refused in one message with its place."""
 
-import random
 from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from merging.document import Notice, parse_document, read_document
 from merging.errors import MergeError, RecipeError, UnsupportedError
-from merging.methods.table import METHODS, NOT_YET
-from merging.recipe import (
-    Conditional,
-    ModelReference,
-    Parameters,
-    Recipe,
-    Slice,
-    Source,
-    donor_of,
-    models_of,
-)
+from merging.methods.table import NOT_YET
+from merging.recipe import Conditional, ModelReference, Recipe, donor_of, models_of
 from merging.recipe_reader import read_recipe
-from merging.recipe_writer import recipe_data, recipe_yaml
 
 DATA = Path(__file__).parent.parent / "data" / "recipes"
 DELLA = """\
@@ -159,7 +146,10 @@ name: anything
             "merge_method: linear\nmodels: [{model: a}]\nparameters:\nweight: 1",
             "r.yml:4:1 weight: 'weight' belongs under `parameters:` (nothing is indented under",
         ),
-        ("merge_method: linear\nmodels: [{model: a}]\nbase_modell: b", "did you mean 'base_model'"),
+        (
+            "merge_method: linear\nmodels: [{model: a}]\nbase_modell: b",
+            "did you mean 'base_model'",
+        ),
         ("merge_method: linear\nmodels: [{model: a}]\ndtype: bf16", "did you mean 'bfloat16'"),
         ("merge_method: linear\nmodels: [{model: a}]\neutectic: {seed: 1}", "'mask_seed'"),
         (
@@ -204,7 +194,7 @@ def test_a_fault_of_a_slice_is_told_with_its_place(sources: str, message: str) -
 @pytest.mark.parametrize(
     ("density", "message"),
     [
-        ("1.4", "r.yml:5:41 models[0].parameters.density: expected a number in (0, 1], got 1.4"),
+        ("1.4", "r.yml:5:40 models[0].parameters.density: expected a number in (0, 1], got 1.4"),
         ("0", "expected a number in (0, 1], got 0"),
         (".nan", "expected a number in (0, 1], got nan"),
         (".inf", "expected a number in (0, 1], got inf"),
@@ -242,8 +232,16 @@ def test_a_value_out_of_range_or_form_is_told_with_its_place(density: str, messa
         ("[0.2, 0.8]", "[0.1, 0.1, 0.1, 0.25]", False),
         ("{filter: mlp, value: 0.2}", "[{filter: mlp, value: 0.3}, {value: 0.1}]", False),
         ("{filter: mlp, value: 0.2}", "[{filter: attn, value: 0.3}, {value: 0.1}]", True),
-        ("[{filter: mlp, value: 0.2}, {value: 0.5}]", "[{filter: mlp, value: 0.1}, {value: 0.3}]", True),
-        ("[{filter: mlp, value: 0.2}, {value: 0.9}]", "[{filter: mlp, value: 0.1}, {value: 0.3}]", False),
+        (
+            "[{filter: mlp, value: 0.2}, {value: 0.5}]",
+            "[{filter: mlp, value: 0.1}, {value: 0.3}]",
+            True,
+        ),
+        (
+            "[{filter: mlp, value: 0.2}, {value: 0.9}]",
+            "[{filter: mlp, value: 0.1}, {value: 0.3}]",
+            False,
+        ),
     ],
 )
 def test_density_and_epsilon_go_together_at_every_depth(
@@ -260,7 +258,7 @@ def test_an_inherited_epsilon_is_checked_against_the_default_density_too() -> No
     text = "merge_method: della\nbase_model: b\nmodels: [{model: a, parameters: {weight: 1}}]\n"
     assert read(text + "parameters: {epsilon: 0.3}")[1] == []
     message = refused(text + "parameters: {epsilon: 0.3, density: 0.8}")
-    assert message.startswith("r.yml:4:23 parameters.epsilon: expected a density")
+    assert message.startswith("r.yml:4:23 parameters.epsilon: expected 0 < density - epsilon")
 
 
 @pytest.mark.parametrize("key", ["modules", "tokenizer", "tokenizer_source", "chat_template"])
@@ -268,7 +266,6 @@ def test_what_is_not_supported_yet_is_named(key: str) -> None:
     text = f"merge_method: linear\nmodels: [{{model: a}}]\n{key}: union\n"
     message = refused(text, kind=UnsupportedError)
     assert message.startswith(f"r.yml:3:1 {key}: not supported yet: ")
-    assert "not supported yet" not in str(read(text.replace("union", "").replace("{model: a}", "{model: a, parameters: {weight: 1}}"))[1])
 
 
 @pytest.mark.parametrize("method", NOT_YET)
@@ -298,7 +295,9 @@ def test_a_recipe_that_is_only_merged_warns_where_a_study_refuses() -> None:
 def test_a_filter_that_is_never_reached_is_told() -> None:
     text = "merge_method: linear\nmodels: [{model: a}]\nparameters:\n  weight:\n"
     text += "    - {filter: '*', value: 1}\n    - {filter: mlp, value: 2}\n"
-    assert read(text)[1] == ["r.yml:6:7 parameters.weight[1]: never reached: entry [0] matches all"]
+    assert read(text)[1] == [
+        "r.yml:6:7 parameters.weight[1]: never reached: entry [0] matches all"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -313,127 +312,5 @@ def test_linear_with_an_unlisted_base_says_what_becomes_of_it(weights: str, told
 def test_a_document_filled_by_a_program_keeps_its_places() -> None:
     written = parse_document(DELLA.format(density="{range: [0, 2]}", epsilon=0.1), "s.yml")
     data = yaml.safe_load(DELLA.format(density=1.5, epsilon=0.1))
-    with pytest.raises(RecipeError, match=r"^s.yml:5:41 models\[0\].parameters.density: expected"):
+    with pytest.raises(RecipeError, match=r"^s.yml:5:40 models\[0\].parameters.density: expected"):
         read_recipe(written.with_data(data), strict=True)
-
-
-NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
-NAMES = st.text(
-    st.characters(codec="utf-8", exclude_characters="+@", exclude_categories=("Cc", "Cs", "Z")),
-    min_size=1,
-    max_size=8,
-) | st.sampled_from(["1e-3", "null", "yes", "12", "a b", "#x", "~", "=", "- a", "{a}", "1.5"])
-
-
-def plain(value: st.SearchStrategy[float]) -> st.SearchStrategy[object]:
-    return value | st.lists(value, min_size=1, max_size=4).map(tuple)
-
-
-def setting(value: st.SearchStrategy[float]) -> st.SearchStrategy[object]:
-    entry = st.builds(Conditional, st.none() | NAMES, plain(value))
-    return plain(value) | st.lists(entry, min_size=1, max_size=3).map(tuple)
-
-
-def parameters(weight: bool, level: str) -> st.SearchStrategy[Parameters]:
-    own = {"density": setting(st.floats(0.45, 0.55)), "epsilon": setting(st.floats(0.0, 0.4))}
-    both = {"lambda": setting(NUMBERS)}
-    switch = st.booleans() | st.lists(
-        st.builds(Conditional, st.none() | NAMES, st.booleans()), min_size=1, max_size=2
-    ).map(tuple)
-    shared = {name: switch for name in ("normalize", "rescale", "int8_mask")}
-    optional = own | both | (shared if level == "recipe" else {})
-    required = {"weight": setting(st.floats(0.1, 2.0))} if weight else {}
-    return st.fixed_dictionaries(required, optional=optional)
-
-
-@st.composite
-def recipes(draw: st.DrawFn) -> Recipe:
-    method = METHODS[draw(st.sampled_from(sorted(METHODS)))]
-    references = st.builds(ModelReference, NAMES, st.none() | NAMES)
-    base, *experts = draw(st.lists(references, min_size=2, max_size=4, unique=True))
-    length = draw(st.integers(1, 3))
-    sliced = draw(st.booleans())
-
-    def source(model: ModelReference) -> Source:
-        first = draw(st.integers(0, 9))
-        layers = (first, first + length) if sliced else None
-        return Source(model, draw(parameters(model != base, "model")), layers)
-
-    sources = tuple(source(model) for model in (base, *experts))
-    if sliced:
-        slices = (Slice(sources, draw(st.none() | st.just(base)), draw(parameters(False, "recipe"))),)
-    return Recipe(
-        merge_method=method.name,
-        base_model=base if method.task_vectors else None,
-        models=() if sliced else sources[1:],
-        slices=slices if sliced else (),
-        parameters=draw(parameters(False, "recipe")),
-        dtype=draw(st.none() | st.sampled_from(["float32", "bfloat16", "float16"])),
-        out_dtype=draw(st.none() | st.just("float32")),
-        mask_seed=draw(st.integers(0, 2**63 - 1)),
-    )
-
-
-@settings(deadline=None, derandomize=True, max_examples=150)
-@given(recipes())
-def test_a_recipe_printed_and_read_is_the_same_recipe(recipe: Recipe) -> None:
-    text = recipe_yaml(recipe)
-    try:
-        again, _ = read_recipe(parse_document(text, "r.yml"), strict=True)
-    except RecipeError as error:  # the strategy also draws numbers that do not go together
-        assert any(word in str(error) for word in ("density - epsilon", "linear needs `weight`"))
-        return
-    assert again == recipe
-    assert recipe_yaml(again) == text
-
-
-@settings(deadline=None, derandomize=True)
-@given(recipes())
-def test_mergekits_yaml_reader_sees_the_same_data(recipe: Recipe) -> None:
-    assert yaml.safe_load(recipe_yaml(recipe)) == recipe_data(recipe)
-
-
-def test_printed_recipes_look_as_people_write_them() -> None:
-    recipe, _ = published("della_nemo.yml", strict=False)
-    text = recipe_yaml(recipe)
-    assert list(yaml.safe_load(text))[:3] == ["merge_method", "base_model", "models"]
-    assert "\n      density: [0.45, 0.55, 0.45, 0.55, 0.45]\n" in text
-    small, _ = read("merge_method: linear\nmodels: [{model: a, parameters: {weight: 1e-5}}]\n")
-    assert "weight: 1.0e-05\n" in recipe_yaml(small)
-
-
-@pytest.mark.parametrize("seed", range(60))
-def test_mangled_recipes_are_read_or_refused_in_one_line(seed: int) -> None:
-    choose = random.Random(seed)
-    names = sorted(path.name for path in DATA.glob("*.yml"))
-    for _ in range(8):
-        text = mangled((DATA / choose.choice(names)).read_text(), choose)
-        try:
-            recipe, _ = read_recipe(parse_document(text, "r.yml"), strict=choose.random() < 0.5)
-        except MergeError as error:
-            assert str(error).startswith("r.yml:") and "\n" not in str(error)
-        else:
-            again, _ = read_recipe(parse_document(recipe_yaml(recipe), "r.yml"), strict=True)
-            assert again == recipe
-
-
-def mangled(text: str, choose: random.Random) -> str:
-    """The text after a few random strokes: lines moved, characters lost, values swapped."""
-    junk = ["[]", "{}", "null", "-1", "1e9", ".nan", "true", "''", "&a x", "*a", "!!set", "\t", ": "]
-    for _ in range(choose.randint(1, 4)):
-        lines = text.split("\n")
-        at = choose.randrange(len(lines))
-        stroke = choose.randrange(5)
-        if stroke == 0:
-            lines[at] = " " * choose.randint(0, 4) + lines[at]
-        elif stroke == 1:
-            lines[at] = lines[at][choose.randint(0, 3) :]
-        elif stroke == 2:
-            lines[at] = lines[at].split(":")[0] + ": " + choose.choice(junk)
-        elif stroke == 3:
-            lines.insert(choose.randrange(len(lines)), lines.pop(at))
-        else:
-            cut = choose.randrange(len(lines[at]) + 1)
-            lines[at] = lines[at][:cut] + choose.choice([*"[]{}:,-\"'&*!|>%@`#\x00", "é"]) + lines[at][cut:]
-        text = "\n".join(lines)
-    return text

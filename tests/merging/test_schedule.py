@@ -30,9 +30,7 @@ def test_depth_runs_from_0_to_1_and_a_single_layer_is_at_1() -> None:
         ((1.0, 0.0, 1.0, 0.0), 0.5, 0.5),
     ],
 )
-def test_interpolation_in_closed_form(
-    gradient: tuple[float, ...], t: float, value: float
-) -> None:
+def test_interpolation_in_closed_form(gradient: tuple[float, ...], t: float, value: float) -> None:
     assert math.isclose(interpolate(gradient, t), value, abs_tol=1e-15)
 
 

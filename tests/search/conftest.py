@@ -53,7 +53,12 @@ def write_models(root: Path, layers: int) -> dict[ModelReference, Checkpoint]:
         names += [
             f"model.layers.{layer}.{part}.weight" for part in ("self_attn.q_proj", "mlp.up_proj")
         ]
-    config = {"model_type": "llama", "num_hidden_layers": layers, "vocab_size": 2, "hidden_size": 2}
+    config = {
+        "model_type": "llama",
+        "num_hidden_layers": layers,
+        "vocab_size": 2,
+        "hidden_size": 2,
+    }
     for model in MODELS:
         folder = root / model
         folder.mkdir()

@@ -25,7 +25,9 @@ def test_candidates_come_back_in_order_and_as_they_were(tmp_path: Path) -> None:
     with Ledger(url(tmp_path)) as ledger:
         for number in (2, 0, 1):
             ledger.put(a_trial(number))
-        ended = a_trial(1).ended(state="complete", scores=(0.1, 1 / 3), violations=(-0.5,), items=7)
+        ended = a_trial(1).ended(
+            state="complete", scores=(0.1, 1 / 3), violations=(-0.5,), items=7
+        )
         ledger.put(ended)
     with Ledger(url(tmp_path)) as ledger:
         found = ledger.candidates("trial")
@@ -88,5 +90,7 @@ def test_closing_leaves_one_whole_file(tmp_path: Path) -> None:
     assert (tmp_path / "study.db-wal").exists() is False or not (
         tmp_path / "study.db-wal"
     ).stat().st_size
-    rows = sqlite3.connect(tmp_path / "study.db").execute("select count(*) from eutectic_candidates")
+    rows = sqlite3.connect(tmp_path / "study.db").execute(
+        "select count(*) from eutectic_candidates"
+    )
     assert rows.fetchone() == (1,)

@@ -25,7 +25,9 @@ class Questions:
         self.items = ()
         self.metrics = {
             "acc": Metric("acc", True, 1, lambda rows: float(np.mean(rows))),
-            "bits": Metric("bits", False, 2, lambda rows: float(rows[:, 0].sum() / rows[:, 1].sum())),
+            "bits": Metric(
+                "bits", False, 2, lambda rows: float(rows[:, 0].sum() / rows[:, 1].sum())
+            ),
         }
 
 

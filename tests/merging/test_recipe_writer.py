@@ -1,0 +1,151 @@
+"""Recipes are printed and read back without a difference; mangled ones are refused in one line."""
+
+import random
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from merging.document import parse_document, read_document
+from merging.errors import MergeError
+from merging.methods.table import METHODS
+from merging.recipe import Conditional, ModelReference, Parameters, Recipe, Slice, Source
+from merging.recipe_reader import read_recipe
+from merging.recipe_writer import recipe_data, recipe_yaml
+
+DATA = Path(__file__).parent.parent / "data" / "recipes"
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+NAMES = st.text(
+    st.characters(codec="utf-8", exclude_characters="+@", exclude_categories=("Cc", "Cs", "Z")),
+    min_size=1,
+    max_size=8,
+) | st.sampled_from(["1e-3", "null", "yes", "12", "a b", "#x", "~", "=", "- a", "{a}", "1.5"])
+
+
+def plain(value: st.SearchStrategy[float]) -> st.SearchStrategy[object]:
+    return value | st.lists(value, min_size=1, max_size=4).map(tuple)
+
+
+def setting(value: st.SearchStrategy[float]) -> st.SearchStrategy[object]:
+    entry = st.builds(Conditional, st.none() | NAMES, plain(value))
+    return plain(value) | st.lists(entry, min_size=1, max_size=3).map(tuple)
+
+
+def parameters(weight: bool, level: str) -> st.SearchStrategy[Parameters]:
+    own = {"density": setting(st.floats(0.45, 0.55)), "epsilon": setting(st.floats(0.0, 0.4))}
+    both = {"lambda": setting(NUMBERS)}
+    switch = st.booleans() | st.lists(
+        st.builds(Conditional, st.none() | NAMES, st.booleans()), min_size=1, max_size=2
+    ).map(tuple)
+    shared = {name: switch for name in ("normalize", "rescale", "int8_mask")}
+    optional = own | both | (shared if level == "recipe" else {})
+    required = {"weight": setting(st.floats(0.1, 2.0))} if weight else {}
+    return st.fixed_dictionaries(required, optional=optional)
+
+
+@st.composite
+def recipes(draw: st.DrawFn) -> Recipe:
+    method = METHODS[draw(st.sampled_from(sorted(METHODS)))]
+    references = st.builds(ModelReference, NAMES, st.none() | NAMES)
+    base, *experts = draw(st.lists(references, min_size=2, max_size=4, unique=True))
+    length = draw(st.integers(1, 3))
+    sliced = draw(st.booleans())
+
+    def source(model: ModelReference) -> Source:
+        first = draw(st.integers(0, 9))
+        weighed = model != base or not method.task_vectors
+        layers = (first, first + length) if sliced else None
+        return Source(model, draw(parameters(weighed, "model")), layers)
+
+    sources = tuple(source(model) for model in (base, *experts))
+    if sliced:
+        slices = (
+            Slice(sources, draw(st.none() | st.just(base)), draw(parameters(False, "recipe"))),
+        )
+    return Recipe(
+        merge_method=method.name,
+        base_model=base if method.task_vectors else None,
+        models=() if sliced else sources[1:],
+        slices=slices if sliced else (),
+        parameters=draw(parameters(False, "recipe")),
+        dtype=draw(st.none() | st.sampled_from(["float32", "bfloat16", "float16"])),
+        out_dtype=draw(st.none() | st.just("float32")),
+        mask_seed=draw(st.integers(0, 2**63 - 1)),
+    )
+
+
+@settings(deadline=None, derandomize=True, max_examples=60)
+@given(recipes())
+def test_a_recipe_printed_and_read_is_the_same_recipe(recipe: Recipe) -> None:
+    text = recipe_yaml(recipe)
+    again, _ = read_recipe(parse_document(text, "r.yml"), strict=True)
+    assert again == recipe
+    assert recipe_yaml(again) == text
+    assert yaml.safe_load(text) == recipe_data(recipe)  # mergekit's reader sees the same
+
+
+def test_printed_recipes_look_as_people_write_them() -> None:
+    recipe, _ = read_recipe(read_document(DATA / "della_nemo.yml"), strict=True)
+    text = recipe_yaml(recipe)
+    assert list(yaml.safe_load(text))[:3] == ["merge_method", "base_model", "models"]
+    assert "\n      density: [0.45, 0.55, 0.45, 0.55, 0.45]\n" in text
+    small = "merge_method: linear\nmodels: [{model: a, parameters: {weight: 1e-5}}]\n"
+    recipe, _ = read_recipe(parse_document(small, "r.yml"), strict=True)
+    assert "weight: 1.0e-05\n" in recipe_yaml(recipe)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_mangled_recipes_are_read_or_refused_in_one_line(seed: int) -> None:
+    choose = random.Random(seed)
+    names = sorted(path.name for path in DATA.glob("*.yml"))
+    for _ in range(6):
+        text = mangled((DATA / choose.choice(names)).read_text(), choose)
+        try:
+            recipe, _ = read_recipe(parse_document(text, "r.yml"), strict=choose.random() < 0.5)
+        except MergeError as error:
+            assert str(error).startswith("r.yml:") and "\n" not in str(error)
+        else:
+            again, _ = read_recipe(parse_document(recipe_yaml(recipe), "r.yml"), strict=True)
+            assert again == recipe
+
+
+def mangled(text: str, choose: random.Random) -> str:
+    """The text after a few random strokes: lines moved, characters lost, values swapped."""
+    junk = [
+        "[]",
+        "{}",
+        "null",
+        "-1",
+        "1e9",
+        ".nan",
+        "true",
+        "''",
+        "&a x",
+        "*a",
+        "!!set",
+        "\t",
+        ": ",
+    ]
+    for _ in range(choose.randint(1, 4)):
+        lines = text.split("\n")
+        at = choose.randrange(len(lines))
+        stroke = choose.randrange(5)
+        if stroke == 0:
+            lines[at] = " " * choose.randint(0, 4) + lines[at]
+        elif stroke == 1:
+            lines[at] = lines[at][choose.randint(0, 3) :]
+        elif stroke == 2:
+            lines[at] = lines[at].split(":")[0] + ": " + choose.choice(junk)
+        elif stroke == 3:
+            lines.insert(choose.randrange(len(lines)), lines.pop(at))
+        else:
+            cut = choose.randrange(len(lines[at]) + 1)
+            lines[at] = (
+                lines[at][:cut]
+                + choose.choice([*"[]{}:,-\"'&*!|>%@`#\x00", "é"])
+                + lines[at][cut:]
+            )
+        text = "\n".join(lines)
+    return text
