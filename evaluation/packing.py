@@ -10,8 +10,10 @@ The layout is a function of the spans, in content and order, and of the budgets:
 bits.
 """
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +21,9 @@ from numpy.typing import NDArray
 from .encoding import Span
 
 Ints = NDArray[np.int64]
+
+PASSES = 16
+"""A pass costs as much as this fraction of the budget in tokens, on top of its tokens."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,23 +62,35 @@ def pack(spans: Sequence[Span], token_budget: int, position_budget: int) -> tupl
         position_budget: Bound of the positions in one batch, for the logits' memory.
     """
     rows = sorted(shared_rows(spans), key=lambda row: (-len(row.tokens), row.tokens))
-    batches: list[Batch] = []
-    group: list[Row] = []
-    asked = 0
-    for row in rows:
-        need = len(columns(row, spans))
-        full = group and (
-            (len(group) + 1) * len(group[0].tokens) > token_budget
-            or asked + need > position_budget
-        )
-        if full:
-            batches.append(lay_out(group, spans))
-            group, asked = [], 0
-        group.append(row)
-        asked += need
-    if group:
-        batches.append(lay_out(group, spans))
-    return tuple(batches)
+    asked = [len(columns(row, spans)) for row in rows]
+    cuts = best_cuts([len(row.tokens) for row in rows], asked, token_budget, position_budget)
+    return tuple(lay_out(rows[low:high], spans) for low, high in pairwise(cuts))
+
+
+def best_cuts(
+    lengths: Sequence[int], asked: Sequence[int], token_budget: int, position_budget: int
+) -> list[int]:
+    """Where to cut rows of falling length so that passes and padding cost least.
+
+    A pass costs its rows x width and a fixed part of the budget (weights are read, kernels are
+    started), so a short row leaves a wide batch as soon as that pays. Exact, by dynamic programming.
+    """
+    start = token_budget // PASSES
+    cost = [0, *([sys.maxsize] * len(lengths))]
+    before = [0] * len(cost)
+    for low, width in enumerate(lengths):
+        positions = 0
+        for high in range(low + 1, len(cost)):
+            positions += asked[high - 1]
+            padded = (high - low) * width
+            if high > low + 1 and (padded > token_budget or positions > position_budget):
+                break
+            if cost[low] + start + padded < cost[high]:
+                cost[high], before[high] = cost[low] + start + padded, low
+    cuts = [len(lengths)]
+    while cuts[-1] > 0:
+        cuts.append(before[cuts[-1]])
+    return cuts[::-1]
 
 
 def shared_rows(spans: Sequence[Span]) -> list[Row]:

@@ -13,15 +13,13 @@ from hashlib import blake2b
 from .alignment import align
 from .checkpoint import Checkpoint
 from .compatibility import Models, Target, extra_tensors, open_layouts
-from .document import Document, Path
-from .errors import MergeError, RecipeError
+from .document import Document
 from .methods.formula import Numbers
-from .methods.table import METHODS, Method, find_method
-from .recipe import ModelReference, Parameters, Recipe, Scalar, Source, models_of
-from .recipe_rules import place_of
+from .methods.table import METHODS, find_method
+from .recipe import ModelReference, Recipe, Scalar, models_of
 from .recipe_values import IDLE
-from .schedule import resolve
-from .sections import Section, reference_of, sections_of
+from .resolution import resolved
+from .sections import reference_of, sections_of
 
 ARITHMETIC_VERSION = 1
 """Raised whenever equal jobs may give other bits than before."""
@@ -76,7 +74,10 @@ def plan_recipe(
     method = find_method(recipe.merge_method)
     sections = sections_of(recipe, method)
     models = open_layouts(models_of(recipe), checkpoints, document)
-    return tuple(_job(models, recipe, method, target) for target in align(models, sections))
+    targets = align(models, sections)
+    numbers = resolved(models, method, targets)
+    pairs = zip(targets, numbers, strict=True)
+    return tuple(_job(models, recipe, target, found) for target, found in pairs)
 
 
 def plan_notices(
@@ -115,96 +116,24 @@ def recipe_hash(
     return digest.hexdigest()
 
 
-def _job(models: Models, recipe: Recipe, method: Method, target: Target) -> TensorJob:
+def _job(models: Models, recipe: Recipe, target: Target, numbers: Numbers) -> TensorJob:
     section = target.section
-    base: TensorSource | None = None
-    experts: list[TensorSource] = []
-    for index, (source, name) in enumerate(zip(section.sources, target.names, strict=True)):
-        if source.model == section.base:
-            base = TensorSource(source.model, name, {})
-        else:
-            numbers = _numbers_of(models, method, target, index, name)
-            experts.append(TensorSource(source.model, name, numbers))
-    output = _output_numbers(method, target)
-    _check_formula(models, method, target, experts, output)
-    reference = reference_of(section)
-    stored = models.checkpoints[reference].tensors[_name_in(target, reference)].dtype
+    named = list(zip(section.sources, target.names, strict=True))
+    experts = [(one.model, name) for one, name in named if one.model != section.base]
+    read = next((name for one, name in named if one.model == reference_of(section)), target.name)
+    stored = models.checkpoints[reference_of(section)].tensors[read].dtype
     return TensorJob(
         name=target.name,
-        method=method.name,
-        base=base,
-        sources=tuple(experts),
-        parameters={name: value for name, value in output.items() if name not in IDLE},
+        method=recipe.merge_method,
+        base=None if section.base is None else TensorSource(section.base, read, {}),
+        sources=tuple(
+            TensorSource(model, name, own)
+            for (model, name), own in zip(experts, numbers.experts, strict=True)
+        ),
+        parameters={name: value for name, value in numbers.output.items() if name not in IDLE},
         layer=target.layer,
         dtype=recipe.out_dtype or recipe.dtype or stored,
     )
-
-
-def _name_in(target: Target, model: ModelReference) -> str:
-    sources = zip(target.section.sources, target.names, strict=True)
-    return next(name for source, name in sources if source.model == model)
-
-
-def _given(
-    method: Method, scope: str, levels: Sequence[Parameters], tensor: str, t: float
-) -> dict[str, Scalar]:
-    """What a recipe says about the parameters of one scope, for a tensor at depth t."""
-    wanted = (one.name for one in method.parameters if one.scope == scope)
-    found = {name: resolve(levels, name, tensor, t) for name in wanted}
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _numbers_of(
-    models: Models, method: Method, target: Target, index: int, tensor: str
-) -> dict[str, Scalar]:
-    """An expert's numbers for one of its tensors, defaults filled in; filters match its name."""
-    section = target.section
-    source, path = section.sources[index], (*section.path, index)
-    given = _given(method, "model", (source.parameters, *section.levels), tensor, target.t)
-    for one in method.parameters:
-        if one.scope == "model" and one.default is None and one.name not in given:
-            raise _fault(
-                models,
-                place_of(section, path, source, one.name),
-                f"no filter gives {one.name!r} to the tensor {tensor!r} of {str(source.model)!r}; "
-                "end the list with an entry that has no filter",
-            )
-    conflict = method.conflict(given)
-    if conflict is not None:
-        text = f"tensor {tensor!r} of {str(source.model)!r}: {conflict}"
-        raise _fault(models, _conflict_place(section, path, source, method), text)
-    return method.complete("model", given)
-
-
-def _conflict_place(section: Section, path: Path, source: Source, method: Method) -> Path:
-    """Where the last of the parameters that do not go together is written."""
-    names = [one.name for one in method.parameters if one.scope == "model"]
-    places = [place_of(section, path, source, name) for name in reversed(names)]
-    return next((place for place in places if place != path), path)
-
-
-def _output_numbers(method: Method, target: Target) -> dict[str, Scalar]:
-    """The numbers of the output, defaults filled in; filters match the output's name."""
-    given = _given(method, "global", target.section.levels, target.name, target.t)
-    return method.complete("global", given)
-
-
-def _check_formula(
-    models: Models,
-    method: Method,
-    target: Target,
-    experts: Sequence[TensorSource],
-    output: Mapping[str, Scalar],
-) -> None:
-    """What the method's formula refuses: weights that cancel."""
-    try:
-        method.merge(Numbers(tuple(one.parameters for one in experts), output))
-    except MergeError as error:
-        raise _fault(models, target.section.path, f"tensor {target.name!r}: {error}") from None
-
-
-def _fault(models: Models, path: Path, text: str) -> RecipeError:
-    return RecipeError(models.message(path, text))
 
 
 def _described(job: TensorJob, content_hashes: Mapping[ModelReference, str]) -> dict[str, object]:

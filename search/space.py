@@ -125,6 +125,10 @@ class _Builder:
             if not is_range(one):
                 yield path, one
                 continue
+            for key in ("anchors", "blocks"):
+                if key in one:
+                    text = "write one range for all of the gradient"
+                    raise self.document.error((*path, key), text)
             found = read_range(self.document, path, one, None)
             if found.choices:
                 raise self.document.error(path, "a gradient takes numbers; use a range here")
@@ -146,14 +150,12 @@ class _Builder:
                 continue
             self.legal(position, path, found, methods)
             own = replace(found, form="constant", count=1, start=None)
-            start = found.start and found.start[index if found.count > 1 else 0]
+            start = None if found.start is None else found.start[min(index, found.count - 1)]
             mark = "" if len(knots) == 1 else f"{'#' if form == 'blocks' else '@'}{index}"
             name = self.name(position, entry, mark)
             model = self.labels[position.model] if position.model else None
             self.dimensions.append(
-                Dimension(
-                    name, path, position.parameter, model, own, methods, index, start or None
-                )
+                Dimension(name, path, position.parameter, model, own, methods, index, start)
             )
             slot.append(Knot(name))
         self.slots.append(Slot(entry.path, form, tuple(slot), methods))

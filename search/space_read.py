@@ -140,16 +140,18 @@ def _solved(slot: Slot, along: Sequence[float]) -> list[float]:
     free = np.isnan(known)
     rest = np.array(along) - shares[:, ~free] @ known[~free]
     known[free] = np.linalg.lstsq(shares[:, free], rest, rcond=None)[0]
-    exact = known.tolist()
-    for digits in _DIGITS:
-        rounded = [
-            float(f"{one:.{digits}g}") if is_free else one
-            for one, is_free in zip(exact, free, strict=True)
-        ]
-        if gradient(rounded, length) == list(along):
-            exact = rounded
-            break
+    exact = _snapped(known.tolist(), along)
     return [one for one, knot in zip(exact, slot.knots, strict=True) if knot.name is not None]
+
+
+def _snapped(solved: list[float], along: Sequence[float]) -> list[float]:
+    """The shortest decimals that give the same layers, else the solution without its last bits."""
+    for digits in _DIGITS:
+        short = [round(one, digits) + 0.0 for one in solved]
+        if gradient(short, len(along)) == list(along):
+            return short
+    noise = 1e-13 * max(abs(one) for one in along)
+    return [float(f"{one:.15g}") if abs(one) > noise else 0.0 for one in solved]
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:

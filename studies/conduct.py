@@ -162,12 +162,13 @@ def _search(search: Search, preflight: Preflight, run: RunFolder, display: Displ
             state = search.run(proposer)
         decide(search, rule_of(preflight.study))
     except NoWinner as error:
-        write_outputs(run, preflight, search.ledger, state)
+        write_outputs(run, preflight, search.ledger, "finished")
         raise NoWinnerError(str(error)) from None
     except KeyboardInterrupt:
         state = "interrupted"
         display.note("interrupted: the run is saved, the same command goes on with it")
-    view = write_outputs(run, preflight, search.ledger, state)
+    ended = state if state == "interrupted" else "finished"
+    view = write_outputs(run, preflight, search.ledger, ended)
     trials = search.ledger.candidates("trial")
     everything = [*search.ledger.candidates("reference"), *trials]
     return Outcome(

@@ -15,7 +15,7 @@ from merging.recipe_reader import read_recipe
 from search.front import hypervolume_history
 from search.importance import importances
 from search.ledger import Candidate, Ledger
-from search.objectives import resolve_metric
+from search.objectives import Budget, ConstraintSpec, resolve_metric
 from search.study_log import recipe_distributions
 from search.verdict import Verdict, label, stored_verdict
 from search.winner import WinnerRule, feasible, front
@@ -27,6 +27,7 @@ from .export import candidate_yaml
 from .notices import notices_of
 from .preflight import Preflight
 from .profiles import Lines, depth_lines, depth_profiles
+from .resolved import model_hashes, task_hash
 from .versions import versions
 
 
@@ -122,6 +123,12 @@ def build_view(preflight: Preflight, ledger: Ledger, state: str) -> view.RunView
         hypervolume=_hypervolume(found),
         notices=notices_of(found),
         versions=versions(),
+        budget=_budget(study.budget),
+        constraints=tuple(_constraint(spec) for spec in study.constraints),
+        provenance={
+            **{f"model {name}": short for name, short in model_hashes(preflight).items()},
+            **{f"task {name}": task_hash(task) for name, task in preflight.tasks.items()},
+        },
     )
 
 
@@ -136,6 +143,22 @@ def test_columns(preflight: Preflight) -> dict[str, tuple[str, str]]:
     named = {task for task, _ in parts}
     parts += [(task, next(iter(tasks[task].metrics))) for task in tasks if task not in named]
     return {f"{task} {metric}": (task, metric) for task, metric in dict.fromkeys(parts)}
+
+
+def _budget(budget: Budget) -> str:
+    """The limits in words."""
+    limits = {"trials": budget.trials, "items": budget.items, "minutes": budget.minutes}
+    return ", ".join(f"{limit:,} {name}" for name, limit in limits.items() if limit is not None)
+
+
+def _constraint(spec: ConstraintSpec) -> str:
+    """A constraint in words."""
+    name = " ".join(filter(None, (spec.metric.task, spec.metric.metric)))
+    if spec.max_drop is not None:
+        return f"{name} at most {spec.max_drop:g} worse than {spec.source.replace('_', ' ')}"
+    low = [] if spec.low is None else [f"at least {spec.low:g}"]
+    high = [] if spec.high is None else [f"at most {spec.high:g}"]
+    return f"{name} {' and '.join(low + high)}"
 
 
 def store_view(ledger: Ledger, shown: view.RunView) -> None:

@@ -224,8 +224,8 @@ def task_vectors(
     """The base + scale x consensus of the sparse, rescaled, weighted deltas.
 
     tensors int64 [1 + experts, 2], the base first; rules int64 [experts, 4]; keys uint32 [experts,
-    runs, 2]; factors float32 [experts, 2]: rescaling, weight. divisor 1: none; 0: the weights that agree, by
-    element.
+    runs, 2]; factors float32 [experts, 2]: rescaling, weight. divisor 1: none; 0: the weights that
+    agree, by element.
     """
     # Rows are indexed: numba forgets that unpacked ones are dense, and vectorises nothing.
     room = np.empty((9, BLOCK), np.float32)

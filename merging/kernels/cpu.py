@@ -1,8 +1,8 @@
 """The engine of compiled kernels: hands spans of a tensor to a pool of threads.
 
-Spans are runs of chunks of 2^18 elements, and nothing that a span computes depends on another, so the
-number of threads changes no bit. Sparse methods need a reading of the tensors before the last one: for
-the norm that rescaling matches, for the magnitude that TIES cuts at, for DELLA's ranks.
+Spans are runs of chunks of 2^18 elements, and nothing that a span computes depends on another, so
+the number of threads changes no bit. Sparse methods need a reading of the tensors before the last
+one: for the norm that rescaling matches, for the magnitude that TIES cuts at, for DELLA's ranks.
 """
 
 from collections.abc import Callable, Sequence

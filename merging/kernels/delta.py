@@ -1,6 +1,7 @@
 """Order statistics of one expert's delta: where TIES cuts, what DELLA's ranks keep.
 
-Deltas are never stored: each reading subtracts anew, piece by piece, into a buffer that stays in cache.
+Deltas are never stored: each reading subtracts anew, piece by piece, into a buffer that stays in
+cache.
 """
 
 from collections.abc import Callable, Iterator
@@ -111,12 +112,12 @@ def _tie(delta: Delta, value: int, wanted: int, run: Run) -> int:
             for first, words in delta.words(start, stop)
         ]
 
-    for first, found in (pair for span in run(count, delta.elements) for pair in span):
-        if wanted <= found:
-            break
-        wanted -= found
+    pieces = [piece for span in run(count, delta.elements) for piece in span]
+    reached = np.cumsum([found for _, found in pieces])
+    index = int(np.searchsorted(reached, wanted))
+    first, found = pieces[index]
     _, words = next(delta.words(first, min(first + PIECE, delta.elements)))
-    return first + selection.find_equal(words, value, wanted)
+    return first + selection.find_equal(words, value, wanted - int(reached[index]) + found)
 
 
 def _reach(counts: Any, wanted: int) -> tuple[int, int]:

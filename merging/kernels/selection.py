@@ -11,7 +11,7 @@ import numpy as np
 from .jit import Array, compiled, inlined
 
 UPPER, LOWER = 1 << 15, 1 << 16
-"""Magnitudes have 31 bits: selection counts the upper 15 first, then the lower 16 of one of them."""
+"""Of 31 bits, selection counts the upper 15 first, then the lower 16 of one upper half."""
 
 
 @compiled

@@ -47,9 +47,7 @@ def test_texts_end_where_lm_evals_do(pico: Any) -> None:
         disable_tqdm=True,
     )
     runner = Runner(pico.model, pico.tokenizer, Settings())
-    requests = [
-        Request("generate", p, until=tuple(until), max_new_tokens=12) for p in PROMPTS
-    ]
+    requests = [Request("generate", p, until=tuple(until), max_new_tokens=12) for p in PROMPTS]
     got = [response.text for response in runner.run(runner.prepare(requests))]
     assert got == want
     assert len(got[1]) < len(free)

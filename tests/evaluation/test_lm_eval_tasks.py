@@ -82,18 +82,18 @@ class Replay(LM):  # type: ignore[misc]
         return [answer(Request("generate", r.args[0])).text for r in requests]
 
 
-def evaluate(model: Any, task: str, shots: int | None, **keys: Any) -> Mapping[str, Any]:
+def evaluate(model: Any, task: str, shots: int | None) -> Mapping[str, Any]:
     """What lm-eval itself reports, with the results of each document."""
-    from lm_eval.evaluator import simple_evaluate
+    from lm_eval import evaluator
 
-    with guard.quiet():
-        found = simple_evaluate(
+    with guard.quiet(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluator, "add_env_info", lambda results: None)  # runs pip: 2 s
+        found = evaluator.simple_evaluate(
             model=model,
             tasks=[task],
             num_fewshot=shots,
             task_manager=TaskManager(include_defaults=False, include_path=str(DATA)),
             bootstrap_iters=0,
-            **keys,
         )
     return dict(found)
 
@@ -282,13 +282,15 @@ def test_loading_says_nothing_and_leaves_random_numbers_alone(
 ) -> None:
     random.seed(5)
     np.random.seed(5)
-    expected = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[union-attr]
+    expected = random.random(), np.random.random()
+    random.seed(5)
+    np.random.seed(5)
     task = own("own_sums", fewshot=2)
     gold = {**task.items[0].row, "label": 9}
     task.instances[task.items[0].key][0].doc.update(gold)  # lm-eval logs a warning of it
     task.score(task.items[0], [Response(-1.0)] * 3)
     assert capfd.readouterr() == ("", "")
-    assert (random.getstate(), np.random.get_state()[1].tolist()) == expected  # type: ignore[union-attr]
+    assert (random.random(), np.random.random()) == expected
 
 
 def test_own_code_does_not_run_before_it_is_trusted(folder: Path) -> None:
@@ -403,10 +405,11 @@ def test_faults_of_a_data_file_are_one_message(folder: Path, content: str, messa
 
 def test_names_that_are_no_task() -> None:
     assert "no task 'own_sum' in" in refused("own_sum")
-    assert "own_sums" in refused("own_sum")
     assert "no task 'arc_esy' in lm-eval; the nearest are arc_easy" in refused("arc_esy", None)
-    assert "'mmlu' is a group of 4 tasks; name one of mmlu_stem" in refused("mmlu", None)
-    assert "'mmlu_stem_tasks' is a group of 19 tasks" in refused("mmlu_stem_tasks", None)
+    assert "'mmlu_stem' is a group of" in refused("mmlu_stem", None)
+    assert "'mmlu_stem_tasks' is a group of 19 tasks; name one of" in refused(
+        "mmlu_stem_tasks", None
+    )
     assert "no folder" in refused("own_sums", DATA / "nowhere")
 
 

@@ -1,11 +1,13 @@
 """Batches of spans: every question once, within the budgets, the same layout every time."""
 
+from itertools import combinations, pairwise
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation.encoding import Span
-from evaluation.packing import Batch, pack, shared_rows
+from evaluation.packing import PASSES, Batch, best_cuts, pack, shared_rows
 
 TOKENS = st.lists(st.integers(1, 3), min_size=1, max_size=7)
 
@@ -80,3 +82,38 @@ def test_longest_first_and_padded_on_the_right() -> None:
     assert first.tokens.tolist() == [[2, 3, 4], [5, 6, 0]]
     assert first.lengths.tolist() == [3, 2]
     assert second.tokens.tolist() == [[1]]
+
+
+def test_short_rows_leave_a_wide_batch_where_that_pays() -> None:
+    # One row of 100 and ten of 10: together 1,100 padded, apart 200 and a second pass.
+    spans = [Span((1,) * 100, (1,))] + [Span((2, k) + (3,) * 8, (1,)) for k in range(10)]
+    assert [batch.tokens.shape for batch in pack(spans, 2048, 4096)] == [(1, 100), (10, 10)]
+
+
+def test_rows_of_nearly_one_length_stay_together() -> None:
+    spans = [Span((k,) * (50 + k), (1,)) for k in range(8)]
+    assert [batch.tokens.shape for batch in pack(spans, 2048, 4096)] == [(8, 57)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=6),
+    st.integers(1, 40),
+)
+def test_no_other_cuts_cost_less(lengths: list[int], budget: int) -> None:
+    lengths = sorted(lengths, reverse=True)
+    asked = [1] * len(lengths)
+
+    def cost(cuts: tuple[int, ...]) -> float:
+        total = 0
+        for low, high in pairwise((0, *cuts, len(lengths))):
+            padded = (high - low) * lengths[low]
+            if high - low > 1 and padded > budget:
+                return float("inf")
+            total += padded + budget // PASSES
+        return total
+
+    middles = range(1, len(lengths))
+    every = [cuts for k in range(len(lengths)) for cuts in combinations(middles, k)]
+    found = tuple(best_cuts(lengths, asked, budget, 100)[1:-1])
+    assert cost(found) == min(map(cost, every))

@@ -10,7 +10,7 @@ from evaluation import rows as rows_module
 from evaluation.errors import TaskError
 from evaluation.rows import read_rows
 
-ROWS = [{"q": "one\ntwo", "n": 1, "c": ["a", "b"]}, {"q": "ü, \"quoted\"", "n": 2, "c": ["c"]}]
+ROWS = [{"q": "one\ntwo", "n": 1, "c": ["a", "b"]}, {"q": 'ü, "quoted"', "n": 2, "c": ["c"]}]
 
 
 def test_jsonl_and_parquet_give_the_same_rows_with_types(tmp_path: Path, write_rows) -> None:

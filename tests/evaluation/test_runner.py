@@ -14,7 +14,9 @@ from evaluation.head import Head
 from evaluation.runner import Runner, Settings
 from evaluation.task import Request
 
-WORDS = "the cat sat on a mat, and then 42 dogs ran\nfar away. why? no one knew (not even me)".split()
+WORDS = (
+    "the cat sat on a mat, and then 42 dogs ran\nfar away. why? no one knew (not even me)".split()
+)
 
 
 def words(rng: random.Random, count: int) -> str:
@@ -24,7 +26,12 @@ def words(rng: random.Random, count: int) -> str:
 def pairs() -> list[tuple[str, str]]:
     rng = random.Random(0)
     found = [(words(rng, k % 7 + 1), " " + words(rng, k % 3 + 1)) for k in range(14)]
-    found += [("", "no context"), ("", "<s>after bos"), ("trailing  ", " spaces"), ("line:\n", "x")]
+    found += [
+        ("", "no context"),
+        ("", "<s>after bos"),
+        ("trailing  ", " spaces"),
+        ("line:\n", "x"),
+    ]
     found += [(words(rng, 40), " too long"), ("same", " a"), ("same", " b"), found[0]]
     return found
 

@@ -340,7 +340,7 @@ def test_every_fault_of_a_range_has_its_place(recipe: Callable[..., Document], l
         (
             "weight: 0.5",
             "wieght: {range: [0, 1]}",
-            "6:20 recipe.models[1].parameters.wieght: ties",
+            "8:20 recipe.models[1].parameters.wieght: ties",
         ),
         ("weight: 0.5", "lambda: {range: [0, 1]}", "read from the top-level `parameters` only"),
         ("weight: 0.5", "epsilon: {range: [0, 1]}", "ties has no parameter 'epsilon'"),
