@@ -31,20 +31,23 @@ from .lm_eval_tasks_config import (
     refuse_test,
     task_config,
 )
-from .lm_eval_tasks_guard import lm_eval_seeds, offline_if_unreachable, quiet, silence_warnings
+from .lm_eval_tasks_guard import (
+    Compile,
+    compiled_once,
+    lm_eval_seeds,
+    offline_if_unreachable,
+    quiet,
+    silence_warnings,
+    template_cache,
+)
 from .lm_eval_tasks_requests import items_of, scoring_rule
-from .lm_eval_tasks_results import Raw, flatten, learn_metrics
+from .lm_eval_tasks_results import flatten
+from .lm_eval_tasks_scoring import LONGEST, check_scoring, failed, learnt_metrics, raw_results
 from .spec import LmEvalSpec
 from .task import Item, ItemResult, Metric, Response
 
 FEWSHOT_SEED = 1234
 """lm-eval's own default: the same shots as its command line draws."""
-_LONGEST = 300
-"""Characters of a stranger's text in a message."""
-_PROBED = 64
-"""Items on which the form of the results is learnt."""
-
-
 Chat = Callable[[Messages], str]
 """From messages that end with the user's to the text that the answer continues."""
 
@@ -65,6 +68,8 @@ class LmEvalTask:
     """lm-eval's own object."""
     instances: Mapping[str, tuple[Instance, ...]]
     """Item key to lm-eval's instances; answers are never written to them."""
+    templates: Compile
+    """The task's templates, compiled."""
 
     def score(self, item: Item, responses: Sequence[Response]) -> ItemResult:
         """Every metric's numbers from the responses to the item's requests.
@@ -73,13 +78,14 @@ class LmEvalTask:
             TaskError: the task's own code fails on these answers, or gives another form of result.
         """
         try:
-            raw = _raw_results(self.task, self.instances[item.key], responses)
+            with compiled_once(self.templates):
+                raw = raw_results(self.task, self.instances[item.key], responses)
             result = {name: flatten(raw[name])[1] for name in self.metrics}
         except Exception as problem:  # a stranger's scoring code may raise anything
-            raise _failed(self.name, item, problem) from problem
+            raise failed(self.name, item, problem) from problem
         for name, numbers in result.items():
             if len(numbers) != self.metrics[name].width:
-                raise _failed(self.name, item, TypeError(f"{name} has {len(numbers)} numbers"))
+                raise failed(self.name, item, TypeError(f"{name} has {len(numbers)} numbers"))
         return result
 
 
@@ -113,18 +119,21 @@ def load_lm_eval_task(
     if spec.chat_template and chat is None:
         raise fault(spec, "chat_template: there is no tokenizer at hand to render it")
     silence_warnings()
-    with quiet(), lm_eval_seeds():
+    templates = template_cache()
+    with quiet(), lm_eval_seeds(), compiled_once(templates):
         declared = declared_config(spec, file, allow_benchmark_test)
         with offline_if_unreachable(declared.get("dataset_path") not in FILE_FORMATS):
             config = task_config(spec, file, allow_benchmark_test)
             task = _loaded(spec, config, seed, allow_benchmark_test, chat)
         every, instances = items_of(spec, task, scoring_rule(declared))
-        _check_scoring(spec, task, every)
+        check_scoring(spec, task, every)
         items = _sample(every, spec.limit, seed)
-        metrics, dropped = _metrics(spec, task, items, instances)
+        metrics, dropped = learnt_metrics(spec, task, items, instances)
     in_python = "class" in config
     official_test = task.has_test_docs() if in_python else chosen_split(spec, declared)[1]
-    return LmEvalTask(spec.name, items, metrics, dropped, official_test, task, instances)
+    return LmEvalTask(
+        spec.name, items, metrics, dropped, official_test, task, instances, templates
+    )
 
 
 def _loaded(
@@ -181,96 +190,6 @@ def _sample(items: Sequence[Item], limit: int | None, seed: int) -> tuple[Item, 
     return tuple(replace(item, index=index) for index, item in enumerate(kept))
 
 
-def _raw_results(task: Any, instances: Sequence[Instance], responses: Sequence[Response]) -> Raw:
-    """What lm-eval says of one document, by our metric names, each filter in turn."""
-    fresh = [
-        replace(
-            instance,
-            resps=[_answer(instance, response)] * (instance.repeats or 1),
-            filtered_resps={},
-        )
-        for instance, response in zip(instances, responses, strict=True)
-    ]
-    raw: dict[str, object] = {}
-    for ensemble in task._filters:
-        ensemble.apply(fresh)
-        answers = [instance.filtered_resps[ensemble.name] for instance in fresh]
-        for metric, value in task.process_results(fresh[0].doc, answers).items():
-            raw[_metric_name(task, metric, ensemble.name)] = value
-    return raw
-
-
-def _answer(instance: Instance, response: Response) -> object:
-    """A response in the form in which lm-eval's models give it."""
-    if instance.request_type == "generate_until":
-        return response.text
-    if instance.request_type == "loglikelihood_rolling":
-        return response.loglikelihood
-    return response.loglikelihood, response.greedy
-
-
-def _metric_name(task: Any, metric: str, filter_name: str) -> str:
-    """The metric's own name; with the filter, as lm-eval prints it, where there are several."""
-    return f"{metric},{filter_name}" if len(task._filters) > 1 else metric
-
-
-def _metrics(
-    spec: LmEvalSpec,
-    task: Any,
-    items: Sequence[Item],
-    instances: Mapping[str, tuple[Instance, ...]],
-) -> tuple[dict[str, Metric], dict[str, str]]:
-    """The metrics to keep and those left out, learnt from made-up answers to some items.
-
-    Raises:
-        TaskError: the task's code fails on them, or no metric is left.
-    """
-    samples = []
-    for item in items[:: max(1, len(items) // _PROBED)]:
-        made_up = [Response(-1.0 - n, False, "") for n in range(len(item.requests))]
-        try:
-            samples.append(_raw_results(task, instances[item.key], made_up))
-        except Exception as problem:
-            raise _failed(spec.name, item, problem) from problem
-    aggregations = task.aggregation()
-    names = {
-        _metric_name(task, metric, ensemble.name): metric
-        for ensemble in task._filters
-        for metric in aggregations
-    }
-    metrics, dropped = learn_metrics(samples, aggregations, task.higher_is_better(), names)
-    if not metrics:
-        why = "; ".join(f"{name}: {reason}" for name, reason in dropped.items())
-        raise fault(
-            spec, f"none of its metrics can be kept for each item ({why or 'it has none'})"
-        )
-    return metrics, dropped
-
-
-def _check_scoring(spec: LmEvalSpec, task: Any, items: Sequence[Item]) -> None:
-    """Refuses what lm-eval only logs: a metric it does not know, an answer that is no choice."""
-    if not isinstance(task, ConfigurableTask) or task.config.process_results is not None:
-        return
-    unknown = [name for name, function in task._metric_fn_list.items() if function is None]
-    if unknown:
-        raise fault(spec, f"metric_list: lm-eval has no metric {unknown[0]!r}")
-    if task.OUTPUT_TYPE != "multiple_choice":
-        return
-    for item in items:
-        choices = task.doc_to_choice(item.row)
-        gold = (task.doc_to_text if task.multiple_input else task.doc_to_target)(item.row)
-        for answer in gold if isinstance(gold, list) else [gold]:
-            inside = 0 <= answer < len(choices) if isinstance(answer, int) else answer in choices
-            if not inside:
-                told = f"the answer {answer!r} is none of {str(choices)[:_LONGEST]}"
-                raise fault(spec, f"document {item.index}: {told}")
-
-
-def _failed(name: str, item: Item, problem: Exception) -> TaskError:
-    text = f"{type(problem).__name__}: {str(problem)[:_LONGEST]}"
-    return TaskError(f"task {name!r}, item {item.key}: its scoring failed: {text}")
-
-
 def _explained(problem: Exception, config: Config) -> str:
     """The message for what went wrong inside lm-eval or the data set library."""
     source = config.get("dataset_path") or getattr(config.get("class"), "DATASET_PATH", None)
@@ -278,7 +197,7 @@ def _explained(problem: Exception, config: Config) -> str:
     cause: BaseException = problem
     while cause.__cause__:
         cause = cause.__cause__
-    text = (str(cause).strip() or type(cause).__name__).splitlines()[0][:_LONGEST]
+    text = (str(cause).strip() or type(cause).__name__).splitlines()[0][:LONGEST]
     if isinstance(cause, StopIteration) or "to no data" in text or "dataset of size 0" in text:
         return f"there are no rows in {data}"
     if isinstance(cause, KeyError):

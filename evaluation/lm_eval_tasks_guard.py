@@ -1,7 +1,7 @@
-"""What surrounds lm-eval while it loads a task: silence, its seeds, and no waiting for a network.
+"""What surrounds lm-eval at work: silence, its seeds, no waiting for a network, no waste.
 
-Held while one task is loaded, in the main thread: the three touch the state of the process (log
-levels, random generators, offline flags) and put it back.
+Each touches the state of a library or of the process and puts it back. All but `compiled_once`
+are for loading, in the main thread.
 """
 
 import contextlib
@@ -9,14 +9,19 @@ import io
 import logging
 import random
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import datasets
+import jinja2
+import lm_eval.utils
 import numpy as np
 from huggingface_hub import constants as hub
 from huggingface_hub import get_session
 
 _LOUD = ("lm_eval", "lm-eval", "datasets", "huggingface_hub", "httpx", "filelock", "fsspec")
+Compile = Callable[[str], jinja2.Template]
+"""From a template's text to the template."""
 _SECONDS = 3.0
 """How long the hub may take to answer before it counts as out of reach."""
 
@@ -74,6 +79,22 @@ def offline_if_unreachable(needs_hub: bool) -> Iterator[None]:
         yield
     finally:
         hub.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+
+
+def template_cache() -> Compile:
+    """lm-eval's own way to compile a template, but each text once."""
+    return lru_cache(maxsize=256)(lm_eval.utils.env.from_string)
+
+
+@contextlib.contextmanager
+def compiled_once(cache: Compile) -> Iterator[None]:
+    """Templates come from the cache: lm-eval compiles them for each document (0.7 ms of 0.8)."""
+    before = lm_eval.utils.env.from_string
+    lm_eval.utils.env.from_string = cache
+    try:
+        yield
+    finally:
+        lm_eval.utils.env.from_string = before
 
 
 def _hub_answers() -> bool:

@@ -73,7 +73,7 @@ def best_cuts(
     """Where to cut rows of falling length so that passes and padding cost least.
 
     A pass costs its rows x width and a fixed part of the budget (weights are read, kernels are
-    started), so a short row leaves a wide batch as soon as that pays. Exact, by dynamic programming.
+    started), so a short row leaves a wide batch where that pays. Exact, by dynamic programming.
     """
     start = token_budget // PASSES
     cost = [0, *([sys.maxsize] * len(lengths))]

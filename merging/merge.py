@@ -52,7 +52,7 @@ def merge_tensor(
         out: filled and returned if given: the merged shape, any dtype, strides and device. Values
             are rounded to the job's dtype first, so a float32 model scores what a bfloat16 export
             holds.
-        threads: how many parts of the tensor the kernels work on at once; changes no bit.
+        threads: how many the kernels use where no pool is given; changes no bit.
         pool: threads that outlive this call; making them costs as much as a small tensor.
         engine: "kernel" is compiled, for the CPU; "torch" computes where `out`, or else the base,
             lies.
@@ -73,8 +73,9 @@ def merge_tensor(
     place = device if engine == "torch" else torch.device("cpu")
     target = _target(first.shape, job, out, place)
     with ExitStack() as stack:
-        workers = pool or stack.enter_context(ThreadPoolExecutor(max(1, threads)))
-        chosen = _engine(engine, target, workers, threads)
+        if pool is None and threads > 1 and engine == "kernel":
+            pool = stack.enter_context(ThreadPoolExecutor(threads))
+        chosen = _engine(engine, target, pool)
         _evaluate(method, job, numbers, fetched, mask_seed, chosen, target)
     return _deliver(target, job, out)
 
@@ -125,14 +126,14 @@ def _target(
 
 
 def _engine(
-    name: Literal["kernel", "torch"], target: torch.Tensor, pool: Executor, threads: int
+    name: Literal["kernel", "torch"], target: torch.Tensor, pool: Executor | None
 ) -> Engine:
     """The engine asked for; torch for dtypes that the kernels do not write."""
     if name == "torch" or target.dtype == torch.float64:
         return Twin()
     from .kernels.cpu import Compiled  # numba is paid for where it is used
 
-    return Compiled(pool, max(1, threads))
+    return Compiled(pool)
 
 
 def _evaluate(

@@ -1,8 +1,8 @@
 """The numbers of every tensor: parameters resolved, defaults filled in, checked tensor by tensor.
 
-Tensors at one depth that the same filters match have the same numbers, which are worked out once: a
-mixture of experts has tens of thousands of tensors. Faults that need a tensor's name are told here,
-with the place in the recipe.
+Tensors at one depth that the same filters match have the same numbers, which are worked out once:
+a mixture of experts has tens of thousands of tensors. Faults that need a tensor's name are told
+here, with the place in the recipe.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -8,15 +8,15 @@ Faults carry the place in the file. Nothing here opens a model or a task's data.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from pydantic import BaseModel, ValidationError
 
-from evaluation.spec import Fewshot, LmEvalSpec, NativeSpec, TaskSpec
+from evaluation.spec import TaskSpec
 from merging.document import Document, nearest, read_document
 from merging.document import Path as KeyPath
 from search.objectives import Budget, ConstraintSpec, MetricRef, ObjectiveSpec, Rule
 
+from .config_tasks import fault_at
 from .errors import StudyError
 from .schema import (
     BudgetForm,
@@ -29,12 +29,6 @@ from .schema import (
     TaskForm,
     WinnerForm,
 )
-
-NATIVE_KEYS = frozenset(
-    "file type prompt choices answer target description until max_new_tokens extract score group "
-    "stratum".split()
-)
-LM_EVAL_KEYS = frozenset("lm_eval include_path docs test".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +66,7 @@ def study_from(document: Document, folder: Path) -> Study:
     for index, name in enumerate(names):
         if name in names[:index]:
             first = document.place(("tasks", names.index(name), "name"))
-            _fault(
+            fault_at(
                 document, ("tasks", index, "name"), f"task {name!r} is already named at {first}"
             )
     tasks = tuple(_task(document, index, task, folder) for index, task in enumerate(form.tasks))
@@ -102,10 +96,10 @@ def _validated(form: type[StudyForm], document: Document) -> StudyForm:
     try:
         return form.model_validate(document.data)
     except ValidationError as error:
-        raise StudyError(_first_fault(document, error)) from None
+        raise StudyError(_firstfault_at(document, error)) from None
 
 
-def _first_fault(document: Document, error: ValidationError) -> str:
+def _firstfault_at(document: Document, error: ValidationError) -> str:
     """The first fault with its place; a typo names the nearest key of the mapping it stands in."""
     fault = error.errors(include_url=False)[0]
     path = _real_path(document.data, fault["loc"])
@@ -154,94 +148,6 @@ def _short(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _fault(document: Document, path: KeyPath, message: str) -> NoReturn:
-    raise StudyError(str(document.error(path, message)))
-
-
-def _task(document: Document, index: int, form: TaskForm, folder: Path) -> TaskSpec:
-    path: KeyPath = ("tasks", index)
-    given = form.model_fields_set
-    if (form.file is None) == (form.lm_eval is None):
-        _fault(document, path, "a task has exactly one of `file` and `lm_eval`")
-    wrong = given & (LM_EVAL_KEYS if form.file is not None else NATIVE_KEYS)
-    if wrong:
-        key = sorted(wrong)[0]
-        kind = "a task over a `file`" if form.file is not None else "an lm-eval task"
-        _fault(document, (*path, key), f"{kind} has no `{key}`")
-    place = str(document.place(path))
-    if form.file is None:
-        return _lm_eval_task(document, path, form, folder, place)
-    return _native_task(document, path, form, folder, place)
-
-
-def _lm_eval_task(
-    document: Document, path: KeyPath, form: TaskForm, folder: Path, place: str
-) -> LmEvalSpec:
-    if isinstance(form.fewshot, FewshotForm):
-        _fault(document, (*path, "fewshot"), "an lm-eval task takes a number; it draws its own")
-    if form.test is not None:
-        _fault(document, (*path, "test"), "`test: official` is not supported yet; leave it out")
-    return LmEvalSpec(
-        name=form.name,
-        task=form.lm_eval or "",
-        include_path=None if form.include_path is None else folder / form.include_path,
-        fewshot=form.fewshot,
-        docs=form.docs,
-        chat_template=bool(form.chat_template),
-        system=form.system,
-        limit=form.limit,
-        place=place,
-    )
-
-
-REQUIRED = {
-    "multiple_choice": ("choices", "answer"),
-    "loglikelihood": ("target",),
-    "generate": ("prompt",),
-}
-
-
-def _native_task(
-    document: Document, path: KeyPath, form: TaskForm, folder: Path, place: str
-) -> NativeSpec:
-    if form.type is None:
-        _fault(document, path, f"the key 'type' is missing; one of {', '.join(REQUIRED)}")
-    for key in REQUIRED[form.type]:
-        if getattr(form, key) is None:
-            _fault(document, path, f"a {form.type} task needs `{key}`")
-    if form.type == "generate" and form.target is None and form.score is None:
-        _fault(document, path, "a generate task needs `target`, or `score` with its own scorer")
-    until = [form.until] if isinstance(form.until, str) else form.until or []
-    return NativeSpec(
-        name=form.name,
-        file=folder / (form.file or ""),
-        type=form.type,
-        prompt=form.prompt or "",
-        choices=tuple(form.choices) if isinstance(form.choices, list) else form.choices,
-        answer=form.answer,
-        target=form.target,
-        description=form.description or "",
-        fewshot=_fewshot(form.fewshot, folder),
-        chat_template=bool(form.chat_template),
-        system=form.system,
-        until=tuple(until),
-        max_new_tokens=form.max_new_tokens or 256,
-        extract=form.extract,
-        score=None if form.score is None else str(folder / form.score),
-        group=form.group,
-        stratum=form.stratum,
-        limit=form.limit,
-        place=place,
-    )
-
-
-def _fewshot(form: int | FewshotForm | None, folder: Path) -> Fewshot:
-    if form is None or isinstance(form, int):
-        return Fewshot(n=form or 0)
-    file = None if form.source == "calibration" else folder / form.source
-    return Fewshot(n=form.n, file=file, same=form.same)
-
-
 def _objectives(
     document: Document, form: StudyForm, tasks: list[str]
 ) -> tuple[ObjectiveSpec, ...]:
@@ -261,7 +167,7 @@ def _known_task(document: Document, path: KeyPath, task: str, tasks: list[str]) 
     if task not in tasks:
         close = nearest(task, tasks)
         hint = f"did you mean {close!r}?" if close else f"tasks: {', '.join(tasks)}"
-        _fault(document, path, f"no task is named {task!r}; {hint}")
+        fault_at(document, path, f"no task is named {task!r}; {hint}")
 
 
 def _constraint(
@@ -270,7 +176,7 @@ def _constraint(
     path: KeyPath = ("constraints", index)
     _known_task(document, path, form.task, tasks)
     if (form.max_drop is None) == (form.min is None and form.max is None):
-        _fault(document, path, "a constraint has either `max_drop` or `min` / `max`")
+        fault_at(document, path, "a constraint has either `max_drop` or `min` / `max`")
     return ConstraintSpec(
         MetricRef(form.task, form.metric), form.max_drop, form.min, form.max, form.source
     )
@@ -279,7 +185,7 @@ def _constraint(
 def _split(document: Document, form: SplitForm) -> Mapping[str, float]:
     shares = {name: float(share) for name, share in form.model_dump().items()}
     if abs(sum(shares.values()) - 1) > 1e-6:
-        _fault(document, ("split",), f"the shares add up to {sum(shares.values()):.6g}, not 1")
+        fault_at(document, ("split",), f"the shares add up to {sum(shares.values()):.6g}, not 1")
     return shares
 
 
@@ -287,12 +193,12 @@ def _weights(document: Document, form: WinnerForm, objectives: list[str]) -> Map
     path: KeyPath = ("winner",)
     if form.rule == "task":
         if form.task is None:
-            _fault(document, path, "the rule `task` needs `task: NAME`")
+            fault_at(document, path, "the rule `task` needs `task: NAME`")
         _known_objective(document, (*path, "task"), form.task, objectives)
     if form.rule != "weighted":
         return {}
     if not form.weights or sum(form.weights.values()) <= 0:
-        _fault(document, path, "the rule `weighted` needs `weights` with a positive sum")
+        fault_at(document, path, "the rule `weighted` needs `weights` with a positive sum")
     for name in form.weights:
         _known_objective(document, (*path, "weights"), name, objectives)
     return dict(form.weights)
@@ -302,4 +208,4 @@ def _known_objective(document: Document, path: KeyPath, name: str, objectives: l
     if name not in objectives:
         close = nearest(name, objectives)
         hint = f"did you mean {close!r}?" if close else f"objectives: {', '.join(objectives)}"
-        _fault(document, path, f"no objective is named {name!r}; {hint}")
+        fault_at(document, path, f"no objective is named {name!r}; {hint}")

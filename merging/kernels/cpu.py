@@ -1,8 +1,9 @@
 """The engine of compiled kernels: hands spans of a tensor to a pool of threads.
 
-Spans are runs of chunks of 2^18 elements, and nothing that a span computes depends on another, so
-the number of threads changes no bit. Sparse methods need a reading of the tensors before the last
-one: for the norm that rescaling matches, for the magnitude that TIES cuts at, for DELLA's ranks.
+Spans, at most 32, are runs of chunks of 2^18 elements, and nothing that a span computes depends on
+another, so the number of threads changes no bit. Sparse methods need a reading of the tensors
+before the last one: for the norm that rescaling matches, for the magnitude that TIES cuts at, for
+DELLA's ranks.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from .jit import Array
 from .numbers import common_divisor, kept, limits, rescaling, rows
 
 CHUNK = 1 << 18
+SPANS = 32
 CODES = {
     torch.float32: compiled.FLOAT32,
     torch.bfloat16: compiled.BFLOAT16,
@@ -33,11 +35,10 @@ Result = TypeVar("Result")
 class Compiled:
     """An `Engine` on the CPU; `out` is bfloat16, float16 or float32 there.
 
-    pool: its threads run the kernels; threads: how many spans a tensor is cut into, at most.
+    pool: its threads run the kernels, the caller's own where it is None.
     """
 
-    pool: Executor
-    threads: int
+    pool: Executor | None
 
     def weighted_mean(
         self, tensors: Sequence[torch.Tensor], formula: WeightedMean, out: torch.Tensor
@@ -113,10 +114,10 @@ class Compiled:
     ) -> list[Result]:
         """The work on spans of whole units, in their order; a single span needs no thread."""
         units = -(-elements // unit)
-        parts = min(self.threads, units)
-        edges = [units * part // parts * unit for part in range(parts)] + [elements]
-        if parts == 1:
+        parts = min(SPANS, units)
+        if self.pool is None or parts == 1:
             return [work(0, elements)]
+        edges = [units * part // parts * unit for part in range(parts)] + [elements]
         return list(self.pool.map(work, edges, edges[1:]))
 
 

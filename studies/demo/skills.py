@@ -52,9 +52,7 @@ class Lesson:
         """One puzzle; no symbol comes twice in a line."""
         length = random.randint(self.shortest, self.longest)
         line = tuple(random.sample(self.skill.alphabet, length))
-        return Puzzle(
-            f"{self.skill.name}: {' '.join(line)}", " ".join(self.skill.solve(line))
-        )
+        return Puzzle(f"{self.skill.name}: {' '.join(line)}", " ".join(self.skill.solve(line)))
 
 
 def backwards(line: Line) -> Line:

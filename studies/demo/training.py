@@ -118,9 +118,7 @@ def rate_at(course: Course, step: int) -> float:
     return course.rate * (FINAL_RATE + (1 - FINAL_RATE) * (1 + math.cos(math.pi * done)) / 2)
 
 
-def encode(
-    puzzles: Sequence[Puzzle], tokenizer: PreTrainedTokenizerFast
-) -> tuple[Tensor, Tensor]:
+def encode(puzzles: Sequence[Puzzle], tokenizer: PreTrainedTokenizerFast) -> tuple[Tensor, Tensor]:
     """Puzzles as tokens and labels, both (lines, width), padded on the right.
 
     Labels are IGNORED but where the answer and the EOS after it stand.

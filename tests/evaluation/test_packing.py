@@ -77,11 +77,11 @@ def test_choices_of_one_token_share_row_and_position() -> None:
 
 
 def test_longest_first_and_padded_on_the_right() -> None:
-    spans = [Span((1,), (9,)), Span((2, 3, 4), (9,)), Span((5, 6), (9,))]
-    first, second = pack(spans, 6, 100)
-    assert first.tokens.tolist() == [[2, 3, 4], [5, 6, 0]]
-    assert first.lengths.tolist() == [3, 2]
-    assert second.tokens.tolist() == [[1]]
+    spans = [Span((1,) * 10, (9,)), Span((2,) * 30, (9,)), Span((3,) * 29, (9,))]
+    first, second = pack(spans, 64, 100)
+    assert first.tokens.tolist() == [[2] * 30, [3] * 29 + [0]]
+    assert first.lengths.tolist() == [30, 29]
+    assert second.tokens.tolist() == [[1] * 10]
 
 
 def test_short_rows_leave_a_wide_batch_where_that_pays() -> None:

@@ -1,0 +1,109 @@
+"""Documents of an lm-eval task scored by its own filters and metrics, and its metrics as ours."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.task import ConfigurableTask
+
+from .errors import TaskError
+from .lm_eval_tasks_config import fault
+from .lm_eval_tasks_results import Raw
+from .spec import LmEvalSpec
+from .task import Item, Metric, Response
+
+LONGEST = 300
+"""Characters of a stranger's text in a message."""
+_PROBED = 64
+"""Items on which the form of the results is learnt."""
+
+
+def raw_results(task: Any, instances: Sequence[Instance], responses: Sequence[Response]) -> Raw:
+    """What lm-eval says of one document, by our metric names, each filter in turn."""
+    fresh = [
+        replace(
+            instance,
+            resps=[_answer(instance, response)] * (instance.repeats or 1),
+            filtered_resps={},
+        )
+        for instance, response in zip(instances, responses, strict=True)
+    ]
+    raw: dict[str, object] = {}
+    for ensemble in task._filters:
+        ensemble.apply(fresh)
+        answers = [instance.filtered_resps[ensemble.name] for instance in fresh]
+        for metric, value in task.process_results(fresh[0].doc, answers).items():
+            raw[_metric_name(task, metric, ensemble.name)] = value
+    return raw
+
+
+def _answer(instance: Instance, response: Response) -> object:
+    """A response in the form in which lm-eval's models give it."""
+    if instance.request_type == "generate_until":
+        return response.text
+    if instance.request_type == "loglikelihood_rolling":
+        return response.loglikelihood
+    return response.loglikelihood, response.greedy
+
+
+def _metric_name(task: Any, metric: str, filter_name: str) -> str:
+    """The metric's own name; with the filter, as lm-eval prints it, where there are several."""
+    return f"{metric},{filter_name}" if len(task._filters) > 1 else metric
+
+
+def learnt_metrics(
+    spec: LmEvalSpec,
+    task: Any,
+    items: Sequence[Item],
+    instances: Mapping[str, tuple[Instance, ...]],
+) -> tuple[dict[str, Metric], dict[str, str]]:
+    """The metrics to keep and those left out, learnt from made-up answers to some items.
+
+    Raises:
+        TaskError: the task's code fails on them, or no metric is left.
+    """
+    samples = []
+    for item in items[:: max(1, len(items) // _PROBED)]:
+        made_up = [Response(-1.0 - n, False, "") for n in range(len(item.requests))]
+        try:
+            samples.append(raw_results(task, instances[item.key], made_up))
+        except Exception as problem:
+            raise failed(spec.name, item, problem) from problem
+    aggregations = task.aggregation()
+    names = {
+        _metric_name(task, metric, ensemble.name): metric
+        for ensemble in task._filters
+        for metric in aggregations
+    }
+    metrics, dropped = learnmetrics(samples, aggregations, task.higher_is_better(), names)
+    if not metrics:
+        why = "; ".join(f"{name}: {reason}" for name, reason in dropped.items())
+        raise fault(
+            spec, f"none of its metrics can be kept for each item ({why or 'it has none'})"
+        )
+    return metrics, dropped
+
+
+def check_scoring(spec: LmEvalSpec, task: Any, items: Sequence[Item]) -> None:
+    """Refuses what lm-eval only logs: a metric it does not know, an answer that is no choice."""
+    if not isinstance(task, ConfigurableTask) or task.config.process_results is not None:
+        return
+    unknown = [name for name, function in task._metric_fn_list.items() if function is None]
+    if unknown:
+        raise fault(spec, f"metric_list: lm-eval has no metric {unknown[0]!r}")
+    if task.OUTPUT_TYPE != "multiple_choice":
+        return
+    for item in items:
+        choices = task.doc_to_choice(item.row)
+        gold = (task.doc_to_text if task.multiple_input else task.doc_to_target)(item.row)
+        for answer in gold if isinstance(gold, list) else [gold]:
+            inside = 0 <= answer < len(choices) if isinstance(answer, int) else answer in choices
+            if not inside:
+                told = f"the answer {answer!r} is none of {str(choices)[:LONGEST]}"
+                raise fault(spec, f"document {item.index}: {told}")
+
+
+def failed(name: str, item: Item, problem: Exception) -> TaskError:
+    text = f"{type(problem).__name__}: {str(problem)[:LONGEST]}"
+    return TaskError(f"task {name!r}, item {item.key}: its scoring failed: {text}")
