@@ -9,7 +9,7 @@ from lm_eval.api.task import ConfigurableTask
 
 from .errors import TaskError
 from .lm_eval_tasks_config import fault
-from .lm_eval_tasks_results import Raw
+from .lm_eval_tasks_results import Raw, learn_metrics
 from .spec import LmEvalSpec
 from .task import Item, Metric, Response
 
@@ -76,7 +76,7 @@ def learnt_metrics(
         for ensemble in task._filters
         for metric in aggregations
     }
-    metrics, dropped = learnmetrics(samples, aggregations, task.higher_is_better(), names)
+    metrics, dropped = learn_metrics(samples, aggregations, task.higher_is_better(), names)
     if not metrics:
         why = "; ".join(f"{name}: {reason}" for name, reason in dropped.items())
         raise fault(
@@ -105,5 +105,6 @@ def check_scoring(spec: LmEvalSpec, task: Any, items: Sequence[Item]) -> None:
 
 
 def failed(name: str, item: Item, problem: Exception) -> TaskError:
+    """The error about scoring code that raised."""
     text = f"{type(problem).__name__}: {str(problem)[:LONGEST]}"
     return TaskError(f"task {name!r}, item {item.key}: its scoring failed: {text}")

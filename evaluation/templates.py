@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import StrictUndefined, Template, TemplateError, nodes
+from jinja2 import StrictUndefined, Template, TemplateError, UndefinedError, nodes
 from jinja2.environment import TemplateExpression
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -110,10 +110,13 @@ class Field:
         """
         try:
             found = self.evaluate(row)
+            if isinstance(found, StrictUndefined):
+                str(found)  # raises: says what is undefined
+        except UndefinedError as fault:
+            names = ", ".join(sorted(row))
+            raise TaskError(f"{place}: {self.key}: {fault} (columns: {names:.200})") from None
         except (TemplateError, ArithmeticError, TypeError, ValueError, LookupError) as fault:
             raise TaskError(f"{place}: {self.key}: {fault}") from None
-        if isinstance(found, StrictUndefined):
-            raise TaskError(f"{place}: {self.key}: {self.source!r} has no value in this row")
         return found
 
     def text(self, row: Mapping[str, object], place: str) -> str:
@@ -147,7 +150,7 @@ class Columns:
 
     def unknown(self, name: str) -> str:
         """Says that there is no such column, and which there are."""
-        near = difflib.get_close_matches(name, self.names, n=1)
+        near = difflib.get_close_matches(name, self.names, n=1, cutoff=0.7)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"no column {name!r}{hint} (columns: {', '.join(sorted(self.names))})"
 

@@ -10,7 +10,7 @@ recorded survives a power cut.
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -99,8 +99,12 @@ class Ledger:
         if self._engine.dialect.name == "sqlite":
             sa.event.listen(self._engine, "connect", _sqlite_connect)
             sa.event.listen(self._engine, "begin", _sqlite_begin)
-        _METADATA.create_all(self._engine)
-        found = self.meta("format")
+        try:
+            _METADATA.create_all(self._engine)
+            found = self.meta("format")
+        except sa.exc.DatabaseError as error:
+            self._engine.dispose()
+            raise SearchError(f"{self._engine.url.database}: {error.orig}") from None
         if found is None:
             self.set_meta("format", FORMAT)
         elif found != FORMAT:
@@ -154,17 +158,8 @@ class Ledger:
 
     def put(self, candidate: Candidate) -> None:
         """Stores a candidate, in the place of an earlier state of the same one."""
-        body = json.dumps(
-            {name: getattr(candidate, name) for name in Candidate.__dataclass_fields__}
-        )
-        same = (_CANDIDATES.c.kind == candidate.kind) & (_CANDIDATES.c.number == candidate.number)
         with self._writing() as connection:
-            connection.execute(sa.delete(_CANDIDATES).where(same))
-            connection.execute(
-                sa.insert(_CANDIDATES).values(
-                    kind=candidate.kind, number=candidate.number, body=body
-                )
-            )
+            _put(connection, candidate)
 
     def record(
         self,
@@ -173,10 +168,12 @@ class Ledger:
         task: str,
         block: str,
         results: Mapping[tuple[str, str], ItemResult],
+        owner: Candidate | None = None,
     ) -> None:
         """Stores one block of results by (item key, prompt hash).
 
-        A block already there is left as it is.
+        A block already there is left as it is. `owner` is the candidate with what it has cost so
+        far: both are stored, or neither, so that a kill leaves no item uncounted.
         """
         rows = [[key, prompt, dict(result)] for (key, prompt), result in results.items()]
         body = zlib.compress(json.dumps(rows).encode(), 1)
@@ -185,16 +182,25 @@ class Ledger:
         with self._writing() as connection:
             if connection.execute(sa.select(_RESULTS.c.block).where(there)).first() is None:
                 connection.execute(sa.insert(_RESULTS).values(**key, body=body))
+            if owner is not None:
+                _put(connection, owner)
 
     def results(
-        self, recipe_hash: str, settings: str, task: str
+        self, recipe_hash: str, settings: str, task: str, blocks: Collection[str] | None = None
     ) -> dict[tuple[str, str], ItemResult]:
-        """Everything known of one recipe on one task: (item key, prompt hash) to its numbers."""
-        query = sa.select(_RESULTS.c.body).where(
-            (_RESULTS.c.recipe_hash == recipe_hash)
-            & (_RESULTS.c.settings == settings)
-            & (_RESULTS.c.task == task)
+        """What is known of one recipe on one task: (item key, prompt hash) to its numbers.
+
+        All of it, or some blocks by name.
+        """
+        query = (
+            sa.select(_RESULTS.c.body)
+            .where(_RESULTS.c.recipe_hash == recipe_hash)
+            .where(_RESULTS.c.settings == settings)
+            .where(_RESULTS.c.task == task)
+            .order_by(_RESULTS.c.block)
         )
+        if blocks is not None:
+            query = query.where(_RESULTS.c.block.in_(blocks))
         found: dict[tuple[str, str], ItemResult] = {}
         with self._engine.connect() as connection:
             for body in connection.execute(query).scalars():
@@ -225,6 +231,15 @@ class Ledger:
     def _writing(self) -> Iterator[sa.Connection]:
         with self._engine.begin() as connection:
             yield connection
+
+
+def _put(connection: sa.Connection, candidate: Candidate) -> None:
+    body = json.dumps({name: getattr(candidate, name) for name in Candidate.__dataclass_fields__})
+    same = (_CANDIDATES.c.kind == candidate.kind) & (_CANDIDATES.c.number == candidate.number)
+    connection.execute(sa.delete(_CANDIDATES).where(same))
+    connection.execute(
+        sa.insert(_CANDIDATES).values(kind=candidate.kind, number=candidate.number, body=body)
+    )
 
 
 def _candidate(body: str) -> Candidate:

@@ -7,6 +7,7 @@ being scored: so it is a pure function of the seed and the ledger, and a search 
 anywhere goes on as if it had not been.
 """
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -74,9 +75,7 @@ class Search:
     @property
     def searched(self) -> list[str]:
         """The tasks that objectives or constraints read; others are scored on test only."""
-        named = {task for one in self.objectives for task, _ in one.parts}
-        named |= {one.metric.task for one in self.constraints}
-        return [name for name in self.tasks if name in named]
+        return searched_tasks(self.tasks, self.objectives, self.constraints)
 
     @property
     def items_per_candidate(self) -> int:
@@ -85,7 +84,7 @@ class Search:
 
     def run(self, proposer: Proposer) -> str:
         """Searches until a limit is reached and says which: trials, items or minutes."""
-        self._check_budget()
+        refuse_small_budget(self.budget, len(self.references), self.items_per_candidate)
         references = self._score_references()
         trials = self.ledger.candidates("trial")
         self.log.add(trials)
@@ -108,15 +107,6 @@ class Search:
             self.log.add(trials)
             self.observer.ended(trials[-1])
 
-    def _check_budget(self) -> None:
-        needed = (len(self.references) + 10) * self.items_per_candidate
-        if self.budget.items is not None and self.budget.items < needed:
-            raise SearchError(
-                f"a budget of {self.budget.items:,} items is too small: {len(self.references)} "
-                f"references and ten candidates take {needed:,} "
-                f"({self.items_per_candidate:,} each); give at least that many"
-            )
-
     def _score_references(self) -> list[Candidate]:
         """Every reference with its scores; constraints are judged once all of them are known."""
         stored = {one.name: one for one in self.ledger.candidates("reference")}
@@ -134,11 +124,11 @@ class Search:
                     role=reference.role,
                 )
                 one = self._score(one or fresh)
+                if reference.role == "base" and one.scores is None:
+                    raise SearchError(f"the base model cannot be scored: {one.error}")
                 self.ledger.put(one)
             self.observer.ended(one)
             scored.append(one)
-        if scored[0].scores is None:
-            raise SearchError(f"the base model cannot be scored: {scored[0].error}")
         judged = [self._judged(one, scored) for one in scored]
         for one in judged:
             self.ledger.put(one)
@@ -162,17 +152,19 @@ class Search:
         if candidate.state == "failed":
             return candidate
         self.observer.scoring(candidate)
-        spent = Spent(candidate.items, candidate.build_seconds, candidate.score_seconds)
+        spent = Spent(candidate.items, candidate.build_seconds, candidate.score_seconds, candidate)
         merge = self.executor.prepare(candidate.data)
         try:
             results = self.scorer.score(merge, "search", self.searched, spent)
         except NonFiniteError as error:
-            return self._cost(candidate.ended(state="failed", error=str(error)), spent)
-        except KeyboardInterrupt:
-            self.ledger.put(self._cost(candidate, spent))
-            raise
-        values = tuple(objective_value(one, self.tasks, results) for one in self.objectives)
-        return self._cost(candidate.ended(state="complete", scores=values), spent)
+            return spent.of(candidate.ended(state="failed", error=str(error)))
+        values = {one.name: objective_value(one, self.tasks, results) for one in self.objectives}
+        wrong = [name for name, value in values.items() if not math.isfinite(value)]
+        if wrong:
+            error = f"objective {wrong[0]} is {values[wrong[0]]}"
+            return spent.of(candidate.ended(state="failed", error=error))
+        scores = tuple(values.values())
+        return spent.of(candidate.ended(state="complete", scores=scores))
 
     def _judged(self, candidate: Candidate, references: Sequence[Candidate]) -> Candidate:
         """The candidate with how far it violates each constraint, on the search split."""
@@ -182,13 +174,6 @@ class Search:
             self._violation(spec, candidate, references) for spec in self.constraints
         )
         return candidate.ended(violations=violations)
-
-    def _cost(self, candidate: Candidate, spent: Spent) -> Candidate:
-        return candidate.ended(
-            items=spent.items,
-            build_seconds=spent.build_seconds,
-            score_seconds=spent.score_seconds,
-        )
 
     def _violation(
         self, spec: ConstraintSpec, candidate: Candidate, references: Sequence[Candidate]
@@ -224,6 +209,27 @@ class Search:
         )
         reserve = seconds / max(items, 1) * (self.reserved_items + self.items_per_candidate)
         return "minutes" if seconds + reserve > 60 * limits.minutes else None
+
+
+def searched_tasks(
+    tasks: Mapping[str, Task],
+    objectives: Sequence[Objective],
+    constraints: Sequence[ConstraintSpec],
+) -> list[str]:
+    """The tasks that objectives or constraints read, in the study's order."""
+    named = {task for one in objectives for task, _ in one.parts}
+    named |= {one.metric.task for one in constraints}
+    return [name for name in tasks if name in named]
+
+
+def refuse_small_budget(budget: Budget, references: int, items_per_candidate: int) -> None:
+    """Raises SearchError where `items` do not reach for the references and ten candidates."""
+    needed = (references + 10) * items_per_candidate
+    if budget.items is not None and budget.items < needed:
+        raise SearchError(
+            f"a budget of {budget.items:,} items is too small: {references} references and ten "
+            f"candidates take {needed:,} ({items_per_candidate:,} each); give at least that many"
+        )
 
 
 def compared(source: str, references: Sequence[Candidate]) -> list[Candidate]:

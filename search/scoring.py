@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from evaluation.task import ItemResult, Task
 
 from .executors import Executor, Merge
-from .ledger import Ledger
+from .ledger import Candidate, Ledger
 from .objectives import Results
 
 BLOCK_ITEMS = 128
@@ -23,11 +23,23 @@ What an interruption can lose, and the boundary of a batch.
 
 @dataclass(slots=True)
 class Spent:
-    """What scoring one candidate cost: item evaluations and wall seconds."""
+    """What scoring one candidate cost: item evaluations and wall seconds.
+
+    `owner`, if there is one, is kept in the ledger with its cost whenever a block of it is.
+    """
 
     items: int = 0
     build_seconds: float = 0.0
     score_seconds: float = 0.0
+    owner: Candidate | None = None
+
+    def of(self, candidate: Candidate) -> Candidate:
+        """The candidate with this cost."""
+        return candidate.ended(
+            items=self.items,
+            build_seconds=self.build_seconds,
+            score_seconds=self.score_seconds,
+        )
 
 
 @dataclass(slots=True)
@@ -86,22 +98,35 @@ class Scorer:
         spent.items += len(block)
         items = [self.tasks[task].items[index] for index in block]
         keyed = {(item.key, item.prompt_hash): results[item.key] for item in items}
-        name = hashlib.blake2b("\0".join(key for key, _ in keyed).encode(), digest_size=16)
-        self.ledger.record(merge.hash, self.executor.settings, task, name.hexdigest(), keyed)
+        name = block_name(self.tasks[task], block)
+        owner = None if spent.owner is None else spent.of(spent.owner)
+        self.ledger.record(merge.hash, self.executor.settings, task, name, keyed, owner)
         return results
 
 
 def known_results(
     ledger: Ledger, merge_hash: str, settings: str, task: Task, indices: Sequence[int]
 ) -> dict[str, ItemResult]:
-    """What the ledger has of a candidate on some items of a task, in their order."""
-    have = ledger.results(merge_hash, settings, task.name)
+    """What the ledger has of a candidate on some items of a task, in their order.
+
+    Only what was scored in these very blocks: in other company an item may differ in its last
+    bits.
+    """
+    names = [block_name(task, block) for block in blocks(indices)]
+    have = ledger.results(merge_hash, settings, task.name, names)
     items = [task.items[index] for index in indices]
     return {
         item.key: have[item.key, item.prompt_hash]
         for item in items
         if (item.key, item.prompt_hash) in have
     }
+
+
+def block_name(task: Task, block: Sequence[int]) -> str:
+    """A digest of the block's items and what is asked of them, in order."""
+    items = (task.items[index] for index in block)
+    text = "\n".join(f"{item.key}\0{item.prompt_hash}" for item in items)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def blocks(indices: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -140,18 +140,24 @@ def _solved(slot: Slot, along: Sequence[float]) -> list[float]:
     free = np.isnan(known)
     rest = np.array(along) - shares[:, ~free] @ known[~free]
     known[free] = np.linalg.lstsq(shares[:, free], rest, rcond=None)[0]
-    exact = _snapped(known.tolist(), along)
+    exact = _snapped(known.tolist(), free.tolist(), along)
     return [one for one, knot in zip(exact, slot.knots, strict=True) if knot.name is not None]
 
 
-def _snapped(solved: list[float], along: Sequence[float]) -> list[float]:
-    """The shortest decimals that give the same layers, else the solution without its last bits."""
-    for digits in _DIGITS:
-        short = [round(one, digits) + 0.0 for one in solved]
-        if gradient(short, len(along)) == list(along):
-            return short
+def _snapped(solved: list[float], free: list[bool], along: Sequence[float]) -> list[float]:
+    """The free values as short decimals that give the same layers, else without their last bits."""
     noise = 1e-13 * max(abs(one) for one in along)
-    return [float(f"{one:.15g}") if abs(one) > noise else 0.0 for one in solved]
+    options = [[round(one, digits) + 0.0 for one in solved] for digits in _DIGITS]
+    options.append([float(f"{one:.15g}") if abs(one) > noise else 0.0 for one in solved])
+    mixed = [
+        [
+            short if is_free else one
+            for short, one, is_free in zip(option, solved, free, strict=True)
+        ]
+        for option in options
+    ]
+    same = (option for option in mixed if gradient(option, len(along)) == list(along))
+    return next(same, mixed[-1])
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:

@@ -69,7 +69,9 @@ def study_from(document: Document, folder: Path) -> Study:
             fault_at(
                 document, ("tasks", index, "name"), f"task {name!r} is already named at {first}"
             )
-    tasks = tuple(_task(document, index, task, folder) for index, task in enumerate(form.tasks))
+    tasks = tuple(
+        read_task(document, index, task, folder) for index, task in enumerate(form.tasks)
+    )
     objectives = _objectives(document, form, names)
     return Study(
         name=form.name,

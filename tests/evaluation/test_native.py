@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from evaluation.errors import TaskError
@@ -113,9 +114,7 @@ def test_plain_text_is_rolling_and_a_prompt_makes_it_conditional(write_rows) -> 
     for task in (plain, given):
         result = task.score(task.items[0], [Response(-3 * math.log(2))])
         assert result["bits_per_byte"] == (pytest.approx(3 * math.log(2)), 3.0)
-        value = task.metrics["bits_per_byte"].aggregate(
-            pytest.importorskip("numpy").array([result["bits_per_byte"]])
-        )
+        value = task.metrics["bits_per_byte"].aggregate(np.array([result["bits_per_byte"]]))
         assert value == pytest.approx(1.0)
 
 
@@ -379,7 +378,8 @@ def test_a_row_that_lacks_a_column_is_named(write_rows) -> None:
         "{{ question.center(999999999) }}",
         "{{ question|center(999999999) }}",
         "{{ '{:>999999999}'.format(1) }}",
-        "{{ question|replace('', 'x' ~ question)|replace('', question|list|join('y' ~ big)) }}",
+        "{{ big|replace('z', big)|replace('z', big) }}",
+        "{{ big|list|join(big)|list|join(big) }}",
         "{% for a in range(999999999) %}x{% endfor %}",
         "{{ range(999999999)|list }}",
         "{% for a in big %}{% for b in big %}{{ big }}{% endfor %}{% endfor %}",

@@ -55,8 +55,8 @@ def test_both_copies_equal_the_specification(seed, name, position, start):
 
 def test_the_format_stays_what_it_is():
     keys = mask_keys(7, "model.layers.0.mlp.up_proj.weight", 1, 4)
-    assert mask_key(7, "model.layers.0.mlp.up_proj.weight", 1) == PINNED_KEY
-    assert draws(keys, 0, 4, CPU).tolist() == PINNED_DRAWS
+    assert mask_key(7, "model.layers.0.mlp.up_proj.weight", 1) == (886488003, 1356022337)
+    assert draws(keys, 0, 4, CPU).tolist() == [13481323, 11469262, 7117737, 8140860]
 
 
 def test_a_run_of_elements_has_a_key_of_its_own():
