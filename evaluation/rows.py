@@ -19,6 +19,7 @@ MAX_ROWS = 1_000_000
 MAX_CELL = 1_000_000
 """Characters of one string, anywhere in a row."""
 MAX_LINE = 4 * MAX_CELL
+MAX_FILE = 2**32
 MAX_ROW_GROUP = 2**31
 """Bytes of one Parquet row group, uncompressed."""
 
@@ -48,6 +49,8 @@ def read_rows(path: Path) -> Iterator[Row]:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise TaskError(f"{path}: the task's file {what}; `file` is relative to the study file")
+    if path.stat().st_size > MAX_FILE:
+        raise TaskError(f"{path}: larger than {MAX_FILE} bytes; keep the part to be scored")
     count = 0
     for place, values in reader(path):
         count += 1

@@ -55,11 +55,20 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
 def make_environment() -> BoundedEnvironment:
     """An environment with the allowed filters, bounded ones in the place of join and replace."""
-    environment = BoundedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+    environment = BoundedEnvironment(
+        undefined=StrictUndefined, keep_trailing_newline=True, finalize=written
+    )
     environment.filters = {name: environment.filters[name] for name in FILTERS}
     environment.filters |= {"join": join, "replace": replace, "loop": loop}
     environment.globals = {"range": lambda *bounds: loop(range(*bounds))}
     return environment
+
+
+def written(value: object) -> object:
+    """What may stand in a text: anything but null, which would be written as None."""
+    if value is None:
+        raise TemplateError("a value is null; write {{ x or '' }} if that is meant")
+    return value
 
 
 def join(values: Iterable[object], separator: str = "", attribute: str | None = None) -> str:

@@ -184,9 +184,10 @@ class Search:
         source = value
         if spec.max_drop is not None:
             better = max if higher else min
-            source = better(
-                self._metric(one, task, name) for one in compared(spec.source, references)
-            )
+            sources = compared(spec.source, references)
+            if not sources:
+                raise SearchError(f"a constraint compares with {spec.source}, not to be scored")
+            source = better(self._metric(one, task, name) for one in sources)
         return violation(value, spec, source, higher)
 
     def _metric(self, candidate: Candidate, task: str, metric: str) -> float:

@@ -47,23 +47,29 @@ def decide(search: Search, rule: WinnerRule) -> Verdict:
 
     And stores the verdict in the ledger.
     """
-    references = [one for one in search.ledger.candidates("reference") if feasible(one)]
+    everyone = search.ledger.candidates("reference")
+    references = [one for one in everyone if one.scores is not None]
     trials = search.ledger.candidates("trial")
-    scales = frozen_scales(search.ledger.candidates("reference"), search.objectives)
+    scales = frozen_scales(everyone, search.objectives)
     contenders = [*references, *finalists(trials, search.objectives, rule, scales)]
     utilities = _select(search, rule, scales, contenders)
-    if not utilities:
+    eligible = {label(one) for one in contenders if feasible(one)} & utilities.keys()
+    if not eligible:
         raise NoWinner("no candidate keeps the constraints and could be scored: no winner")
-    parents = {label(one) for one in references if one.role == "parent"} & utilities.keys()
-    by_parent = {name: utilities[name] for name in utilities if name in parents}
-    winner = best(utilities)
-    verdict = Verdict(
-        winner, best(by_parent) if by_parent else winner, utilities, scales, len(trials)
-    )
+    winner = best({name: value for name, value in utilities.items() if name in eligible})
+    verdict = Verdict(winner, _rival(references, utilities), utilities, scales, len(trials))
     chosen = next(one for one in contenders if label(one) == winner)
-    _open_test(search, [chosen, *search.ledger.candidates("reference")])
+    _open_test(search, [chosen, *references])
     search.ledger.set_meta("verdict", asdict(verdict))
     return verdict
+
+
+def _rival(references: Sequence[Candidate], utilities: Mapping[str, float]) -> str:
+    """The parent that `select` puts first, whether or not it keeps the constraints."""
+    scored = [one for one in references if label(one) in utilities]
+    parents = [label(one) for one in scored if one.role == "parent"]
+    others = [label(one) for one in scored]
+    return best({name: utilities[name] for name in parents or others})
 
 
 def stored_verdict(ledger: Ledger) -> Verdict | None:

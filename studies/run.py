@@ -7,7 +7,9 @@ report.html   winner.yaml   trials.csv   log.txt
 
 import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,15 @@ from filelock import FileLock, Timeout
 
 from search.ledger import Ledger
 
-from .errors import RunError
+from .errors import NoWinnerError, RunError
 
 Identity = Mapping[str, Any]
 """What must not change between two searches in one folder, by section."""
+
+
+WRITTEN = (
+    "study.db study.db-wal study.db-shm study.yaml report.html winner.yaml trials.csv log.txt"
+).split()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,11 @@ class RunFolder:
         """The SQLAlchemy URL of the SQLite file."""
         return f"sqlite:///{self.database.resolve()}"
 
+    def clear(self) -> None:
+        """Deletes what a search wrote here, and nothing else."""
+        for name in WRITTEN:
+            (self.path / name).unlink(missing_ok=True)
+
 
 def find_run(path: Path) -> RunFolder:
     """An existing run folder; raises RunError that says what is missing."""
@@ -51,9 +63,49 @@ def find_run(path: Path) -> RunFolder:
         raise RunError(
             f"{path}: no such run folder; `eutectic search STUDY` makes one under runs/"
         )
-    if not run.database.is_file() or not run.study.is_file():
-        raise RunError(f"{path}: not a run folder, study.db and study.yaml are missing")
+    missing = [file.name for file in (run.database, run.study) if not file.is_file()]
+    if missing:
+        raise RunError(f"{path}: not a run folder, it has no {' and no '.join(missing)}")
     return run
+
+
+@contextmanager
+def hold(run: RunFolder) -> Iterator[None]:
+    """Holds a run folder for this process; makes it if need be.
+
+    A folder made here in which a fault kept the search from its first trial is removed again.
+    Raises RunError for a folder that holds other things, or that another process holds.
+    """
+    made = [path for path in (run.path, run.path.parent) if not path.exists()]
+    if not made and not run.database.is_file() and _strangers(run.path):
+        raise RunError(
+            f"{run.path}: holds other things and no run (no study.db); choose another --out"
+        )
+    run.path.mkdir(parents=True, exist_ok=True)
+    with RunLock(run):
+        try:
+            yield
+        except NoWinnerError:
+            raise
+        except Exception:
+            if made and not _has_trials(run):
+                shutil.rmtree(run.path)
+                if run.path.parent in made and not any(run.path.parent.iterdir()):
+                    run.path.parent.rmdir()
+            raise
+
+
+def _strangers(path: Path) -> bool:
+    if not path.is_dir():
+        return True
+    return any(one.name not in (".lock", ".holder") for one in path.iterdir())
+
+
+def _has_trials(run: RunFolder) -> bool:
+    if not run.database.is_file():
+        return False
+    with Ledger(run.url) as ledger:
+        return bool(ledger.candidates("trial"))
 
 
 class RunLock:
@@ -87,15 +139,11 @@ class RunLock:
             return "another process"
 
 
-def claim_identity(ledger: Ledger, identity: Identity, run: RunFolder) -> None:
-    """Writes down what the run is about.
-
-    Or refuses a study that differs from what is written there.
-    """
+def refuse_other_study(ledger: Ledger, identity: Identity, run: RunFolder) -> None:
+    """Raises RunError for a study that differs from what the run is about."""
     known = ledger.meta("identity")
     wanted = json.loads(json.dumps(identity))
     if known is None:
-        ledger.set_meta("identity", wanted)
         return
     differences = [
         line

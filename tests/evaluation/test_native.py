@@ -341,6 +341,7 @@ def test_the_prompt_hash_covers_requests_and_rule(write_rows) -> None:
         ({"choices": ["a", ""]}, {}, ":2: choices: choice 1 is str ''"),
         ({"choices": ["a", None]}, {}, ":2: choices: choice 1 is null"),
         ({"question": None}, {"prompt": "question"}, ":2: prompt: expected text, got null"),
+        ({"question": None}, {}, ":2: prompt: a value is null"),
         ({}, {"prompt": "{{qestion}}"}, ":1: prompt: 'qestion' is undefined"),
         ({}, {"prompt": "qestion"}, "prompt: no column 'qestion'; did you mean 'question'?"),
         ({}, {"answer": "solution"}, "answer: no column 'solution' (columns: "),
