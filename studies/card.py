@@ -72,6 +72,7 @@ def _scores(view: RunView) -> str:
             _table(view, rows, "model", lambda row: row.values, estimate_text),
             "The winner minus each model, paired item by item:",
             _table(view, others, "winner minus", lambda row: row.difference, _difference),
+            _list(view.prices),
         )
     )
 

@@ -4,7 +4,7 @@ Values, intervals, the claim. Nothing is scored here.
 """
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter
@@ -26,6 +26,7 @@ from .estimates import Scores, objective_estimate
 from .export import candidate_yaml
 from .notices import notices_of
 from .preflight import Preflight
+from .prices import price_sentences
 from .profiles import Lines, depth_lines, depth_profiles
 from .resolved import model_hashes, task_hash
 from .versions import versions
@@ -123,6 +124,7 @@ def build_view(preflight: Preflight, ledger: Ledger, state: str) -> view.RunView
         hypervolume=_hypervolume(found),
         notices=notices_of(found),
         versions=versions(),
+        prices=() if chosen is None else _prices(found, chosen, columns),
         budget=_budget(study.budget),
         constraints=tuple(_constraint(spec) for spec in study.constraints),
         provenance={
@@ -143,6 +145,13 @@ def test_columns(preflight: Preflight) -> dict[str, tuple[str, str]]:
     named = {task for task, _ in parts}
     parts += [(task, next(iter(tasks[task].metrics))) for task in tasks if task not in named]
     return {f"{task} {metric}": (task, metric) for task, metric in dict.fromkeys(parts)}
+
+
+def _prices(
+    found: Found, winner: Candidate, columns: Mapping[str, tuple[str, str]]
+) -> tuple[str, ...]:
+    parents = [one for one in found.references if one.role == "parent"]
+    return price_sentences(found.scores, winner, parents, columns)
 
 
 def _budget(budget: Budget) -> str:

@@ -19,6 +19,8 @@ def print_outcome(outcome: Outcome) -> None:
         return
     console.print(test_table(outcome.view))
     console.print(outcome.view.winner.claim, markup=False)
+    for sentence in outcome.view.prices:
+        console.print(f"  {sentence}", markup=False)
     for notice in outcome.view.notices:
         console.print(f"Note: {notice}", markup=False, style="dim")
     for name in ("winner.yaml", "report.html", "trials.csv"):

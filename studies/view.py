@@ -126,6 +126,8 @@ class RunView:
     notices: tuple[str, ...]
     """Plain sentences: too few items, test seen k times, failed trials, masks are random, ..."""
     versions: Mapping[str, str]
+    prices: tuple[str, ...] = ()
+    """Sentences: the winner against each task's best parent, corrected by Holm."""
     budget: str = ""
     """What was allowed and what was used, in words."""
     constraints: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""Spaces from the text of a recipe, and checkpoints small enough to plan a merge over many layers."""
+"""Spaces from the text of a recipe, and checkpoints small enough to plan merges of many layers."""
 
 import json
 from collections.abc import Callable, Mapping

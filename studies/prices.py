@@ -1,0 +1,77 @@
+"""What the winner costs, task by task: against each task's best parent, on `test`, corrected by Holm.
+
+The best parent of a task is the one that `select` puts first, so that the test split chooses nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from evaluation.statistics import holm, paired_p_value
+from search.ledger import Candidate
+from search.verdict import label
+
+from .estimates import Scores, metric_difference, metric_estimate
+
+Part = tuple[str, str]
+"""(task, metric)."""
+
+
+def price_sentences(
+    scores: Scores,
+    winner: Candidate,
+    parents: Sequence[Candidate],
+    columns: Mapping[str, Part],
+) -> tuple[str, ...]:
+    """One sentence a column of the test table that winner and a parent were scored on."""
+    rivals = {
+        name: rival
+        for name, part in columns.items()
+        if scores.complete(winner, part[0], "test")
+        and (rival := _best(scores, parents, part)) is not None
+        and rival.recipe_hash != winner.recipe_hash
+    }
+    adjusted = holm([_p_value(scores, winner, rivals[name], columns[name]) for name in rivals])
+    return tuple(
+        _sentence(scores, winner, rivals[name], name, columns[name], p)
+        for name, p in zip(rivals, adjusted, strict=True)
+    )
+
+
+def _best(scores: Scores, parents: Sequence[Candidate], part: Part) -> Candidate | None:
+    task, metric = part
+    able = [
+        one
+        for one in parents
+        if scores.complete(one, task, "select") and scores.complete(one, task, "test")
+    ]
+    if not able:
+        return None
+    better = max if scores.tasks[task].metrics[metric].higher_is_better else min
+    return better(able, key=lambda one: metric_estimate(scores, one, *part, "select").value)
+
+
+def _p_value(scores: Scores, winner: Candidate, rival: Candidate, part: Part) -> float:
+    task, metric = part
+    return paired_p_value(
+        scores.rows(winner, task, metric, "test"),
+        scores.rows(rival, task, metric, "test"),
+        [item.group for item in scores.items(task, "test")],
+        scores.tasks[task].metrics[metric].aggregate,
+        seed=scores.seed,
+    )
+
+
+def _sentence(
+    scores: Scores, winner: Candidate, rival: Candidate, column: str, part: Part, p: float
+) -> str:
+    task, metric = part
+    difference = metric_difference(scores, winner, rival, task, metric, "test").value
+    gain = difference if scores.tasks[task].metrics[metric].higher_is_better else -difference
+    verdict = "better" if gain > 0 else "worse" if gain < 0 else "different"
+    sure = f"p {_p_text(p)} after Holm"
+    return (
+        f"{column}: {abs(difference):.3f} {verdict} than its best parent, {label(rival)} ({sure})."
+    )
+
+
+def _p_text(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"

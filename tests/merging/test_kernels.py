@@ -1,0 +1,253 @@
+"""The compiled kernels against their twin in torch: equal bits, whatever dtypes, shapes and threads."""
+
+import math
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from merging.kernels import compiled, selection
+from merging.kernels.cpu import CHUNK, Compiled
+from merging.kernels.masks import mask_keys
+from merging.kernels.numbers import rescaling
+from merging.kernels.twin import Twin, block_norms, sparsify
+from merging.methods.formula import Sparsity, TaskVectors, WeightedMean
+
+DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+INTEGERS = {2: torch.int16, 4: torch.int32}
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+shapes = st.one_of(
+    st.tuples(st.integers(1, 20_000)),
+    st.tuples(st.integers(1, 90), st.integers(1, 90)),
+    st.tuples(st.integers(1, 12), st.integers(1, 12), st.integers(1, 12)),
+)
+weights = st.floats(-3, 3, width=32)
+
+
+@st.composite
+def sparsities(draw: st.DrawFn) -> Sparsity:
+    rule = draw(st.sampled_from(["all", "magnitude", "random", "rank"]))
+    if rule == "all":
+        return Sparsity()
+    epsilon = draw(st.floats(0, 0.1)) if rule == "rank" else 0.0
+    return Sparsity(rule, draw(st.floats(0.11, 0.89)), epsilon, draw(st.booleans()))
+
+
+@st.composite
+def formulas(draw: st.DrawFn) -> TaskVectors:
+    rules = tuple(draw(st.lists(sparsities(), min_size=1, max_size=4)))
+    own = tuple(draw(weights) for _ in rules)
+    return TaskVectors(own, rules, draw(st.booleans()), draw(st.booleans()), draw(weights))
+
+
+def models(shape, dtypes, seed: int, coarse: bool = False) -> list[torch.Tensor]:
+    """A base and experts near it; coarse ones have few distinct deltas, some of them zero."""
+    generator = torch.Generator().manual_seed(seed)
+    base = torch.randn(shape, generator=generator)
+    tensors = [base.to(dtypes[0])]
+    for dtype in dtypes[1:]:
+        noise = torch.randn(shape, generator=generator)
+        step = (noise * 1.5).round() / 64 if coarse else noise * 0.02
+        tensors.append((tensors[0].float() + step).to(dtype))
+    return tensors
+
+
+def keys_of(experts: int, elements: int, seed: int = 0):
+    return [mask_keys(seed, "x", position, elements) for position in range(experts)]
+
+
+def assert_same_bits(one: torch.Tensor, other: torch.Tensor) -> None:
+    """Equal bits, the sign of zero included; a NaN equals a NaN."""
+    assert one.dtype == other.dtype
+    integer = INTEGERS[one.element_size()]
+    same = (one.view(integer) == other.view(integer)) | (one.isnan() & other.isnan())
+    assert same.all(), f"{(~same).sum()} of {same.numel()} differ"
+
+
+@given(
+    formulas(), shapes, st.lists(st.sampled_from(DTYPES), min_size=6, max_size=6), st.booleans()
+)
+@settings(max_examples=120, deadline=None, derandomize=True)
+def test_task_vectors_equal_the_twin(formula, shape, dtypes, coarse):
+    experts = len(formula.weights)
+    base, *tuned = models(shape, dtypes[1 : experts + 2], experts, coarse)
+    keys = keys_of(experts, base.numel())
+    fast, plain = (torch.empty(shape, dtype=dtypes[0]) for _ in range(2))
+    Compiled(None).task_vectors(base, tuned, formula, keys, fast)
+    Twin().task_vectors(base, tuned, formula, keys, plain)
+    assert_same_bits(fast, plain)
+
+
+@given(
+    st.lists(weights, min_size=1, max_size=5),
+    st.one_of(st.none(), st.floats(0.1, 4)),
+    shapes,
+    st.lists(st.sampled_from(DTYPES), min_size=6, max_size=6),
+)
+@settings(max_examples=60, deadline=None, derandomize=True)
+def test_weighted_means_equal_the_twin(own, divisor, shape, dtypes):
+    tensors = models(shape, dtypes[: len(own)], 0)
+    formula = WeightedMean(tuple(own), divisor)
+    fast, plain = (torch.empty(shape, dtype=dtypes[5]) for _ in range(2))
+    Compiled(None).weighted_mean(tensors, formula, fast)
+    Twin().weighted_mean(tensors, formula, plain)
+    assert_same_bits(fast, plain)
+
+
+@pytest.mark.parametrize("rule", ["all", "magnitude", "random", "rank"])
+@pytest.mark.parametrize("coarse", [False, True])
+def test_threads_change_no_bit(rule, coarse):
+    shape = (1030, 777)
+    assert shape[0] * shape[1] > 3 * CHUNK
+    base, *tuned = models(shape, (torch.bfloat16,) * 3, 1, coarse)
+    sparsity = Sparsity(rule, 0.37, 0.1 if rule == "rank" else 0.0, rule != "all")
+    formula = TaskVectors((0.7, -0.4), (sparsity, sparsity), True, True, 1.3)
+    keys = keys_of(2, base.numel())
+    plain = torch.empty(shape, dtype=torch.bfloat16)
+    Twin().task_vectors(base, tuned, formula, keys, plain)
+    for threads in (1, 2, 8):
+        with ThreadPoolExecutor(threads) as pool:
+            fast = torch.empty_like(plain)
+            Compiled(pool).task_vectors(base, tuned, formula, keys, fast)
+        assert_same_bits(fast, plain)
+    fast = torch.empty_like(plain)
+    Compiled(None).task_vectors(base, tuned, formula, keys, fast)
+    assert_same_bits(fast, plain)
+
+
+@pytest.mark.parametrize("dtype", DTYPES[:2])
+def test_every_16_bit_pattern_is_read_and_written(dtype):
+    patterns = torch.arange(-(2**15), 2**15, dtype=torch.int16).view(dtype)
+    single = torch.empty(2**16, dtype=torch.float32)
+    back = torch.empty(2**16, dtype=dtype)
+    Compiled(None).weighted_mean([patterns], WeightedMean((1.0,), None), single)
+    Compiled(None).weighted_mean([single], WeightedMean((1.0,), None), back)
+    negative_zero = patterns.view(torch.int16) == -(2**15)
+    assert torch.equal(single.isnan(), patterns.isnan())
+    assert_same_bits(single[~negative_zero], patterns.float()[~negative_zero])
+    assert_same_bits(back[~negative_zero], patterns[~negative_zero])
+
+
+@pytest.mark.parametrize("dtype", DTYPES[:2])
+def test_rounding_is_to_nearest_even(dtype):
+    generator = torch.Generator().manual_seed(0)
+    words = torch.randint(-(2**31), 2**31, (1 << 18,), generator=generator)
+    halves = torch.arange(-(2**15), 2**15, dtype=torch.int16).view(dtype).float()
+    middles = (halves[:-1] + halves[1:]) / 2  # ties: half-way between two neighbours
+    values = torch.cat([words.to(torch.int32).view(torch.float32), middles])
+    out = torch.empty(len(values), dtype=dtype)
+    Compiled(None).weighted_mean([values], WeightedMean((1.0,), None), out)
+    assert_same_bits(out + 0.0, values.to(dtype) + 0.0)
+
+
+@pytest.mark.parametrize("engine", [Compiled(None), Twin()])
+@pytest.mark.parametrize("rule", ["all", "magnitude", "random", "rank"])
+@pytest.mark.parametrize("rescale", [False, True])
+@pytest.mark.parametrize("elect", [False, True])
+@pytest.mark.parametrize("where", ["base", "expert"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_nan_stays_a_nan(engine, rule, rescale, elect, where, dtype):
+    base, first, second = models((64, 80), (dtype,) * 3, 2)
+    for index in range(0, 5120, 40):  # some are dropped, and dropping hides none
+        (base if where == "base" else second).view(-1)[index] = torch.nan
+    sparsity = Sparsity(rule, 0.5, 0.1 if rule == "rank" else 0.0, rescale)
+    formula = TaskVectors((0.5, 0.5), (Sparsity(), sparsity), elect, True, 1.0)
+    out = torch.empty_like(base)
+    engine.task_vectors(base, [first, second], formula, keys_of(2, out.numel()), out)
+    holes = out.isnan().view(-1)
+    assert holes[::40].all()
+    spread = rescale and rule != "all"  # a norm that is NaN makes every element NaN
+    assert holes.all() if spread else holes.sum() == 128
+
+
+def test_inputs_of_any_layout_are_read():
+    base, expert = models((50, 70), (torch.bfloat16,) * 2, 3)
+    formula = TaskVectors((0.5,), (Sparsity("magnitude", 0.5),), False, False, 1.0)
+    expected, made = torch.empty_like(base), torch.empty_like(base)
+    keys = keys_of(1, base.numel())
+    Compiled(None).task_vectors(base, [expert], formula, keys, expected)
+    turned = expert.T.contiguous().T
+    wide = base.double()
+    Compiled(None).task_vectors(wide, [turned], formula, keys, made)
+    assert_same_bits(made, expected)
+    room = torch.empty(2 * base.numel() + 1, dtype=torch.uint8)
+    odd = room.numpy()[1:].view(np.uint16)  # an address that is not a multiple of 2
+    odd[:] = base.view(torch.int16).numpy().view(np.uint16).reshape(-1)
+    unaligned = torch.from_numpy(odd.view(np.int16)).view(torch.bfloat16).view(50, 70)
+    assert unaligned.data_ptr() % 2 == 1
+    Compiled(None).task_vectors(unaligned, [expert], formula, keys, made)
+    assert_same_bits(made, expected)
+
+
+@given(st.lists(st.integers(-6, 6), min_size=1, max_size=300), st.floats(0.01, 0.99))
+@settings(max_examples=80, deadline=None)
+def test_the_magnitude_rule_keeps_the_largest_in_element_order(values, density):
+    delta = torch.tensor(values, dtype=torch.float32)
+    made = sparsify(delta, Sparsity("magnitude", density), ())
+    count = max(1, int(density * len(values)))
+    order = sorted(range(len(values)), key=lambda i: (-abs(values[i]), i))[:count]
+    assert made.tolist() == [v if i in order else 0 for i, v in enumerate(values)]
+
+
+@given(st.integers(1, 40), st.integers(1, 5), st.integers(1, 6), st.integers(0, 9))
+@settings(max_examples=40, deadline=None)
+def test_ranks_are_those_of_a_stable_sort(width, inner, slabs, seed):
+    words = np.random.default_rng(seed).integers(0, 2**31, (slabs, width, inner), np.uint32)
+    words[words % 3 == 0] = 7  # equal magnitudes
+    ranks = np.empty(words.size, np.uint32)
+    selection.rank_limits(
+        words.reshape(-1), width, inner, np.arange(width, dtype=np.uint32), ranks
+    )
+    expected = words.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
+    assert (ranks.reshape(words.shape) == expected).all()
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-6, 1.0, 1e30])
+def test_norms_are_exact_to_a_part_in_a_million(scale):
+    values = torch.randn(10_000, generator=torch.Generator().manual_seed(0)) * scale
+    exact = math.fsum(abs(value) for value in values.tolist())
+    assert math.fsum(block_norms(values)) == pytest.approx(exact, rel=1e-6)
+
+
+def test_rescaling_in_closed_form():
+    assert rescaling([1.0, 2.0], [0.5, 1.0]) == 2.0
+    assert rescaling([1.0], [0.0]) == 1.0
+    assert rescaling([1e-8], [1e-9]) == 1.0
+    assert math.isnan(rescaling([math.nan], [1.0]))
+
+
+def test_kernels_do_without_a_cache_folder():
+    probe = (
+        "import numpy as np\nfrom merging.kernels import selection\n"
+        "print(selection.count_equal(np.array([3, 1, 3], np.uint32), 3), "
+        "selection.count_equal._cache.cache_path)"
+    )
+    places = {"NUMBA_CACHE_DIR": "/dev/null/none", "HOME": "/dev/null"}
+    environment = {**os.environ, **places, "PYTHONDONTWRITEBYTECODE": "1"}
+    ran = subprocess.run(
+        [sys.executable, "-c", probe], env=environment, cwd=ROOT, capture_output=True, text=True
+    )
+    assert ran.stdout.startswith("2 "), ran.stderr
+
+
+def test_a_kernel_is_compiled_once():
+    """Types that vary would cost seconds each; the tests above used every dtype and shape."""
+    out = torch.empty(8, dtype=torch.bfloat16)
+    for dtype in DTYPES:
+        tensors = models((8,), (dtype,) * 3, 0)
+        Compiled(None).weighted_mean(tensors, WeightedMean((1.0, 2.0, 3.0), 6.0), out)
+        for rule in ("all", "magnitude", "random", "rank"):
+            formula = TaskVectors((1.0, 2.0), (Sparsity(rule, 0.5, 0.1, True),) * 2, True, True, 1)
+            Compiled(None).task_vectors(tensors[0], tensors[1:], formula, keys_of(2, 8), out)
+    kernels = [compiled.weighted_mean, compiled.task_vectors, compiled.norms, compiled.magnitudes]
+    kernels += [compiled.mask, selection.count_upper, selection.count_lower]
+    kernels += [selection.count_equal, selection.find_equal, selection.rank_limits]
+    assert [len(kernel.signatures) for kernel in kernels if len(kernel.signatures) > 1] == []
