@@ -161,8 +161,8 @@ class Search:
         values = {one.name: objective_value(one, self.tasks, results) for one in self.objectives}
         wrong = [name for name, value in values.items() if not math.isfinite(value)]
         if wrong:
-            error = f"objective {wrong[0]} is {values[wrong[0]]}"
-            return spent.of(candidate.ended(state="failed", error=error))
+            told = f"objective {wrong[0]} is {values[wrong[0]]}"
+            return spent.of(candidate.ended(state="failed", error=told))
         scores = tuple(values.values())
         return spent.of(candidate.ended(state="complete", scores=scores))
 

@@ -5,6 +5,7 @@ And what the search will cost.
 
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +16,26 @@ from rich.table import Table
 
 from merging.checkpoint import Checkpoint
 from merging.document import Document, read_document
-from merging.plan import plan_recipe
+from merging.plan import plan_notices, plan_recipe
 from merging.recipe import models_of
 from merging.recipe_reader import read_recipe
 from merging.sources import open_checkpoint
 from merging.stream import byte_size
-from search.winner import MAX_FINALISTS
+from merging.vocabulary import vocabulary_notices
 
-from .config import study_from
+from .conduct import (
+    SearchOptions,
+    items_per_candidate,
+    overridden,
+    refuse_hopeless,
+    reserved_items,
+)
 from .errors import StudyError
+from .notices import few_groups
 from .preflight import Permissions, Preflight, check_weights, inspect
 from .proposing import sampler_of
+from .reopen import open_study
+from .results import budget_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +50,11 @@ def check_file(path: Path, maps: Mapping[str, Path], permissions: Permissions) -
     """Checks a study, or a recipe (a file without `recipe`); raises the first fault."""
     document = read_document(path)
     if isinstance(document.data, Mapping) and "recipe" in document.data:
-        study = study_from(document, path.resolve().parent)
-        return _study_checkup(inspect(study, maps, permissions))
+        study, remembered = open_study(path)
+        study = overridden(study, SearchOptions())
+        preflight = inspect(study, {**remembered, **maps}, permissions)
+        refuse_hopeless(preflight)
+        return _study_checkup(preflight)
     if not isinstance(document.data, Mapping) or "merge_method" not in document.data:
         raise StudyError(
             f"{path}: neither a study (it has no `recipe`) nor a recipe (no `merge_method`)"
@@ -50,7 +63,7 @@ def check_file(path: Path, maps: Mapping[str, Path], permissions: Permissions) -
 
 
 def print_checkup(found: Checkup) -> None:
-    """Facts as a table on standard output, warnings after them."""
+    """Facts as a table on standard output, warnings on standard error."""
     console = Console(highlight=False)
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in found.data.items():
@@ -58,7 +71,7 @@ def print_checkup(found: Checkup) -> None:
         table.add_row(name.replace("_", " "), shown)
     console.print(table)
     for warning in found.warnings:
-        console.print(f"warning: {warning}", markup=False, soft_wrap=True)
+        print(f"warning: {warning}", file=sys.stderr)
     console.print("No fault found.")
 
 
@@ -74,49 +87,48 @@ def _recipe_checkup(
     }
     jobs = plan_recipe(recipe, checkpoints, document=document)
     check_weights(checkpoints)
+    warnings = (
+        *(str(notice) for notice in notices),
+        *plan_notices(recipe, checkpoints, document=document),
+        *vocabulary_notices(checkpoints),
+    )
     data = {
         "merge_method": recipe.merge_method,
         "models": [str(model) for model in checkpoints],
         "tensors": len(jobs),
         "gigabytes_read": _gigabytes(checkpoints.values()),
     }
-    return Checkup(data, tuple(str(notice) for notice in notices))
+    return Checkup(data, warnings)
 
 
 def _study_checkup(found: Preflight) -> Checkup:
     study = found.study
     sampler, reason = sampler_of(found)
-    per_candidate = sum(len(splits["search"]) for splits in found.splits.values())
-    references = len(found.references)
-    verdict_items = sum(
-        (references + MAX_FINALISTS) * len(splits["select"])
-        + (references + 1) * len(splits["test"])
-        for splits in found.splits.values()
-    )
     data: dict[str, Any] = {
         "name": study.name,
         "models": [str(model) for model in found.checkpoints],
         "merge_methods": list(found.space.methods),
-        "dimensions": len(found.space.dimensions),
+        "dimensions": len(found.coordinates.distributions()),
         "parameters": [one.name for one in found.space.dimensions],
         "sampler": f"{sampler} ({reason})",
         "objectives": [f"{one.name} ({one.metric})" for one in found.objectives],
         "references": [one.name for one in found.references],
         "warm_starts": [one.name for one in found.warm_starts],
-        "items_per_candidate": per_candidate,
-        "items_for_select_and_test_at_most": verdict_items,
+        "budget": budget_text(study.budget),
+        "items_per_candidate": items_per_candidate(found),
+        "items_for_select_and_test_at_most": reserved_items(found),
         **{
             f"task_{task}": ", ".join(f"{split} {len(one)}" for split, one in splits.items())
             for task, splits in found.splits.items()
         },
         "gigabytes_read": _gigabytes(found.checkpoints.values()),
     }
-    return Checkup(data, (*found.notices, *_room(found)))
+    return Checkup(data, (*found.notices, *few_groups(found), *_room(found)))
 
 
 def _gigabytes(checkpoints: Any) -> float:
     total = sum(byte_size(info) for one in checkpoints for info in one.tensors.values())
-    return round(total / 1e9, 3)
+    return float(f"{total / 1e9:.3g}")
 
 
 def _room(found: Preflight) -> list[str]:

@@ -33,13 +33,20 @@ def utility_gain(
     return estimate(utility_difference_interval(tasks, utility, seed=scores.seed))
 
 
-def claim_text(gain: Estimate | None, winner: str, rival: str, rule: str) -> str:
-    """What may be said, in words."""
+def claim_text(
+    gain: Estimate | None, winner: str, rival: str, rule: str, *, is_trial: bool
+) -> str:
+    """What may be said, in words; `is_trial`: the winner came out of the search."""
     if winner == rival:
         return (
             f"No merge was found that is better than the best parent, {rival}: it wins itself "
             f"({rule})."
         )
+    known = f"No candidate of the search was better than {winner} on the select split. "
+    return ("" if is_trial else known) + _gain_text(gain, winner, rival, rule)
+
+
+def _gain_text(gain: Estimate | None, winner: str, rival: str, rule: str) -> str:
     if gain is None:
         return (
             f"{winner} won on the select split. The study has no test split, so nothing is "

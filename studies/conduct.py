@@ -3,15 +3,21 @@
 What is left behind.
 """
 
-import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from search.executors import Executor
 from search.ledger import Ledger
-from search.loop import Observer, Search, constraint_name
+from search.loop import (
+    Observer,
+    Search,
+    constraint_name,
+    refuse_small_budget,
+    searched_tasks,
+)
 from search.objectives import Budget
 from search.proposals import Proposer
 from search.scoring import Scorer
@@ -19,19 +25,20 @@ from search.study_log import StudyLog
 from search.verdict import NoWinner, decide
 from search.winner import MAX_FINALISTS, WinnerRule
 
-from .config import Study, read_study
-from .errors import NoWinnerError
-from .outputs import write_outputs
+from .config import Study
+from .errors import NoWinnerError, RunError
+from .outputs import replace_text, write_outputs
 from .preflight import Permissions, Preflight, inspect
 from .progress import Display
-from .proposing import proposing_of
+from .proposing import proposing_of, sampler_of
+from .reopen import open_study
 from .resolved import identity, resolved_study
 from .results import test_columns
-from .run import RunFolder, RunLock, claim_identity, find_run
+from .run import Identity, RunFolder, find_run, hold, refuse_other_study
 from .session import Hardware, open_executor
 from .view import RunView
 
-DEFAULT_TRIALS = 100
+DEFAULT_BUDGET = Budget(trials=100, items=None, minutes=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,36 +77,85 @@ class Outcome:
 
 
 def conduct(path: Path, options: SearchOptions) -> Outcome:
-    """Runs or goes on with a study's search.
+    """Runs or goes on with a study's search; Ctrl-C ends it in order, and the outcome says so.
 
-    KeyboardInterrupt leaves everything written, and is raised on.
+    What can be refused is refused before a weight is loaded, and before an old run is touched.
     """
-    study = overridden(read_study(path), options)
-    preflight = inspect(study, options.maps, options.permissions)
+    named, remembered = open_study(path)
+    study, maps = overridden(named, options), {**remembered, **options.maps}
+    preflight = inspect(study, maps, options.permissions)
+    refuse_hopeless(preflight)
+    source = None if options.source is None else find_run(options.source)
     run = RunFolder(options.out or Path("runs") / study.name)
-    if options.fresh and run.path.exists():
-        with RunLock(find_run(run.path)):
-            pass  # refuse to delete what another process holds
-        shutil.rmtree(run.path)
-    run.path.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        stack.enter_context(RunLock(run))
+        stack.enter_context(hold(run))
+        begun = {} if options.fresh else _begun(run, identity(preflight))
+        hardware = options.hardware.resolved(begun.get("hardware"))
+        _refuse_other_settings(run, begun.get("hardware"), asdict(hardware))
+        executor = open_executor(preflight, hardware, options.permissions)
+        _refuse_other_settings(run, begun.get("settings"), {"settings": executor.settings})
+        if options.fresh:
+            run.clear()
+        replace_text(run.study, resolved_study(preflight))
         ledger = stack.enter_context(Ledger(run.url))
-        claim_identity(ledger, identity(preflight), run)
-        if options.source is not None:
-            _reuse(ledger, options.source)
-        hardware = options.hardware.resolved(ledger.meta("hardware"))
-        display = Display(preflight.objectives, study.budget.trials, options.quiet)
+        _begin(ledger, preflight, hardware, executor)
+        if source is not None:
+            _reuse(ledger, source)
+        log = stack.enter_context(closing(_study_log(preflight, run)))
+        display = stack.enter_context(
+            Display(preflight.objectives, study.budget.trials, run.log, options.quiet)
+        )
         for notice in preflight.notices:
             display.note(f"warning: {notice}")
-        executor = open_executor(preflight, hardware, options.permissions)
-        ledger.set_meta("hardware", asdict(hardware))
-        ledger.set_meta("settings", executor.settings)
-        run.study.write_text(resolved_study(preflight, options.maps), encoding="utf-8")
-        log = stack.enter_context(closing(_study_log(preflight, run)))
-        search = assemble(preflight, ledger, executor, log, display)
-        stack.enter_context(display)
-        return _search(search, preflight, run, display)
+        return _search(
+            assemble(preflight, ledger, executor, log, display), preflight, run, display
+        )
+
+
+def refuse_hopeless(preflight: Preflight) -> None:
+    """Raises SearchError for a sampler or a budget that cannot search the study."""
+    study = preflight.study
+    sampler_of(preflight)
+    refuse_small_budget(study.budget, len(preflight.references), items_per_candidate(preflight))
+
+
+def items_per_candidate(preflight: Preflight, split: str = "search") -> int:
+    """Item evaluations of one candidate on a split of what the search looks at."""
+    searched = searched_tasks(preflight.tasks, preflight.objectives, preflight.study.constraints)
+    return sum(len(preflight.splits[task][split]) for task in searched)
+
+
+def _begun(run: RunFolder, wanted: Identity) -> Mapping[str, Any]:
+    """The settings that a run was begun with; refuses to go on with another study in it."""
+    if not run.database.is_file():
+        return {}
+    with Ledger(run.url) as ledger:
+        refuse_other_study(ledger, wanted, run)
+        settings = ledger.meta("settings")
+        return {
+            "hardware": ledger.meta("hardware"),
+            "settings": None if settings is None else {"settings": settings},
+        }
+
+
+def _begin(ledger: Ledger, preflight: Preflight, hardware: Hardware, executor: Executor) -> None:
+    """Writes down what must stay the same for as long as the run goes on."""
+    ledger.set_meta("identity", identity(preflight))
+    ledger.set_meta("hardware", asdict(hardware))
+    ledger.set_meta("settings", executor.settings)
+
+
+def _refuse_other_settings(
+    run: RunFolder, before: Mapping[str, Any] | None, now: Mapping[str, Any]
+) -> None:
+    """Raises RunError where candidates would not be scored as those before were."""
+    for name, value in (before or {}).items():
+        if now.get(name) != value:
+            raise RunError(
+                f"{run.path}: was begun with {name.replace('_', ' ')} {value}, now it is "
+                f"{now.get(name)}; what can change scores is fixed at the start of a run. Leave "
+                f"it as it was, start anew with --fresh, or choose another folder: --out NEW"
+            )
 
 
 def overridden(study: Study, options: SearchOptions) -> Study:
@@ -108,11 +164,9 @@ def overridden(study: Study, options: SearchOptions) -> Study:
     budget = Budget(
         options.trials or own.trials, options.items or own.items, options.minutes or own.minutes
     )
-    if budget == Budget(None, None, None):
-        budget = replace(budget, trials=DEFAULT_TRIALS)
     return replace(
         study,
-        budget=budget,
+        budget=budget if budget != Budget(None, None, None) else DEFAULT_BUDGET,
         sampler=options.sampler or study.sampler,
         seed=study.seed if options.seed is None else options.seed,
     )
@@ -138,7 +192,7 @@ def assemble(
         objectives=preflight.objectives,
         constraints=study.constraints,
         budget=study.budget,
-        reserved_items=_reserved(preflight),
+        reserved_items=reserved_items(preflight),
         log=log,
         observer=display,
     )
@@ -183,17 +237,15 @@ def _search(search: Search, preflight: Preflight, run: RunFolder, display: Displ
     )
 
 
-def _reuse(ledger: Ledger, source: Path) -> None:
+def _reuse(ledger: Ledger, source: RunFolder) -> None:
     """Takes over the item results of another run; what does not apply is never asked for."""
-    with Ledger(find_run(source).url) as other:
+    with Ledger(source.url) as other:
         ledger.copy_results(other)
 
 
-def _reserved(preflight: Preflight) -> int:
+def reserved_items(preflight: Preflight) -> int:
     """Item evaluations that select and test will take at most."""
-    entrants = len(preflight.references)
-    total = 0
-    for splits in preflight.splits.values():
-        total += (entrants + MAX_FINALISTS) * len(splits["select"])
-        total += (entrants + 1) * len(splits["test"])
-    return total
+    references = len(preflight.references)
+    select = (references + MAX_FINALISTS) * items_per_candidate(preflight, "select")
+    test = sum(len(splits["test"]) for splits in preflight.splits.values())
+    return select + (references + 1) * test

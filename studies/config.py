@@ -16,6 +16,7 @@ from merging.document import Document, nearest, read_document
 from merging.document import Path as KeyPath
 from search.objectives import Budget, ConstraintSpec, MetricRef, ObjectiveSpec, Rule
 
+from .config_tasks import fault_at, read_task
 from .errors import StudyError
 from .schema import (
     BudgetForm,

@@ -20,9 +20,10 @@ from merging.recipe_reader import read_recipe
 from merging.sources import open_checkpoint
 from search.scoring import blocks
 
-from .config import Study, read_study
+from .config import Study
 from .errors import StudyError
 from .preflight import Permissions, load_tasks, split_tasks
+from .reopen import open_study
 from .session import Hardware, load_runner
 
 
@@ -54,7 +55,8 @@ def evaluate_model(
     """
     if split is not None and split not in SPLITS:
         raise StudyError(f"--split {split}: one of {', '.join(SPLITS)}")
-    study = read_study(study_file)
+    study, remembered = open_study(study_file)
+    maps = {**remembered, **maps}
     target = _target(model, study)
     recipe, _ = read_recipe(target.document, strict=False)
     checkpoints = {

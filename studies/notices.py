@@ -7,6 +7,7 @@ from evaluation.splits import MIN_CLAIM_GROUPS
 from merging.methods.table import METHODS
 
 if TYPE_CHECKING:
+    from .preflight import Preflight
     from .results import Found
 
 
@@ -14,7 +15,7 @@ def notices_of(found: "Found") -> tuple[str, ...]:
     """Plain sentences; the report and the card show them all."""
     return (
         *_warnings(found.preflight.notices),
-        *_few_groups(found),
+        *few_groups(found.preflight),
         *_seen(found.ledger.meta("test_opened") or []),
         *_failures(found),
         *_random(found),
@@ -25,10 +26,11 @@ def _warnings(notices: Sequence[str]) -> list[str]:
     return [f"Recipe: {notice}" for notice in notices]
 
 
-def _few_groups(found: "Found") -> list[str]:
+def few_groups(preflight: "Preflight") -> list[str]:
+    """For which tasks the test split is too small for a claim."""
     sentences = []
-    for task, splits in found.preflight.splits.items():
-        items = found.preflight.tasks[task].items
+    for task, splits in preflight.splits.items():
+        items = preflight.tasks[task].items
         groups = len({items[index].group for index in splits["test"]})
         if not groups:
             sentences.append(f"Task {task} has no test split: nothing is claimed for it.")

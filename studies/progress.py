@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -32,10 +33,14 @@ from search.winner import front
 
 @dataclass(slots=True)
 class Display:
-    """Told by the search what happens; a context manager. Never writes to standard output."""
+    """Told by the search what happens; a context manager. Never writes to standard output.
+
+    Every line also goes to the file `log`, with its time; `quiet` or not.
+    """
 
     objectives: Sequence[Objective]
     trials_wanted: int | None
+    log: Path
     quiet: bool = False
     _references: list[Candidate] = field(default_factory=list, init=False)
     _trials: list[Candidate] = field(default_factory=list, init=False)
@@ -84,23 +89,29 @@ class Display:
         """A candidate has its scores, or failed."""
         (self._trials if candidate.kind == "trial" else self._references).append(candidate)
         self._bar.update(self._bar.task_ids[0], completed=len(self._trials))
+        line = self._line(candidate)
+        self._keep(line)
         if self._live is not None:
             self._draw()
         elif not self.quiet:
-            self.note(self._line(candidate))
+            self._console.print(Text(f"{time.strftime('%H:%M:%S')} {line}"), soft_wrap=True)
 
     def note(self, text: str) -> None:
         """One line for the user."""
+        self._keep(text)
         if not self.quiet:
             self._console.print(Text(text), soft_wrap=True)
 
+    def _keep(self, line: str) -> None:
+        with self.log.open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {line}\n")
+
     def _line(self, one: Candidate) -> str:
-        clock = time.strftime("%H:%M:%S")
         wanted = f"/{self.trials_wanted}" if self.trials_wanted and one.kind == "trial" else ""
         outcome = self._scores(one) if one.scores else f"{one.state}: {one.error}"
         seconds = f"built {one.build_seconds:.2f} s, scored {one.score_seconds:.2f} s"
         front_size = f", front {len(front(self._trials, self.objectives))}" if self._trials else ""
-        return f"{clock} {label(one)}{wanted} [{one.name}] {outcome}; {seconds}{front_size}"
+        return f"{label(one)}{wanted} [{one.name}] {outcome}; {seconds}{front_size}"
 
     def _scores(self, one: Candidate) -> str:
         pairs = zip(self.objectives, one.scores or (), strict=True)

@@ -4,13 +4,10 @@ The file it was, where its names led, and what must not change.
 """
 
 import hashlib
-from collections.abc import Mapping
-from pathlib import Path
 
 import yaml
 
 from evaluation.task import Task
-from merging.recipe import ModelReference
 from search.space import describe
 
 from .preflight import Preflight
@@ -50,14 +47,14 @@ def task_hash(task: Task) -> str:
     return digest.hexdigest()
 
 
-def resolved_study(preflight: Preflight, maps: Mapping[str, Path]) -> str:
+def resolved_study(preflight: Preflight) -> str:
     """The study file of the run folder: the user's data plus a `resolved` section."""
     study = preflight.study
     data = study.document.data
     assert isinstance(data, dict)  # the schema accepted it
     section = {
         "folder": str(study.folder),
-        "maps": {name: str(path) for name, path in maps.items()},
+        "maps": {name: str(path) for name, path in preflight.maps.items()},
         "models": model_hashes(preflight),
         "tasks": {name: task_hash(task) for name, task in preflight.tasks.items()},
     }
@@ -70,11 +67,3 @@ def resolved_study(preflight: Preflight, maps: Mapping[str, Path]) -> str:
     return yaml.safe_dump(
         {**changed, "resolved": section}, sort_keys=False, allow_unicode=True, width=100
     )
-
-
-def local_names(preflight: Preflight) -> dict[ModelReference, str]:
-    """Models that are local folders, by their absolute names.
-
-    Hub names and mapped names are absent.
-    """
-    raise NotImplementedError

@@ -125,7 +125,7 @@ def build_view(preflight: Preflight, ledger: Ledger, state: str) -> view.RunView
         notices=notices_of(found),
         versions=versions(),
         prices=() if chosen is None else _prices(found, chosen, columns),
-        budget=_budget(study.budget),
+        budget=budget_text(study.budget),
         constraints=tuple(_constraint(spec) for spec in study.constraints),
         provenance={
             **{f"model {name}": short for name, short in model_hashes(preflight).items()},
@@ -154,7 +154,7 @@ def _prices(
     return price_sentences(found.scores, winner, parents, columns)
 
 
-def _budget(budget: Budget) -> str:
+def budget_text(budget: Budget) -> str:
     """The limits in words."""
     limits = {"trials": budget.trials, "items": budget.items, "minutes": budget.minutes}
     return ", ".join(f"{limit:,} {name}" for name, limit in limits.items() if limit is not None)
@@ -236,8 +236,10 @@ def _winner(found: Found) -> view.Winner | None:
         gain = utility_gain(
             found.scores, chosen, rival, preflight.objectives, found.rule, found.verdict
         )
-    text = claim_text(gain, label(chosen), label(rival), RULES[preflight.study.rule])
-    number = chosen.number if chosen.kind == "trial" else None
+    is_trial = chosen.kind == "trial"
+    rule = RULES[preflight.study.rule]
+    text = claim_text(gain, label(chosen), label(rival), rule, is_trial=is_trial)
+    number = chosen.number if is_trial else None
     return view.Winner(label(chosen), number, found.yaml(chosen), text, gain)
 
 

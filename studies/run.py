@@ -8,8 +8,9 @@ report.html   winner.yaml   trials.csv   log.txt
 import json
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,11 @@ class RunFolder:
         return self.path / "study.yaml"
 
     @property
+    def log(self) -> Path:
+        """What the search said, line by line."""
+        return self.path / "log.txt"
+
+    @property
     def url(self) -> str:
         """The SQLAlchemy URL of the SQLite file."""
         return f"sqlite:///{self.database.resolve()}"
@@ -66,6 +72,7 @@ def find_run(path: Path) -> RunFolder:
     missing = [file.name for file in (run.database, run.study) if not file.is_file()]
     if missing:
         raise RunError(f"{path}: not a run folder, it has no {' and no '.join(missing)}")
+    _refuse_foreign_database(run)
     return run
 
 
@@ -77,7 +84,9 @@ def hold(run: RunFolder) -> Iterator[None]:
     Raises RunError for a folder that holds other things, or that another process holds.
     """
     made = [path for path in (run.path, run.path.parent) if not path.exists()]
-    if not made and not run.database.is_file() and _strangers(run.path):
+    if run.database.is_file():
+        _refuse_foreign_database(run)
+    elif run.path not in made and _strangers(run.path):
         raise RunError(
             f"{run.path}: holds other things and no run (no study.db); choose another --out"
         )
@@ -93,6 +102,20 @@ def hold(run: RunFolder) -> Iterator[None]:
                 if run.path.parent in made and not any(run.path.parent.iterdir()):
                     run.path.parent.rmdir()
             raise
+
+
+def _refuse_foreign_database(run: RunFolder) -> None:
+    """Looks without changing anything: a search, or --fresh, must not touch what is not ours."""
+    try:
+        with closing(
+            sqlite3.connect(f"{run.database.resolve().as_uri()}?mode=ro", uri=True)
+        ) as db:
+            tables = db.execute("SELECT name FROM sqlite_master WHERE name = 'eutectic_meta'")
+            ours = tables.fetchone() is not None
+    except sqlite3.Error as error:
+        raise RunError(f"{run.database}: cannot be read: {error}") from None
+    if not ours:
+        raise RunError(f"{run.database}: a database that eutectic did not write; not a run folder")
 
 
 def _strangers(path: Path) -> bool:

@@ -28,7 +28,7 @@ class Hardware:
     None is chosen at the start and stored with the run.
     """
 
-    device: str = "cpu"
+    device: str | None = None
     dtype: str | None = None
     token_budget: int | None = None
     threads: int | None = None
@@ -37,7 +37,7 @@ class Hardware:
         """The settings a run was started with, where the command line names no other."""
         known = stored or {}
         return Hardware(
-            self.device,
+            self.device or known.get("device") or "cpu",
             self.dtype or known.get("dtype"),
             self.token_budget or known.get("token_budget") or DEFAULT_BUDGET,
             self.threads or known.get("threads") or os.cpu_count() or 1,
@@ -65,13 +65,15 @@ def load_runner(
     model = load_model(
         checkpoint,
         dtype=hardware.dtype or dtype,
-        device=hardware.device,
+        device=hardware.device or "cpu",
         trust_remote_code=permissions.trust_remote_code,
         order=order,
     )
     tokenizer = load_tokenizer(checkpoint, trust_remote_code=permissions.trust_remote_code)
     name = str(model.dtype).removeprefix("torch.")
-    settings = Settings(hardware.device, name, hardware.token_budget or DEFAULT_BUDGET, threads)
+    settings = Settings(
+        hardware.device or "cpu", name, hardware.token_budget or DEFAULT_BUDGET, threads
+    )
     return Runner(model, tokenizer, settings)
 
 

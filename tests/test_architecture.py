@@ -1,4 +1,4 @@
-"""The house's nevers, held to the truth: who may import whom, and what the command line may import at start."""
+"""The house's nevers, held to the truth: who may import whom, and when."""
 
 import ast
 import subprocess

@@ -157,7 +157,7 @@ def evaluate(
     split: Annotated[
         str | None, typer.Option(help="calibration, search, select or test; all items by default.")
     ] = None,
-    device: Device = "cpu",
+    device: Device = None,
     dtype: Dtype = None,
     token_budget: TokenBudget = None,
     threads: Threads = None,

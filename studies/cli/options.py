@@ -36,7 +36,10 @@ AllowCode = Annotated[
     list[Path],
     typer.Option("--allow-code", metavar="FILE", help="Run this file's scorers; repeatable."),
 ]
-Device = Annotated[str, typer.Option("--device", help="Where to score: cpu, cuda, cuda:1, mps.")]
+Device = Annotated[
+    str | None,
+    typer.Option("--device", help="Where to score: cpu, cuda, cuda:1, mps; cpu by default."),
+]
 Dtype = Annotated[
     str | None, typer.Option("--dtype", help="Dtype to score in; the recipe's own by default.")
 ]

@@ -55,7 +55,7 @@ def search(
     workers: Annotated[int, typer.Option(min=1, help="Workers; this release has one.")] = 1,
     executor: Annotated[str, typer.Option(help="Executor; this release has inline.")] = "inline",
     storage: Annotated[str | None, typer.Option(help="Database URL; not in this release.")] = None,
-    device: Device = "cpu",
+    device: Device = None,
     dtype: Dtype = None,
     token_budget: TokenBudget = None,
     threads: Threads = None,
@@ -166,7 +166,7 @@ def check(
     )
     found = check_file(study, parse_maps(map), permissions)
     if as_json:
-        print(json.dumps(found.data))
+        print(json.dumps({**found.data, "warnings": found.warnings}))
     else:
         print_checkup(found)
 

@@ -22,7 +22,7 @@ MODELS = ("base", "math", "code", "prose")
 
 @pytest.fixture(scope="session")
 def recipe() -> Callable[..., Document]:
-    """`recipe(text)`: a recipe with ranges as the `recipe` of `study.yaml`, whose line 1 that key is."""
+    """`recipe(text)`: a recipe with ranges, from line 2 of `study.yaml`."""
     return lambda text: parse_document("recipe:\n" + text, "study.yaml").child("recipe")
 
 

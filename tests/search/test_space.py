@@ -1,3 +1,5 @@
+"""Ranges of a recipe: found, refused with their place, filled, read back, written as slices."""
+
 import copy
 import json
 import math
@@ -170,12 +172,17 @@ def test_blocks_written_as_slices_plan_the_merge_that_values_a_layer_would(
   merge_method: dare_ties
   base_model: base
   models:
-    - {model: math, parameters: {weight: {range: [0, 1], anchors: 3}, density: {range: [0.1, 1], blocks: 3}}}
+    - model: math
+      parameters:
+        weight: {range: [0, 1], anchors: 3}
+        density: {range: [0.1, 1], blocks: 3}
     - model: code
       parameters:
         weight: [{filter: mlp, value: {range: [0, 1], blocks: 2}}, {value: 0.3}]
         density: [0.2, 0.9, 0.4]
-  parameters: {lambda: [{filter: mlp, value: [0.5, 1.5]}, {value: {range: [1, 2]}}], rescale: false}
+  parameters:
+    lambda: [{filter: mlp, value: [0.5, 1.5]}, {value: {range: [1, 2]}}]
+    rescale: false
 """
     space = make_space(text, layers=layers)
     numbers = [0.1 + 0.07 * index for index in range(len(space.dimensions))]

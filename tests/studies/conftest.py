@@ -1,13 +1,22 @@
-"""A realistic run in code: sixty trials of a three-expert merge, scored by a closed-form toy."""
+"""Runs to look at: sixty trials of a toy, told in code; and real searches of the pico family."""
 
+import json
 import math
 import random
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
 
 import moocore
 import numpy
 import pytest
+from click.testing import Result
+from typer.testing import CliRunner
 
+from search.proposals import Proposal, ProposalRequest, propose
 from studies import view as v
 
 LAYERS = 12
@@ -210,3 +219,154 @@ def assemble(
 def make_view() -> Callable[..., v.RunView]:
     """`make_view(objectives=2, trials=60, names=(...))`."""
     return build_view
+
+
+class PicoFamily(Protocol):
+    """What is used of the family in the conftest above."""
+
+    base: Path
+    experts: dict[str, Path]
+
+
+STUDY = """\
+name: pico
+recipe:
+  merge_method: ties
+  base_model: base
+  models:
+    - model: alpha
+      parameters: {weight: {range: [0.0, 1.0], start: 0.5}, density: {range: [0.1, 0.9]}}
+    - model: beta
+      parameters: {weight: {range: [0.0, 1.0], start: 0.25}, density: 0.5}
+  parameters: {normalize: false}
+  dtype: bfloat16
+tasks:
+  - name: sums
+    file: sums.jsonl
+    type: multiple_choice
+    prompt: "{{question}}"
+    choices: choices
+    answer: answer
+  - name: lines
+    file: lines.jsonl
+    type: loglikelihood
+    target: text
+constraints:
+  - {task: lines, metric: bits_per_byte, max_drop: 5.0}
+split: {calibration: 0, search: 0.4, select: 0.3, test: 0.3}
+budget: {trials: 5}
+sampler: random
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A folder with the pico family, two tiny tasks and `study.yaml`; `text` is what that says."""
+
+    folder: Path
+    text: str = STUDY
+
+    @property
+    def study(self) -> Path:
+        """The study file."""
+        return self.folder / "study.yaml"
+
+    @property
+    def run(self) -> Path:
+        """Where a search of the study leaves its run, called from the folder."""
+        return self.folder / "runs" / "pico"
+
+    def change(self, *pairs: tuple[str, str]) -> None:
+        """Writes the study with some of its text replaced; what is replaced must be there."""
+        text = self.text
+        for old, new in pairs:
+            assert old in text, old
+            text = text.replace(old, new)
+        self.study.write_text(text, encoding="utf-8")
+
+    def call(self, *arguments: object) -> Result:
+        """A command, in this process."""
+        from studies.cli import app
+
+        return CliRunner().invoke(app, [str(one) for one in arguments])
+
+    def search(self, *arguments: object) -> Result:
+        """`eutectic search` of the study, quietly."""
+        return self.call("search", self.study, "--quiet", "--threads", "1", *arguments)
+
+
+def furnish(folder: Path, family: PicoFamily) -> Bench:
+    """Models, task files and the study in a folder."""
+    for name, place in (("base", family.base), *family.experts.items()):
+        (folder / name).symlink_to(place, target_is_directory=True)
+    draw = random.Random(0)
+    sums, lines = [], []
+    for _ in range(50):
+        one, other, right = draw.randrange(50), draw.randrange(50), draw.randrange(3)
+        choices = [str(one + other + shift) for shift in (1, 10, 3)]
+        choices[right] = str(one + other)
+        sums.append({"question": f"{one} + {other} =", "choices": choices, "answer": right})
+        lines.append({"text": "".join(draw.choice("abc de fgh i") for _ in range(20))})
+    for name, rows in (("sums", sums), ("lines", lines)):
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    bench = Bench(folder)
+    bench.change()
+    return bench
+
+
+class HereProposer:
+    """Proposes in this process: what the real one's process computes, without its start."""
+
+    def submit(self, request: ProposalRequest) -> "Future[Proposal]":
+        future: Future[Proposal] = Future()
+        future.set_result(propose(request))
+        return future
+
+    def __enter__(self) -> "HereProposer":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        return None
+
+
+@pytest.fixture(scope="session")
+def propose_here() -> Iterator[None]:
+    """Spares a process of several seconds a search; one test of resuming has the real one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("studies.conduct.Proposer", HereProposer)
+        yield
+
+
+@pytest.fixture
+def bench(
+    tmp_path: Path,
+    pico_family: PicoFamily,
+    propose_here: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Bench:
+    """A bench of its own, which is the working folder."""
+    monkeypatch.chdir(tmp_path)
+    return furnish(tmp_path, pico_family)
+
+
+@pytest.fixture(scope="session")
+def searched(
+    tmp_path_factory: pytest.TempPathFactory, pico_family: PicoFamily, propose_here: None
+) -> Bench:
+    """A bench whose search has ended; look, do not touch (`another` copies it)."""
+    bench = furnish(tmp_path_factory.mktemp("searched"), pico_family)
+    result = bench.search("--out", bench.run)
+    assert result.exit_code == 0, result.stderr
+    return bench
+
+
+@pytest.fixture
+def another(searched: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A copy of `searched` to spoil, which is the working folder."""
+    folder = tmp_path / "copy"
+    shutil.copytree(searched.folder, folder, symlinks=True)
+    study = folder / "runs" / "pico" / "study.yaml"
+    study.write_text(study.read_text().replace(str(searched.folder), str(folder)))
+    monkeypatch.chdir(folder)
+    return Bench(folder)
