@@ -1,8 +1,9 @@
 """Seconds to merge synthetic experts with the shapes of a 135M Llama, method by method.
 
-Run it in the project's environment: `.venv/bin/python scripts/bench_merge.py [METHOD ...]`. Each line has
-the best wall time, the processor time of that run, and the wall time over that of moving the bytes
-once (reading base and experts, writing the candidate). Kernels are compiled before the clock runs.
+Run it in the project's environment: `.venv/bin/python scripts/bench_merge.py [METHOD ...]`. Each
+line has the best wall time, the processor time of that run, and the wall time over that of moving
+the bytes once (reading base and experts, writing the candidate). Kernels are compiled before the
+clock runs.
 """
 
 import argparse

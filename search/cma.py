@@ -86,8 +86,8 @@ def _ranks(ended: Sequence[Told], higher_is_better: bool) -> dict[int, float]:
         violated = sum(max(value, 0.0) for value in one.violations)
         return violated, 0.0 if violated else (-1.0 if higher_is_better else 1.0) * one.scores[0]
 
-    places = sorted({order(one) for one in ended})
-    return {one.number: float(places.index(order(one))) for one in ended}
+    places = {place: rank for rank, place in enumerate(sorted({order(one) for one in ended}))}
+    return {one.number: float(places[order(one)]) for one in ended}
 
 
 def _position(

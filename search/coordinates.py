@@ -46,14 +46,15 @@ class Coordinates:
         """
         from optuna.distributions import FloatDistribution
 
-        of_simplex = {name: one for one in self.simplexes for name in one.names}
-        result: dict[str, BaseDistribution] = {}
-        for dimension in self.space.dimensions if method is None else self.space.active(method):
-            if (simplex := of_simplex.get(dimension.name)) is None:
-                result[dimension.name] = dimension.distribution()
-            elif dimension.name == simplex.names[0]:
-                result |= dict.fromkeys(simplex.coordinates, FloatDistribution(0.0, 1.0))
-        return result
+        dimensions = {one.name: one for one in self.space.dimensions}
+        methods = self.space.methods if method is None else (method,)
+        names = dict.fromkeys(name for one in methods for name in self._names(one))
+        return {
+            name: dimensions[name].distribution()
+            if name in dimensions
+            else FloatDistribution(0.0, 1.0)
+            for name in names
+        }
 
     def decode(self, coordinates: Mapping[str, Coordinate]) -> dict[str, Value]:
         """The point at coordinates: always inside the space.
@@ -91,7 +92,7 @@ class Coordinates:
             if name in limited:
                 bounds = self.space.limits.interval(name, values)
                 result[name] = _spread(dimension.range, *bounds, float(values[name]))
-        return {name: result[name] for name in self.distributions(method)}
+        return {name: result[name] for name in self._names(method)}
 
     def rounded(self, values: Values) -> Mapping[str, Value]:
         """Its coordinates to five digits, else its values: equal for points that are one merge."""
@@ -118,6 +119,14 @@ class Coordinates:
             bounds = self.space.limits.interval(name, values)
             values[name] = _squeezed(own, *bounds, float(drawn[name]))
         return {one.name: values[one.name] for one in self.space.active(method)}
+
+    def _names(self, method: str) -> list[str]:
+        """The coordinates of a merge method, in the order of the recipe."""
+        shares = {one.names[0]: one.coordinates for one in self.simplexes}
+        plain = self._plain(method)
+        active = [one.name for one in self.space.active(method)]
+        each = (shares.get(name, (name,) if name in plain else ()) for name in active)
+        return [name for names in each for name in names]
 
     def _plain(self, method: str) -> dict[str, Dimension]:
         weights = {name for one in self.simplexes for name in one.names}

@@ -10,6 +10,7 @@ by the tightest layer that it touches: sufficient, and necessary where both chan
 depths. Not here: recipes without a range in either; `merging` checks their numbers.
 """
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -22,10 +23,13 @@ ROOM = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """A parameter along depth: `shares[row]` . `knots`; the first row is depth 0."""
+    """A parameter along depth: at a layer the sum of share x knot over `shares[layer]`.
+
+    The first row is depth 0; a row names the knots that have a say there, as (knot, share).
+    """
 
     knots: tuple[Knot, ...]
-    shares: tuple[tuple[float, ...], ...]
+    shares: tuple[tuple[tuple[int, float], ...], ...]
 
     @property
     def names(self) -> list[str]:
@@ -38,19 +42,17 @@ class Depth:
 
     def touched(self, knot: int) -> Iterator[int]:
         """The layers on which one knot has a say."""
-        return (layer for layer, row in enumerate(self.shares) if row[knot] > 0)
+        return (at for at, row in enumerate(self.shares) if any(one == knot for one, _ in row))
 
     def along(self, number: Callable[[Knot], float]) -> list[float]:
         """The value at every layer."""
         numbers = [number(knot) for knot in self.knots]
-        return [
-            sum(s * v for s, v in zip(row, numbers, strict=True) if s > 0) for row in self.shares
-        ]
+        return [sum(share * numbers[knot] for knot, share in row) for row in self.shares]
 
     def highest(self, number: Callable[[Knot], float]) -> list[float]:
         """At every layer the highest of the knots that have a say there."""
         numbers = [number(knot) for knot in self.knots]
-        return [max(v for s, v in zip(row, numbers, strict=True) if s > 0) for row in self.shares]
+        return [max(numbers[knot] for knot, _ in row) for row in self.shares]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class Pair:
 
     epsilon: Depth
     density: Depth
+    needs: tuple[float, ...] | None
+    """`needed_room`, where no choice decides it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +92,7 @@ class Limits:
         low, high = self.ranges[name].low, self.ranges[name].high
         for pair in self.pairs:
             for knot in pair.density.where(name):
-                floor = self._floor(pair, values)
-                need = max(floor[layer] for layer in pair.density.touched(knot)) * (1 + 2 * ROOM)
+                need = self._needs(pair, values)[knot]
                 low, high = max(low, need), min(high, 1 - need if need > 0 else 1.0)
             for knot in pair.epsilon.where(name):
                 high = min(high, self._cap(pair, knot, values))
@@ -128,10 +131,8 @@ class Limits:
             if self.ranges[name].choices
         }
         for pair in self.pairs:
-            floor = self._floor(pair, worst)
             blame = (*pair.epsilon.names, *pair.density.names)[0]
-            for knot, one in enumerate(pair.density.knots):
-                need = max(floor[layer] for layer in pair.density.touched(knot)) * (1 + 2 * ROOM)
+            for one, need in zip(pair.density.knots, self._needs(pair, worst), strict=True):
                 if not self._leaves_room(pair, one, need, worst):
                     return blame, (
                         "epsilon must be below density and 1 - density in every layer, and "
@@ -142,7 +143,7 @@ class Limits:
     def _leaves_room(
         self, pair: Pair, knot: Knot, need: float, worst: Mapping[str, Value]
     ) -> bool:
-        flat = all(max(row) == 1 for row in pair.density.shares)  # no value between two knots
+        flat = all(len(row) == 1 for row in pair.density.shares)  # no value between two knots
         options: tuple[Value, ...] = (knot.value,)
         if knot.name is not None:
             if not self.ranges[knot.name].choices:
@@ -151,16 +152,10 @@ class Limits:
             options = self.ranges[knot.name].choices
         return all(need <= float(one) <= 1 - need or (float(one) >= 1 and flat) for one in options)
 
-    def _floor(self, pair: Pair, values: Mapping[str, Value]) -> list[float]:
-        """At every layer the smallest epsilon that there must be room for."""
-
-        def lowest(knot: Knot) -> float:
-            if knot.name is not None and not self.ranges[knot.name].choices:
-                return self.ranges[knot.name].low
-            return float(knot.value if knot.name is None else values[knot.name])
-
-        fixed = not pair.epsilon.names
-        return pair.epsilon.along(lowest) if fixed else pair.epsilon.highest(lowest)
+    def _needs(self, pair: Pair, values: Mapping[str, Value]) -> tuple[float, ...]:
+        if pair.needs is not None:
+            return pair.needs
+        return needed_room(pair.epsilon, pair.density, self.ranges, values)
 
     def _cap(self, pair: Pair, knot: int, values: Mapping[str, Value]) -> float:
         number = self._reader(values)
@@ -168,7 +163,8 @@ class Limits:
         if pair.epsilon.shares == pair.density.shares and max(densities) < 1:
             return _room(densities[knot]) * (1 - ROOM)  # min(d, 1 - d) is concave
         along = pair.density.along(number)
-        return min(_room(along[layer]) for layer in pair.epsilon.touched(knot)) * (1 - ROOM)
+        rooms = [_room(along[layer]) for layer in pair.epsilon.touched(knot)]
+        return min(rooms, default=math.inf) * (1 - ROOM)
 
     def _reader(self, values: Mapping[str, Value]) -> Callable[[Knot], float]:
         return lambda knot: float(knot.value if knot.name is None else values[knot.name])
@@ -183,6 +179,23 @@ class Limits:
         return f"{knot.name} in {list(one.choices) or [one.low, one.high]}"
 
 
+def needed_room(
+    epsilon: Depth, density: Depth, ranges: Mapping[str, Range], choices: Mapping[str, Value]
+) -> tuple[float, ...]:
+    """How far each knot of a density must stay from 0 and from 1, whatever epsilon is drawn."""
+
+    def lowest(knot: Knot) -> float:
+        if knot.name is not None and not ranges[knot.name].choices:
+            return ranges[knot.name].low
+        return float(knot.value if knot.name is None else choices[knot.name])
+
+    floor = epsilon.highest(lowest) if epsilon.names else epsilon.along(lowest)
+    return tuple(
+        max((floor[layer] for layer in density.touched(knot)), default=0.0) * (1 + 2 * ROOM)
+        for knot in range(len(density.knots))
+    )
+
+
 def _room(density: float) -> float:
     """Epsilon must be below this; at a density of 1 everything is kept, whatever epsilon is."""
-    return float("inf") if density >= 1 else min(density, 1 - density)
+    return math.inf if density >= 1 else min(density, 1 - density)

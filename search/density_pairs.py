@@ -12,7 +12,7 @@ from typing import Any
 from merging.methods.table import METHODS
 from merging.schedule import depth, interpolate
 
-from .density_limits import Depth, Limits, Pair
+from .density_limits import Depth, Limits, Pair, needed_room
 from .space_blocks import runs
 from .space_lookup import Level, default_of, look_into
 from .space_parts import Slot
@@ -41,12 +41,13 @@ def find_limits(
                 for name in ("epsilon", "density")
             )
             length = place.layers or 0
-            found |= dict.fromkeys(_pair(*both, length) for both in _meeting(epsilon, density))
+            meeting = _meeting(epsilon, density)
+            found |= dict.fromkeys(_pair(*both, length, ranges) for both in meeting)
     pairs = tuple(pair for pair in found if pair.epsilon.names or pair.density.names)
     return Limits(pairs, ranges, reading)
 
 
-def _pair(epsilon: Level, density: Level, length: int) -> Pair:
+def _pair(epsilon: Level, density: Level, length: int, ranges: Mapping[str, Range]) -> Pair:
     """Both at depth 0 (what lies outside the layers), at every layer, and where a gradient bends.
 
     With blocks, gradients are written one value a layer, and bend nowhere else.
@@ -56,18 +57,25 @@ def _pair(epsilon: Level, density: Level, length: int) -> Pair:
     if all(one.form != "blocks" for one in both):
         bends = {k / (len(one.knots) - 1) for one in both for k in range(len(one.knots)) if k}
         layers += [(t, 0) for t in sorted(bends | {0.0, 1.0})]
-    return Pair(*(_depth(one, layers, length) for one in both))
+    ours, theirs = (_depth(one, layers, length) for one in both)
+    chosen = any(ranges[name].choices for name in ours.names)
+    return Pair(ours, theirs, None if chosen else needed_room(ours, theirs, ranges, {}))
 
 
 def _depth(level: Level, layers: Sequence[tuple[float, int]], length: int) -> Depth:
     count = len(level.knots)
     units = [tuple(float(row == column) for column in range(count)) for row in range(count)]
+    rows: list[tuple[float, ...]]
     if level.form == "blocks":
         block = [index for index, (a, b) in enumerate(runs(length, count)) for _ in range(a, b)]
         rows = [units[block[layer]] for _, layer in layers]
     else:
         rows = [tuple(interpolate(unit, t) for unit in units) for t, _ in layers]
-    return Depth(level.knots, (units[0], *rows))
+    named = (
+        tuple((knot, share) for knot, share in enumerate(row) if share > 0)
+        for row in (units[0], *rows)
+    )
+    return Depth(level.knots, tuple(named))
 
 
 def _meeting(epsilon: Sequence[Level], density: Sequence[Level]) -> Iterator[tuple[Level, Level]]:

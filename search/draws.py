@@ -74,8 +74,9 @@ def draw_with_optuna(
                 sampler=make(seed, ask.population),
                 directions=["maximize" if up else "minimize" for up in ask.higher_is_better],
             )
+            distributions = ask.coordinates.distributions()
             for told in ask.told:
-                study.add_trial(_frozen(told, ask, tag))
+                study.add_trial(_frozen(told, distributions, tag))
             trial = study.ask()
             drawn = _suggested(trial, ask.coordinates)
             kept = study.get_trials(deepcopy=False)[-1].system_attrs
@@ -112,13 +113,14 @@ def is_finite(scores: Sequence[float]) -> bool:
     return all(math.isfinite(one) for one in scores)
 
 
-def _frozen(told: Told, ask: Ask, tag: str | None) -> "FrozenTrial":
+def _frozen(
+    told: Told, distributions: Mapping[str, "BaseDistribution"], tag: str | None
+) -> "FrozenTrial":
     from optuna.trial import TrialState, create_trial
 
     state = TrialState.RUNNING if told.pending else TrialState.FAIL
     if told.scores is not None:
         state = TrialState.COMPLETE
-    distributions = ask.coordinates.distributions()
     return create_trial(
         state=state,
         values=told.scores,

@@ -51,6 +51,7 @@ def space_from(document: Document, *, layers: int) -> Space:
     for position in positions(document.data, layers):
         builder.setting(position)
     if not builder.dimensions:
+        read_recipe(document, strict=True)  # what is wrong with the recipe comes first
         raise document.error(
             (), "nothing to search: write {range: [low, high]} in the place of a number"
         )

@@ -167,6 +167,8 @@ class _Reader:
                 f"expected low below high, got [{low:g}, {high:g}]; one value is a number",
                 "range",
             )
+        if not math.isfinite(high - low):
+            self.fail(f"expected a range that floats can span, got [{low:g}, {high:g}]", "range")
         return low, high
 
     def form(
@@ -192,6 +194,8 @@ class _Reader:
             self.fail(f"expected {words}, got {data!r}", key)
         if data > 1 and self.layers is None:
             self.fail("the slices differ in length; put this range into each slice", key)
+        if data > 1 and self.layers == 0:
+            self.fail("the slice has no layers to vary over; drop this", key)
         if not 1 <= data <= max(self.layers or 1, 1):
             self.fail(f"expected {words} from 1 to {self.layers} (the layers), got {data}", key)
         return data

@@ -145,7 +145,7 @@ def _solved(slot: Slot, along: Sequence[float]) -> list[float]:
 
 
 def _snapped(solved: list[float], free: list[bool], along: Sequence[float]) -> list[float]:
-    """The free values as short decimals that give the same layers, else without their last bits."""
+    """The free values as short decimals that give the same layers, else without last bits."""
     noise = 1e-13 * max(abs(one) for one in along)
     options = [[round(one, digits) + 0.0 for one in solved] for digits in _DIGITS]
     options.append([float(f"{one:.15g}") if abs(one) > noise else 0.0 for one in solved])

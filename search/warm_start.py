@@ -64,10 +64,7 @@ def references(space: Space) -> tuple[Reference, ...]:
     """
     experts = models_of(space.template)
     base = space.template.get("base_model") or experts[0]
-    names = {model: space.labels[model] for model in experts}
-    names = {
-        model: model if name in ("base", "uniform") else name for model, name in names.items()
-    }
+    names = _names(space)
     alone = [Reference(names[model], "parent", _mean(space, [model])) for model in experts]
     first = Reference("base", "base", _mean(space, [base]))
     return (first, *alone, Reference("uniform", "uniform", _mean(space, experts)))
@@ -90,6 +87,13 @@ def warm_starts(space: Space) -> tuple[WarmStart, ...]:
     return tuple(found)
 
 
+def _names(space: Space) -> dict[str, str]:
+    """The experts' short names, but for those that mean something else here."""
+    taken = ("base", "uniform")
+    labels = {model: space.labels[model] for model in models_of(space.template)}
+    return {model: model if name in taken else name for model, name in labels.items()}
+
+
 def _mean(space: Space, models: Sequence[str]) -> dict[str, Any]:
     """The mean of whole models; of one, that model bit for bit."""
     listed = [{"model": model, "parameters": {"weight": 1.0}} for model in models]
@@ -108,12 +112,12 @@ def _inside(space: Space) -> Iterator[tuple[str, Values]]:
 def _forms(space: Space) -> Iterator[tuple[tuple[str, Iterator[_Form]], ...]]:
     """What a person would try; for each the ways of saying it, with names, exact ones first."""
     experts = models_of(space.template)
-    share = 1 / len(experts)
+    names, share = _names(space), 1 / len(experts)
     even = dict.fromkeys(experts, 1.0)
     yield ("uniform", _sums(space, even, share)), ("equal weights", _own(space, even))
     for model in experts:
         weights = {one: float(one == model) for one in experts}
-        label = space.labels[model]
+        label = names[model]
         yield (label, _alone(space, weights)), (f"{label} alone", _own(space, weights))
     for scale in (0.3, 0.5):
         yield ((f"task arithmetic {scale:g}", _sums(space, even, scale)),)

@@ -25,8 +25,8 @@ from search.study_log import StudyLog
 from search.verdict import NoWinner, decide
 from search.winner import MAX_FINALISTS, WinnerRule
 
-from .config import Study
-from .errors import NoWinnerError, RunError
+from .config import RESERVED, Study
+from .errors import NoWinnerError, RunError, StudyError
 from .outputs import replace_text, write_outputs
 from .preflight import Permissions, Preflight, inspect
 from .progress import Display
@@ -35,7 +35,7 @@ from .reopen import open_study
 from .resolved import identity, resolved_study
 from .results import test_columns
 from .run import Identity, RunFolder, find_run, hold, refuse_other_study
-from .session import Hardware, open_executor
+from .session import Hardware, open_executor, refuse_hardware
 from .view import RunView
 
 DEFAULT_BUDGET = Budget(trials=100, items=None, minutes=None)
@@ -85,6 +85,7 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
     study, maps = overridden(named, options), {**remembered, **options.maps}
     preflight = inspect(study, maps, options.permissions)
     refuse_hopeless(preflight)
+    refuse_hardware(options.hardware)
     source = None if options.source is None else find_run(options.source)
     run = RunFolder(options.out or Path("runs") / study.name)
     with ExitStack() as stack:
@@ -113,8 +114,16 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
 
 
 def refuse_hopeless(preflight: Preflight) -> None:
-    """Raises SearchError for a sampler or a budget that cannot search the study."""
+    """Refuses a sampler or a budget that cannot search the study, and names that clash."""
     study = preflight.study
+    columns = {*RESERVED, *(one.name for one in preflight.space.dimensions)}
+    for one in preflight.objectives:
+        if one.name in columns:
+            place = study.document.place(("objectives", one.name))
+            raise StudyError(
+                f"{place} objective {one.name!r}: a parameter, or a column of trials.csv, has that "
+                "name; give it another under `objectives`"
+            )
     sampler_of(preflight)
     refuse_small_budget(study.budget, len(preflight.references), items_per_candidate(preflight))
 

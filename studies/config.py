@@ -5,28 +5,25 @@ Everything else as frozen dataclasses.
 Faults carry the place in the file. Nothing here opens a model or a task's data.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from evaluation.spec import TaskSpec
 from merging.document import Document, nearest, read_document
 from merging.document import Path as KeyPath
 from search.objectives import Budget, ConstraintSpec, MetricRef, ObjectiveSpec, Rule
 
+from .config_faults import first_fault
 from .config_tasks import fault_at, read_task
 from .errors import StudyError
 from .schema import (
-    BudgetForm,
     ConstraintForm,
-    FewshotForm,
     MeanForm,
-    MetricForm,
     SplitForm,
     StudyForm,
-    TaskForm,
     WinnerForm,
 )
 
@@ -98,56 +95,11 @@ def _validated(form: type[StudyForm], document: Document) -> StudyForm:
     try:
         return form.model_validate(document.data)
     except ValidationError as error:
-        raise StudyError(_firstfault_at(document, error)) from None
+        raise StudyError(first_fault(document, error)) from None
 
 
-def _firstfault_at(document: Document, error: ValidationError) -> str:
-    """The first fault with its place; a typo names the nearest key of the mapping it stands in."""
-    fault = error.errors(include_url=False)[0]
-    path = _real_path(document.data, fault["loc"])
-    if fault["type"] == "extra_forbidden":
-        known = _known_keys(path[:-1])
-        close = nearest(str(path[-1]), known)
-        hint = f"did you mean {close!r}?" if close else f"known keys: {', '.join(sorted(known))}"
-        return str(document.error(path, f"unknown key; {hint}", key=True))
-    if fault["type"] == "missing":
-        return str(document.error(path[:-1], f"the key {path[-1]!r} is missing"))
-    return str(document.error(path, f"{fault['msg']}, got {_short(fault['input'])}"))
-
-
-def _real_path(data: object, loc: Sequence[str | int]) -> KeyPath:
-    """Pydantic's location without the names of union members, which stand in no file."""
-    path: list[str | int] = []
-    for position, part in enumerate(loc):
-        if isinstance(data, Mapping) and part in data:
-            data = data[part]
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
-            data = data[part]
-        elif position < len(loc) - 1 or not isinstance(data, Mapping):
-            continue
-        path.append(part)
-    return tuple(path)
-
-
-def _known_keys(path: KeyPath) -> list[str]:
-    forms: dict[str, type[BaseModel]] = {
-        "tasks": TaskForm,
-        "fewshot": FewshotForm,
-        "objectives": MetricForm,
-        "mean": MetricForm,
-        "constraints": ConstraintForm,
-        "split": SplitForm,
-        "winner": WinnerForm,
-        "budget": BudgetForm,
-    }
-    named = [part for part in path if isinstance(part, str) and part in forms]
-    form: type[BaseModel] = forms[named[-1]] if named else StudyForm
-    return [field.alias or name for name, field in form.model_fields.items()]
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+RESERVED = frozenset({"number", "state", "items"})
+"""Columns of trials.csv beside parameters and objectives."""
 
 
 def _objectives(
@@ -157,6 +109,8 @@ def _objectives(
         return tuple(ObjectiveSpec(name, (MetricRef(name),)) for name in tasks)
     objectives = []
     for name, objective in form.objectives.items():
+        if name in RESERVED:
+            fault_at(document, ("objectives", name), "trials.csv has a column of that name")
         parts = objective.mean if isinstance(objective, MeanForm) else [objective]
         for part in parts:
             _known_task(document, ("objectives", name), part.task, tasks)

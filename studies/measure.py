@@ -24,7 +24,7 @@ from .config import Study
 from .errors import StudyError
 from .preflight import Permissions, load_tasks, split_tasks
 from .reopen import open_study
-from .session import Hardware, load_runner
+from .session import Hardware, load_runner, refuse_hardware
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,7 @@ def evaluate_model(
     """
     if split is not None and split not in SPLITS:
         raise StudyError(f"--split {split}: one of {', '.join(SPLITS)}")
+    refuse_hardware(hardware)
     study, remembered = open_study(study_file)
     maps = {**remembered, **maps}
     target = _target(model, study)
@@ -71,7 +72,6 @@ def evaluate_model(
     chosen = _items(study, tasks, split, target.exported)
 
     from evaluation.harness import Harness
-
     from merging.candidate import build_candidate, live_model
 
     dtype = recipe.out_dtype or recipe.dtype

@@ -12,6 +12,7 @@ from merging.checkpoint import Checkpoint
 from search.executors import InlineExecutor
 from search.scoring import BLOCK_ITEMS
 
+from .errors import StudyError
 from .preflight import Permissions, Preflight
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 DEFAULT_BUDGET = Settings().token_budget
+SCORING_DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,19 @@ class Hardware:
             self.token_budget or known.get("token_budget") or DEFAULT_BUDGET,
             self.threads or known.get("threads") or os.cpu_count() or 1,
         )
+
+
+def refuse_hardware(hardware: Hardware) -> None:
+    """Raises StudyError for a device or a dtype that is not there."""
+    import torch
+
+    if hardware.dtype not in (None, *SCORING_DTYPES):
+        raise StudyError(f"--dtype {hardware.dtype}: expected one of {', '.join(SCORING_DTYPES)}")
+    try:
+        torch.empty(1, device=hardware.device or "cpu")
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise StudyError(f"--device {hardware.device}: torch cannot use it: {reason}") from None
 
 
 def load_runner(
@@ -85,7 +100,6 @@ def open_executor(
     Raises MergeError for an architecture that cannot be mapped.
     """
     from evaluation.harness import Harness
-
     from merging.candidate import live_model
 
     base = preflight.checkpoints[preflight.base]

@@ -56,7 +56,9 @@ def write_run_report(path: Path, output: Path | None) -> Path:
     return target
 
 
-def export_run(path: Path, trial: int | None, names: str, weights: Path | None) -> str:
+def export_run(
+    path: Path, trial: int | None, names: str, weights: Path | None, *, allow_pickle: bool
+) -> str:
     """The YAML of the winner or of a trial; with `weights`, its checkpoint too."""
     study, maps = reopened(find_run(path))
     with Ledger(find_run(path).url) as ledger:
@@ -76,7 +78,8 @@ def export_run(path: Path, trial: int | None, names: str, weights: Path | None) 
     if weights is not None:
         from .weights import write_weights
 
-        write_weights(weights, candidate, text, run_view(path), study, maps)
+        view = run_view(path)
+        write_weights(weights, candidate, text, view, study, maps, allow_pickle=allow_pickle)
     return text
 
 

@@ -72,7 +72,9 @@ def verify_run(path: Path, trial: int | None, permissions: Permissions) -> Verif
         document = parse_document(text, str(run.path / "winner.yaml"))
         recipe, _ = read_recipe(document, strict=False)
         opened = {
-            model: open_checkpoint(model, folder=run.path, mapping=maps)
+            model: open_checkpoint(
+                model, folder=run.path, mapping=maps, allow_pickle=permissions.allow_pickle
+            )
             for model in models_of(recipe)
         }
         both = replace(preflight, checkpoints={**preflight.checkpoints, **opened})

@@ -22,11 +22,13 @@ def write_weights(
     view: RunView,
     study: Study,
     maps: Mapping[str, Path],
+    *,
+    allow_pickle: bool,
 ) -> None:
     """Merges a candidate to disk; `text` is its YAML, which goes along."""
     recipe, _ = read_recipe(study.recipe.with_data(candidate.data), strict=True)
     checkpoints = {
-        model: open_checkpoint(model, folder=study.folder, mapping=maps)
+        model: open_checkpoint(model, folder=study.folder, mapping=maps, allow_pickle=allow_pickle)
         for model in models_of(recipe)
     }
     write_merged(

@@ -58,29 +58,27 @@ class Delta:
 def cut(delta: Delta, count: int, run: Run) -> tuple[int, int]:
     """The smallest magnitude of the `count` largest, and the last element of it that is kept.
 
-    Exact: a count of the upper halves of all magnitudes, then of the lower halves of one.
+    Exact: each reading counts one field of the magnitudes that begin as the one looked for.
     """
-
-    def upper(start: int, stop: int) -> Array:
-        counts = np.zeros(selection.UPPER, np.int64)
-        for _, words in delta.words(start, stop):
-            selection.count_upper(words, counts)
-        return counts
-
-    high, count = _reach(np.sum(run(upper, delta.elements), axis=0), count)
-
-    def lower(start: int, stop: int) -> Array:
-        counts = np.zeros(selection.LOWER, np.int64)
-        for _, words in delta.words(start, stop):
-            selection.count_lower(words, high, counts)
-        return counts
-
-    counts = np.sum(run(lower, delta.elements), axis=0)
-    low, wanted = _reach(counts, count)
-    value = high * selection.LOWER + low
-    if wanted == counts[low]:
+    value = 0
+    for low, bits in selection.LEVELS:
+        spans = run(_counter(delta, low, bits, value), delta.elements)
+        counts: Array = np.sum(spans, axis=0)
+        field, count = _reach(counts, count)
+        value = value << bits | field
+    if count == counts[field]:
         return value, delta.elements - 1
-    return value, _tie(delta, value, wanted, run)
+    return value, _tie(delta, value, count, run)
+
+
+def _counter(delta: Delta, low: int, bits: int, prefix: int) -> Callable[[int, int], Array]:
+    def work(start: int, stop: int) -> Array:
+        counts = np.zeros(1 << bits, np.int64)
+        for _, words in delta.words(start, stop):
+            selection.count_field(words, low, bits, prefix, counts)
+        return counts
+
+    return work
 
 
 def rank_mask(delta: Delta, width: int, inner: int, below: Array, run: Run) -> Array:

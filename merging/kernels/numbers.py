@@ -6,7 +6,6 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..methods.formula import Sparsity, TaskVectors
-from .masks import threshold
 
 BLOCK = 4096
 """Elements whose L1 norm is added in integers; the blocks' norms are then added exactly."""
@@ -49,7 +48,7 @@ def rows(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def limits(sparsity: Sparsity, width: int) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
-    """The draw below which each rank is kept: uint32 [width], ascending."""
-    low, high = sparsity.density - sparsity.epsilon, 2 * sparsity.epsilon
-    ranks = (rank / (width - 1) if width > 1 else 0.5 for rank in range(width))
-    return np.array([threshold(low + high * rank) for rank in ranks], dtype=np.uint32)
+    """The draw below which each rank is kept: uint32 [width], ascending; `threshold` of many."""
+    ranks = np.arange(width, dtype=np.float64) / (width - 1) if width > 1 else np.array([0.5])
+    kept_share = (sparsity.density - sparsity.epsilon) + 2 * sparsity.epsilon * ranks
+    return np.rint(kept_share * (1 << 24)).astype(np.uint32)

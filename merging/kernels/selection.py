@@ -6,28 +6,27 @@ the same whatever the threads. The kernels read words that `merging.kernels.comp
 wrote.
 """
 
+from typing import Any
+
 import numpy as np
+from numba import types
 
 from .jit import Array, compiled, inlined
 
-UPPER, LOWER = 1 << 15, 1 << 16
-"""Of 31 bits, selection counts the upper 15 first, then the lower 16 of one upper half."""
+LEVELS = ((20, 11), (10, 10), (0, 10))
+"""Of a word's 31 bits, selection counts these fields, (lowest bit, bits), from the top down."""
+
+uint64: Any = types.uint64
 
 
 @compiled
-def count_upper(words: Array, counts: Array) -> None:
-    """Adds to counts int64 [UPPER]: how many words have each upper half."""
+def count_field(words: Array, low: int, bits: int, prefix: int, counts: Array) -> None:
+    """Adds to counts int64 [2^bits]: the field's values where the bits above it are `prefix`."""
+    last = (1 << bits) - 1
     for i in range(len(words)):
-        counts[np.int64(words[i]) >> 16] += 1
-
-
-@compiled
-def count_lower(words: Array, upper: int, counts: Array) -> None:
-    """Adds to counts int64 [LOWER]: how many words with that upper half have each lower half."""
-    for i in range(len(words)):
-        word = np.int64(words[i])
-        if word >> 16 == upper:
-            counts[word & 0xFFFF] += 1
+        field = np.int64(words[i]) >> low
+        if field >> bits == prefix:
+            counts[field & last] += 1
 
 
 @compiled
@@ -56,38 +55,48 @@ def rank_limits(words: Array, width: int, inner: int, below: Array, limits: Arra
     words and limits are [slabs, width, inner], rows lie along the width; below is [width]. Ranks
     count up from the smallest magnitude, equal ones in element order.
     """
-    keys, spare = np.empty(width, np.uint32), np.empty(width, np.uint32)
-    order, room = np.empty(width, np.int32), np.empty(width, np.int32)
-    counts = np.empty((4, 256), np.int64)
+    row, spare = np.empty(width, np.uint64), np.empty(width, np.uint64)
+    counts = np.empty(256, np.int64)
     size = width * inner
     for slab in range(len(words) // size):
         for column in range(inner):
-            row = slab * size + column
+            first = slab * size + column
             for j in range(width):
-                keys[j] = words[row + j * inner]
-                order[j] = j
-            _sort(keys, order, spare, room, counts)
-            for rank in range(width):
-                limits[row + order[rank] * inner] = below[rank]
+                row[j] = uint64(uint64(words[first + j * inner]) << uint64(32)) | uint64(j)
+            for rank, word in enumerate(_sorted(row, spare, counts)):
+                place = np.int64(uint64(word & uint64(0xFFFFFFFF)))
+                limits[first + place * inner] = below[rank]
 
 
 @inlined
-def _sort(keys: Array, order: Array, spare: Array, room: Array, counts: Array) -> None:
-    """Sorts the keys and their order, ascending and stable: four passes over bytes."""
+def _sorted(row: Array, spare: Array, counts: Array) -> Array:
+    """Sorts by the upper 32 bits, ascending and stable, byte by byte; the result is row or spare.
+
+    Bytes that are the same in all words need no pass: of differences of bfloat16 numbers, the low
+    ones.
+    """
+    varied = uint64(0)
+    for i in range(len(row)):
+        varied |= row[i] ^ row[0]
+    for low in range(32, 64, 8):
+        if uint64(varied >> uint64(low)) & uint64(0xFF):
+            _pass(row, spare, low, counts)
+            row, spare = spare, row
+    return row
+
+
+@inlined
+def _pass(row: Array, out: Array, low: int, counts: Array) -> None:
+    """Moves the words to `out` in the order of one byte."""
     counts[:] = 0
-    for i in range(len(keys)):
-        for byte in range(4):
-            counts[byte, (keys[i] >> np.uint32(8 * byte)) & np.uint32(0xFF)] += 1
-    for byte in range(4):
-        position = 0
-        for digit in range(256):
-            held = counts[byte, digit]
-            counts[byte, digit] = position
-            position += held
-        for i in range(len(keys)):
-            digit = (keys[i] >> np.uint32(8 * byte)) & np.uint32(0xFF)
-            spare[counts[byte, digit]] = keys[i]
-            room[counts[byte, digit]] = order[i]
-            counts[byte, digit] += 1
-        keys, spare = spare, keys
-        order, room = room, order
+    for i in range(len(row)):
+        counts[np.int64(uint64(row[i] >> uint64(low)) & uint64(0xFF))] += 1
+    position = 0
+    for digit in range(256):
+        held = counts[digit]
+        counts[digit] = position
+        position += held
+    for i in range(len(row)):
+        byte = np.int64(uint64(row[i] >> uint64(low)) & uint64(0xFF))
+        out[counts[byte]] = row[i]
+        counts[byte] += 1

@@ -98,6 +98,7 @@ def export(
         Path | None, typer.Option(metavar="DIR", help="Write a loadable checkpoint too.")
     ] = None,
     names: Annotated[Names, typer.Option(help="How local models are named.")] = Names.absolute,
+    allow_pickle: AllowPickle = False,
     storage: Storage = None,
 ) -> None:
     """Give the winner's recipe, or another trial's, and its weights.
@@ -107,7 +108,7 @@ def export(
     from ..show import export_run
 
     _no_storage(storage)
-    text = export_run(run, trial, names.value, weights)
+    text = export_run(run, trial, names.value, weights, allow_pickle=allow_pickle)
     if output is None:
         print(text, end="")
     else:
@@ -118,6 +119,7 @@ def export(
 def verify(
     run: RunArgument,
     trial: Annotated[int | None, typer.Option(min=0, help="Instead of the winner.")] = None,
+    allow_pickle: AllowPickle = False,
     allow_code: AllowCode = [],  # noqa: B006
     trust_remote_code: TrustRemoteCode = False,
     trust_task_code: TrustTaskCode = False,
@@ -135,8 +137,10 @@ def verify(
 
     _no_storage(storage)
     permissions = Permissions(
-        trust_remote_code=trust_remote_code,
-        trust_task_code=trust_task_code,
+        allow_pickle,
+        trust_remote_code,
+        trust_task_code,
+        allow_benchmark_test=True,  # the search was allowed it, or there would be no run
         allow_code=frozenset(path.resolve() for path in allow_code),
     )
     found = verify_run(run, trial, permissions)

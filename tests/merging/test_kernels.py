@@ -14,8 +14,8 @@ from numba import njit
 from merging.kernels import compiled, selection
 from merging.kernels.cpu import CHUNK, Compiled
 from merging.kernels.jit import compiled as compile_kernel
-from merging.kernels.masks import mask_keys
-from merging.kernels.numbers import rescaling
+from merging.kernels.masks import mask_keys, threshold
+from merging.kernels.numbers import limits, rescaling
 from merging.kernels.twin import Twin, block_norms, sparsify
 from merging.methods.formula import Sparsity, TaskVectors, WeightedMean
 
@@ -215,6 +215,14 @@ def test_norms_are_exact_to_a_part_in_a_million(scale):
     assert math.fsum(block_norms(values)) == pytest.approx(exact, rel=1e-6)
 
 
+@given(st.integers(2, 50), st.floats(0.2, 0.8), st.floats(0, 0.2))
+def test_limits_of_ranks_are_thresholds(width, density, epsilon):
+    low, high = density - epsilon, 2 * epsilon
+    expected = [threshold(low + high * (rank / (width - 1))) for rank in range(width)]
+    assert limits(Sparsity("rank", density, epsilon), width).tolist() == expected
+    assert limits(Sparsity("rank", density, epsilon), 1)[0] == threshold(low + high * 0.5)
+
+
 def test_rescaling_in_closed_form():
     assert rescaling([1.0, 2.0], [0.5, 1.0]) == 2.0
     assert rescaling([1.0], [0.0]) == 1.0
@@ -240,6 +248,6 @@ def test_a_kernel_is_compiled_once():
             formula = TaskVectors((1.0, 2.0), (Sparsity(rule, 0.5, 0.1, True),) * 2, True, True, 1)
             Compiled(None).task_vectors(tensors[0], tensors[1:], formula, keys_of(2, 8), out)
     kernels = [compiled.weighted_mean, compiled.task_vectors, compiled.norms, compiled.magnitudes]
-    kernels += [compiled.mask, selection.count_upper, selection.count_lower]
+    kernels += [compiled.mask, selection.count_field]
     kernels += [selection.count_equal, selection.find_equal, selection.rank_limits]
     assert [len(kernel.signatures) for kernel in kernels if len(kernel.signatures) > 1] == []

@@ -49,6 +49,14 @@ BOUNDED = {
     "anchors and blocks": ("{range: [0.1, 1.0], blocks: 3}", "{range: [0, 0.49], anchors: 4}"),
     "blocks and anchors": ("{range: [0.1, 1.0], anchors: 4}", "{range: [0, 0.49], blocks: 3}"),
     "parts of gradients": ("[0.3, {range: [0.1, 1]}, 0.6]", "[{range: [0, 0.49]}, 0.05]"),
+    "more knots than layers": (
+        "[0.3, 0.4, 0.5, 0.6, 0.5, 0.4, 0.3, {range: [0.1, 1]}, 0.5]",
+        "{range: [0, 0.49], blocks: 3}",
+    ),
+    "more knots of epsilon": (
+        "{range: [0.1, 1], blocks: 2}",
+        "[0.1, 0.1, {range: [0, 0.3]}, 0.1, 0.1, {range: [0, 0.3]}, 0.1, 0.1, 0.1]",
+    ),
     "filters": (
         "[{filter: mlp, value: {range: [0.1, 0.9]}}, {value: 0.4}]",
         "[{filter: attn, value: {range: [0, 0.49]}}, {filter: mlp, value: 0.2}, {value: 0.1}]",

@@ -6,12 +6,14 @@ import pickle
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from search.cma import draw_cma
 from search.coordinates import Coordinates
 from search.draws import Ask, Told, with_worst_for_failed
+from search.front import hypervolume
 from search.proposals import (
     Finished,
     Pending,
@@ -84,6 +86,11 @@ def search(
     return proposals, history
 
 
+def by_chance(coordinates: Coordinates, trials: int) -> tuple[Finished, ...]:
+    """Trials drawn at random, scored on two objectives."""
+    return search(coordinates, "random", trials)[1]
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_search_that_was_interrupted_goes_on_with_the_same_trials(
     make_space: MakeSpace, sampler: str
@@ -108,23 +115,27 @@ def test_a_search_that_was_interrupted_goes_on_with_the_same_trials(
 @pytest.mark.parametrize("sampler", [name for name in SAMPLERS if name != "random"])
 def test_samplers_learn(make_space: MakeSpace, sampler: str) -> None:
     coordinates = Coordinates(make_space(NUMBERS))
-    trials = {"gp": 18, "cmaes": 60}.get(sampler, 100)
-    proposals, _ = search(coordinates, sampler, trials)
-    worst = [min(scores(one.values, OBJECTIVES[sampler])) for one in proposals]
-    last = sorted(worst[-len(worst) // 4 :])
-    first = sorted(worst[:10])
-    assert last[len(last) // 2] > first[5]  # the median of the last quarter against chance
+    trials = {"gp": 16, "cmaes": 60}.get(sampler, 100)
+    volumes = []
+    for name in (sampler, "random"):
+        _, history = search(coordinates, name, trials)
+        late = [one.scores[: OBJECTIVES[sampler]] for one in history if one.scores][10:]
+        directions = [True] * OBJECTIVES[sampler]
+        volumes.append(
+            hypervolume(late, directions, np.array([[0.5, 0.5], [1, 1]])[:, : len(directions)])
+        )
+    assert volumes[0] > volumes[1]
 
 
 def test_the_seed_the_number_and_the_attempt_count() -> None:
     seeds = {seed_of(seed, n, k) for seed in range(3) for n in range(50) for k in range(3)}
     assert len(seeds) == 450 and all(0 <= one < 2**32 for one in seeds)
-    assert seed_of(0, 1, 0) == 0x9C6B9C0F or seed_of(0, 1, 0) == seed_of(0, 1, 0)
+    assert seed_of(0, 1, 0) == 3686109705  # part of "same seed, same trials": must not change
 
 
 def test_another_process_proposes_the_same(make_space: MakeSpace) -> None:
     coordinates = Coordinates(make_space(NUMBERS))
-    _, history = search(coordinates, "gp", 13)
+    history = by_chance(coordinates, 13)
     request = request_for(coordinates, "gp", 13, history)
     with Proposer() as proposer:
         futures = [proposer.submit(request), proposer.submit(replace(request, sampler="tpe"))]
@@ -168,7 +179,7 @@ def test_a_point_that_was_tried_is_drawn_again(make_space: MakeSpace, sampler: s
 
 def test_pending_trials_keep_proposals_apart(make_space: MakeSpace) -> None:
     coordinates = Coordinates(make_space(NUMBERS))
-    _, history = search(coordinates, "gp", 14)
+    history = by_chance(coordinates, 14)
     request = request_for(coordinates, "gp", 14, history)
     first = propose(request)
     crowded = replace(request, pending=(*request.pending, Pending(14, first.values)))
@@ -180,22 +191,18 @@ def test_pending_trials_keep_proposals_apart(make_space: MakeSpace) -> None:
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "nsgaii"])
 def test_constraints_are_kept_in_mind(make_space: MakeSpace, sampler: str) -> None:
     coordinates = Coordinates(make_space(NUMBERS))
-    space, history = coordinates.space, []
-    trials = {"gp": 20, "nsgaii": 80}.get(sampler, 50)
-    for number in range(trials):
-        request = replace(
-            request_for(coordinates, sampler, number, ()),
-            finished=tuple(history),
-            pending=(),
-            higher_is_better=(True,),
-        )
+    history: tuple[Finished, ...] = ()
+    for number in range({"gp": 15, "nsgaii": 100}.get(sampler, 60)):
+        request = request_for(coordinates, sampler, number, ())
+        request = replace(request, finished=history, higher_is_better=(True,))
         proposal = propose(request)
-        value = float(proposal.values["math.weight"])  # higher is better, but at most 0.4
+        value = float(proposal.values["math.weight"])  # the higher the better, at most 0.4
         ended = Finished(number, proposal.values, (value,), (value - 0.4,), proposal.system_attrs)
-        history.append(ended)
-    late = [one.violations[0] <= 0 for one in history[-15:]]
-    assert sum(late) >= 8  # 6 by chance
-    assert all(space.contains(one.values) for one in history)
+        history = (*history, ended)
+    late = history[10:] if sampler == "gp" else history[-20:]
+    away = [abs(one.violations[0]) for one in late]
+    assert sum(away) / len(away) < 0.2  # 0.26 by chance
+    assert any(one.violations[0] <= 0 for one in late)
 
 
 def test_a_failed_trial_counts_as_the_worst_for_a_model(make_space: MakeSpace) -> None:
@@ -236,7 +243,7 @@ def test_warps_keep_the_order_and_stretch_the_ends() -> None:
 
 def test_warps_are_shown_to_the_model_only(make_space: MakeSpace) -> None:
     coordinates = Coordinates(make_space(NUMBERS))
-    _, history = search(coordinates, "gp", 13)
+    history = by_chance(coordinates, 13)
     warps = (Warp(logit=True), Warp(worst=0.9))
     for sampler, same in (("tpe", True), ("gp", False)):
         request = request_for(coordinates, sampler, 13, history)

@@ -13,8 +13,7 @@ from typing import Protocol
 import moocore
 import numpy
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from search.proposals import Proposal, ProposalRequest, propose
 from studies import view as v
@@ -254,7 +253,7 @@ tasks:
 constraints:
   - {task: lines, metric: bits_per_byte, max_drop: 5.0}
 split: {calibration: 0, search: 0.4, select: 0.3, test: 0.3}
-budget: {trials: 5}
+budget: {trials: 6}
 sampler: random
 """
 
