@@ -2,7 +2,8 @@
 
 EvaluationError         the root: a fault of the input, told in one message, exit code 2
 └── TaskError           a task's file, column, prompt, choice or lm-eval name
-NonFiniteError          not the user's fault: a candidate whose logits are NaN or Inf; its trial fails
+NonFiniteError          not the user's fault: a candidate whose logits are NaN or Inf; its trial
+fails
 """
 
 
@@ -11,7 +12,10 @@ class EvaluationError(ValueError):
 
 
 class TaskError(EvaluationError):
-    """A fault of one task; the message names the task, the file and, where there is one, the line."""
+    """A fault of one task; the message names the task, the file and, where there is one.
+
+    The line.
+    """
 
 
 class NonFiniteError(ArithmeticError):

@@ -1,1 +1,4 @@
-"""Weights and recipes: a recipe and its checkpoints become a merged model, in memory or on disk."""
+"""Weights and recipes: a recipe and its checkpoints become a merged model.
+
+In memory or on disk.
+"""

@@ -121,8 +121,8 @@ def refuse_hopeless(preflight: Preflight) -> None:
         if one.name in columns:
             place = study.document.place(("objectives", one.name))
             raise StudyError(
-                f"{place} objective {one.name!r}: a parameter, or a column of trials.csv, has that "
-                "name; give it another under `objectives`"
+                f"{place} objective {one.name!r}: a parameter, or a column of trials.csv, has "
+                "that name; give it another under `objectives`"
             )
     sampler_of(preflight)
     refuse_small_budget(study.budget, len(preflight.references), items_per_candidate(preflight))

@@ -63,5 +63,5 @@ def _random(found: "Found") -> list[str]:
         return []
     return [
         "The merge method draws random masks: the figures are for one mask seed, which the "
-        "exported recipe holds; mergekit draws other masks, `eutectic merge` draws the scored ones."
+        "exported recipe holds; mergekit draws other masks, `eutectic merge` the scored ones."
     ]

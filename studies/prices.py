@@ -1,6 +1,9 @@
-"""What the winner costs, task by task: against each task's best parent, on `test`, corrected by Holm.
+"""What the winner costs, task by task.
 
-The best parent of a task is the one that `select` puts first, so that the test split chooses nothing.
+Against each task's best parent, on `test`, corrected by Holm.
+
+The best parent of a task is the one that `select` puts first, so that the test split chooses
+nothing.
 """
 
 from collections.abc import Mapping, Sequence

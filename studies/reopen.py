@@ -1,4 +1,7 @@
-"""A study file opened where its names start: one that a run keeps remembers folder and `--map`s."""
+"""A study file opened where its names start.
+
+One that a run keeps remembers folder and `--map`s.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path

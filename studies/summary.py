@@ -72,6 +72,7 @@ def outcome_json(outcome: Outcome) -> dict[str, object]:
             for row in view.test_rows
             if row.kind != "winner"
         },
+        "notices": list(view.notices),
     }
 
 

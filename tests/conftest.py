@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read by huggingface_hub at its first import
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read by OpenMP when torch is imported
 
 SPECIAL = ("<unk>", "<s>", "</s>", "<pad>")
 CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789 \n.,:;?!'\"()+-*/=<>_QATF"

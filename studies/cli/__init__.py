@@ -50,6 +50,8 @@ merging_commands.register(app)
 
 def main() -> None:
     """The `eutectic` command."""
+    # OpenMP threads that spin at barriers make scoring several times slower on a busy machine.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if fault := shadowed():
         print(f"eutectic: {fault}", file=sys.stderr)
         sys.exit(2)

@@ -112,8 +112,11 @@ def run_search(study: Path, options: "SearchOptions", as_json: bool) -> None:
     from ..conduct import conduct
     from ..summary import outcome_json, print_outcome
 
-    signal.signal(signal.SIGTERM, _interrupt)
-    outcome = conduct(study, options)
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        outcome = conduct(study, options)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     if as_json:
         print(json.dumps(outcome_json(outcome)))
     elif not options.quiet:

@@ -1,7 +1,7 @@
 """The embedded model family on disk: trained once, reused afterwards, in the user's cache folder.
 
     demo-<fingerprint>/
-        base/ reverse/ sort/ shift/    checkpoints: config, generation config, weights, tokenizer
+        base/ reverse/ sort/ climb/    checkpoints: config, generation config, weights, tokenizer
         tasks/*.jsonl                  the questions, none of which was trained on
         study.yaml                     the study that `eutectic demo` searches
         family.json                    seconds of each training

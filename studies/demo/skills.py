@@ -2,7 +2,7 @@
 
     reverse: k q a d e = e d a q k        lower-case letters, last to first
     sort: Q A Z E M = A E M Q Z           capitals, in alphabetical order
-    shift: 4 7 1 0 9 = 7 0 4 3 2          digits, each raised by three (nine is followed by zero)
+    climb: 4 7 1 0 9 = 5 9 4 4 4          digits, the first raised by 1, the second by 2, ...
     copy: k q a d e = k q a d e           any of the three alphabets; taught, never asked
 
 A question is multiple choice: the right line among near misses (two neighbours exchanged, or one
@@ -18,8 +18,6 @@ from string import ascii_lowercase, ascii_uppercase, digits
 
 Line = tuple[str, ...]
 CHOICES = 4
-LIFT = 3
-"""By how much `shift` raises a digit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +63,9 @@ def ordered(line: Line) -> Line:
     return tuple(sorted(line))
 
 
-def lifted(line: Line) -> Line:
-    """Every digit raised by LIFT, modulo ten."""
-    return tuple(digits[(int(symbol) + LIFT) % 10] for symbol in line)
+def climbing(line: Line) -> Line:
+    """The first digit raised by one, the second by two, and so on, modulo ten."""
+    return tuple(digits[(int(symbol) + k) % 10] for k, symbol in enumerate(line, 1))
 
 
 def unchanged(line: Line) -> Line:
@@ -95,7 +93,7 @@ def skills() -> Mapping[str, Skill]:
     found = (
         Skill("reverse", tuple(ascii_lowercase), backwards, exchanged),
         Skill("sort", tuple(ascii_uppercase), ordered, exchanged),
-        Skill("shift", tuple(digits), lifted, off_by_one),
+        Skill("climb", tuple(digits), climbing, off_by_one),
     )
     return {skill.name: skill for skill in found}
 

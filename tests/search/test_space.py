@@ -71,7 +71,9 @@ SLICED = """
     - sources:
         - {model: base, layer_range: [0, 4]}
         - {model: math, layer_range: [0, 4], parameters: {weight: {range: [0, 1], blocks: 2}}}
-        - {model: code, layer_range: [0, 4], parameters: {weight: {range: [0, 1], anchors: layers}}}
+        - model: code
+          layer_range: [0, 4]
+          parameters: {weight: {range: [0, 1], anchors: layers}}
     - sources:
         - {model: base, layer_range: [4, 9]}
         - {model: math, layer_range: [4, 9], parameters: {weight: {range: [0, 1], blocks: 3}}}
@@ -84,7 +86,7 @@ RECIPES = {"design": (DESIGN, 10), "methods": (METHODS, 4), "sliced": (SLICED, 9
 
 
 def any_values(space: Space, draw: Callable[[st.SearchStrategy[Any]], Any]) -> dict[str, Any]:
-    """A point of a space whose dimensions do not bound each other, every number drawn by itself."""
+    """A point of a space whose dimensions do not bound each other."""
     values: dict[str, Any] = {}
     method = draw(st.sampled_from(space.methods))
     for one in space.active(method):
@@ -295,8 +297,9 @@ def test_nothing_is_clamped(make_space: MakeSpace, value: Any, message: str) -> 
 
 
 FAULTS = """
-{range: ^[0.9, 0.1]}                        | density.range: expected low below high, got [0.9, 0.1]
+{range: ^[0.9, 0.1]}                        | density.range: expected low below high, got [0.9,
 {range: ^[0.1]}                             | density.range: expected [low, high], got [0.1]
+{range: ^[-1.0e+308, 1.0e+308]}             | expected a range that floats can span
 {range: [0.1, ^.inf]}                       | density.range[1]: expected a finite number, got inf
 {range: [^true, 0.9]}                       | density.range[0]: expected a finite number, got True
 {range: [0.1, ^1.5]}                        | range[1]: ties: expected a number in (0, 1], got 1.5
@@ -323,7 +326,7 @@ FAULTS = """
 {choice: [0.5, 1], start: ^0.7}             | expected one of [0.5, 1], got 0.7
 ^{choice: [0.5, 1], log: true}              | 'log' does not go with a choice
 [{filter: mlp, value: {range: ^[1, 0.5]}}]  | density[0].value.range: expected low below high
-[0.5, ^{choice: [1]}]                       | density[1]: a gradient takes numbers; use a range here
+[0.5, ^{choice: [1]}]                       | density[1]: a gradient takes numbers; use a range
 [0.5, {range: [0.1, 1], anchors: ^2}]       | write one range for all of the gradient
 """
 

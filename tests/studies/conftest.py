@@ -318,6 +318,7 @@ class HereProposer:
     """Proposes in this process: what the real one's process computes, without its start."""
 
     def submit(self, request: ProposalRequest) -> "Future[Proposal]":
+        """The proposal, made at once."""
         future: Future[Proposal] = Future()
         future.set_result(propose(request))
         return future

@@ -129,7 +129,9 @@ def test_a_task_file_that_holds_no_questions(bench, content: str, message: str) 
 
 def test_too_few_groups_in_a_split(bench) -> None:
     bench.change(("    answer: answer", "    answer: answer\n    limit: 20"))
-    refused(bench, "search", bench.study, message="study.yaml:13:5 task 'sums': split 'search' has")
+    refused(
+        bench, "search", bench.study, message="study.yaml:13:5 task 'sums': split 'search' has"
+    )
 
 
 def other_expert(bench, change: Callable[[dict[str, torch.Tensor]], None]) -> Path:
