@@ -144,7 +144,7 @@ def warn(message: str) -> None:
 
 @contextmanager
 def training_display(quiet: bool) -> Iterator[Callable[[str, float], None]]:
-    """Shows what is trained; what it yields is called with a stage and its share done in [0, 1]."""
+    """Shows training; what it yields is called with a stage and its share done in [0, 1]."""
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
         told: set[str] = set()
