@@ -19,8 +19,8 @@ from merging.recipe_reader import read_recipe
 
 if TYPE_CHECKING:
     import torch
-    from evaluation.harness import Harness
 
+    from evaluation.harness import Harness
     from merging.candidate import LiveModel
 
 

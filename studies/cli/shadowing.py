@@ -20,7 +20,7 @@ def shadowed() -> str | None:
             found = places[0] if places else (spec.origin if spec else "nowhere")
             return (
                 f"the package {name!r} belongs to something else ({found}, expected under "
-                f"{home}): another distribution or folder on the path shadows it; give eutectic an "
-                "environment of its own"
+                f"{home}): another distribution or folder on the path shadows it; give eutectic "
+                "an environment of its own"
             )
     return None
