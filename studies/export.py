@@ -11,7 +11,7 @@ from typing import Any, Literal
 from merging.document import Document
 from merging.recipe import ModelReference
 from merging.recipe_reader import read_recipe
-from merging.recipe_writer import recipe_yaml
+from merging.recipe_writer import recipe_data, recipe_yaml
 from merging.references import parse_reference
 from search.ledger import Candidate, Ledger
 from search.verdict import label
@@ -33,18 +33,20 @@ def candidate_yaml(
     """The recipe of a candidate as YAML that mergekit reads; equal candidates give equal bytes.
 
     Local models get absolute names unless `names` is `original`; hub names and mapped names stay
-    as written. The top-level `eutectic:` key holds the mask seed, which mergekit ignores.
+    as written. The top-level `eutectic:` key, which mergekit ignores, holds the mask seed and
+    tells `evaluate` that the recipe comes out of a run.
     """
     data: Any = candidate.data
     if names == "absolute":
         data = _renamed(data, lambda model: str(_absolute(parse_reference(model), folder, maps)))
     recipe, _ = read_recipe(document.with_data(data), strict=True)
-    comments = [
-        f"# {label(candidate)} of the run {run} ({candidate.name}), found by eutectic "
-        f"{version('eutectic')}",
-        f"# recipe hash {candidate.recipe_hash}",
-    ]
-    return "\n".join(comments) + "\n" + recipe_yaml(recipe)
+    origin = f" ({candidate.name})" if candidate.kind == "trial" else ", a reference,"
+    text = (
+        f"# {label(candidate)}{origin} of the run {run}; eutectic {version('eutectic')}\n"
+        f"# recipe hash {candidate.recipe_hash}\n"
+    ) + recipe_yaml(recipe)
+    seed = f"eutectic:\n  mask_seed: {recipe.mask_seed}\n"
+    return text if "eutectic" in recipe_data(recipe) else text + seed
 
 
 def find_candidate(ledger: Ledger, wanted: str | int) -> Candidate:

@@ -130,9 +130,9 @@ def pico_adapter(pico_family, tmp_path) -> Callable[..., Path]:
 
         model = AutoModelForCausalLM.from_pretrained(base or pico_family.base)
         options = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "up_proj"], **settings}
-        adapted = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **options))
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(3)
+            adapted = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **options))
             for parameter in adapted.parameters():
                 if parameter.requires_grad:
                     parameter.add_(0.1 * torch.randn_like(parameter))

@@ -78,7 +78,9 @@ def test_as_peft_merges(pico_family, pico_family_float32, pico_adapter, adapted,
             theirs = expected[name].to(ours.dtype)
             assert str(ours.dtype) == f"torch.{info.dtype}"
             assert tuple(ours.shape) == info.shape
-            torch.testing.assert_close(ours, theirs, rtol=2e-7, atol=1e-7)
+            # Sums in another order differ in float32's last bit, which can turn a rounding.
+            rtol = 2**-7 if ours.dtype == torch.bfloat16 else 2e-7
+            torch.testing.assert_close(ours, theirs, rtol=rtol, atol=1e-7)
             assert (name in checkpoint.changed) != torch.equal(ours, plain.tensor(name))
 
 

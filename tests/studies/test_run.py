@@ -4,6 +4,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def test_a_database_that_is_not_ours_is_left_alone(tmp_path: Path, content: byte
 
 
 def test_an_optuna_study_of_somebody_else_is_left_alone(another) -> None:
-    with sqlite3.connect(another.run / "study.db") as database:
+    with closing(sqlite3.connect(another.run / "study.db")) as database:
         database.execute("DROP TABLE eutectic_meta")
     result = another.search("--fresh")
     assert result.exit_code == 2 and "a database that eutectic did not write" in result.stderr
@@ -63,19 +64,17 @@ with hold(RunFolder(Path(sys.argv[1]))):
 
 
 def test_one_process_holds_a_run_and_its_death_frees_it(another) -> None:
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(another.run)], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-        for arguments in ([], ["--fresh"]):
-            result = another.search(*arguments)
-            assert result.exit_code == 2
-            assert f"in use by process {holder.pid}" in result.stderr
-        assert another.call("trials", another.run).exit_code == 0  # looking is allowed
-    finally:
-        holder.kill()
-        holder.wait()
+    command = [sys.executable, "-c", HOLDER, str(another.run)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+            for arguments in ([], ["--fresh"]):
+                result = another.search(*arguments)
+                assert result.exit_code == 2
+                assert f"in use by process {holder.pid}" in result.stderr
+            assert another.call("trials", another.run).exit_code == 0  # looking is allowed
+        finally:
+            holder.kill()
     assert another.search("--trials", "6").exit_code == 0
 
 
