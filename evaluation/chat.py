@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from jinja2 import TemplateError
 
 from .errors import EvaluationError
+from .templates import FAULTS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -41,7 +42,7 @@ def chat_renderer(tokenizer: "PreTrainedTokenizerBase") -> Callable[[Messages], 
     def checked(messages: Messages) -> str:
         try:
             return render(messages)
-        except TemplateError as fault:
+        except FAULTS as fault:
             raise EvaluationError(f"chat_template: the tokenizer's template: {fault}") from None
 
     return checked

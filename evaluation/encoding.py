@@ -92,7 +92,8 @@ def encode_pair(encoder: Encoder, context: str, continuation: str) -> tuple[list
         return encode_pair(encoder, "", context + continuation)
     before = encoder.encode(stripped)
     whole = encoder.encode(context + continuation)
-    return before, whole[len(before) :]
+    # A tokenizer's normaliser may leave nothing of a context.
+    return before or [encoder.prefix], whole[len(before) :]
 
 
 def pair_span(encoder: Encoder, context: str, continuation: str) -> Span:

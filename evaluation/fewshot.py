@@ -10,6 +10,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from .errors import TaskError
 
@@ -52,7 +53,7 @@ def choose(pool: Pool, n: int, same: bool, key: str, group: str) -> list[int]:
         )
     fit: Callable[[Shot], bool] = lambda shot: shot.group != group  # noqa: E731
     if same:
-        return [shot.number for shot in pool.shots if fit(shot)][:n]
+        return list(islice((shot.number for shot in pool.shots if fit(shot)), n))
     chosen: dict[int, int] = {}
     attempt = 0
     while len(chosen) < n:

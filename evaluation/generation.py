@@ -1,13 +1,13 @@
 """Greedy text in batches, by transformers' own `generate`: every architecture it knows works.
 
 What a checkpoint's generation config says about greedy decoding (repetition penalty, several EOS)
-is kept; sampling and beams are switched off. A row ends at EOS, at the first of its `until`
+is kept, all else is not (`KEPT`). A row ends at EOS, at the first of its `until`
 strings, or after `max_new_tokens`; the text is cut before whichever came first. Rows wait for the
 longest of their batch.
 """
 
-import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 MAX_ROWS = 64
+KEPT = (
+    "bos_token_id eos_token_id pad_token_id repetition_penalty no_repeat_ngram_size bad_words_ids "
+    "suppress_tokens begin_suppress_tokens sequence_bias min_length min_new_tokens "
+    "forced_bos_token_id forced_eos_token_id exponential_decay_length_penalty use_cache"
+).split()
+"""What a checkpoint may say about greedy decoding. Clocks (max_time), other searches and stop
+strings, which change a score from run to run or need what is not here, are left out."""
 CACHE_FACTOR = 8
 """Tokens kept in the cache may be this many times the token budget of one pass."""
 
@@ -110,34 +117,48 @@ def generate(
     columns = np.arange(width)[None, :]
     mask = (columns >= width - prompts.lengths[:, None]).astype(np.int64)
     stops = stop_strings(encoder, prompts.until)
-    output = model.generate(  # type: ignore[operator]
-        input_ids=torch.from_numpy(prompts.tokens).to(model.device),
-        attention_mask=torch.from_numpy(mask).to(model.device),
-        generation_config=greedy_config(model, prompts),
-        logits_processor=LogitsProcessorList([FiniteLogits(prompts.owners, names)]),
-        stopping_criteria=StoppingCriteriaList([StopStrings(encoder, stops, width)]),
-    )
-    ends = end_tokens(model)
+    ends, config = end_tokens(model, encoder), greedy_config(model, encoder, prompts)
+    with configured(model, config):
+        output = model.generate(  # type: ignore[operator]
+            input_ids=torch.from_numpy(prompts.tokens).to(model.device),
+            attention_mask=torch.from_numpy(mask).to(model.device),
+            generation_config=config,
+            logits_processor=LogitsProcessorList([FiniteLogits(prompts.owners, names)]),
+            stopping_criteria=StoppingCriteriaList([StopStrings(encoder, stops, width)]),
+        )
     texts = (cut(encoder, row, ends, stops) for row in output[:, width:].tolist())
     return {k: text for numbers, text in zip(prompts.owners, texts, strict=True) for k in numbers}
 
 
-def greedy_config(model: "PreTrainedModel", prompts: Prompts) -> GenerationConfig:
-    """The checkpoint's generation config, greedy and bounded."""
-    config = copy.deepcopy(model.generation_config)
-    config.do_sample, config.num_beams, config.num_return_sequences = False, 1, 1
-    config.temperature = config.top_p = config.top_k = None
-    config.return_dict_in_generate = False
-    config.max_length, config.max_new_tokens = None, prompts.max_new_tokens
+def greedy_config(
+    model: "PreTrainedModel", encoder: Encoder, prompts: Prompts
+) -> GenerationConfig:
+    """What the checkpoint's generation config says about greedy decoding, bounded."""
+    kept = {name: getattr(model.generation_config, name, None) for name in KEPT}
+    config = GenerationConfig(**kept, do_sample=False, num_beams=1)  # type: ignore[no-untyped-call]
+    config.return_dict_in_generate, config.max_new_tokens = False, prompts.max_new_tokens
     if config.pad_token_id is None:
-        config.pad_token_id = (end_tokens(model) or (0,))[0]
+        config.pad_token_id = (*end_tokens(model, encoder), encoder.prefix)[0]
     return config
 
 
-def end_tokens(model: "PreTrainedModel") -> tuple[int, ...]:
-    """The tokens that end a text."""
+@contextmanager
+def configured(model: "PreTrainedModel", config: GenerationConfig) -> Iterator[None]:
+    """While open, the model has this config: `generate` fills in from the model's what is None."""
+    before = model.generation_config
+    model.generation_config = config
+    try:
+        yield
+    finally:
+        model.generation_config = before
+
+
+def end_tokens(model: "PreTrainedModel", encoder: Encoder) -> tuple[int, ...]:
+    """The tokens that end a text: the checkpoint's, and the tokenizer's EOS."""
     ends = model.generation_config.eos_token_id
-    return () if ends is None else tuple(ends) if isinstance(ends, list) else (int(ends),)
+    listed = [] if ends is None else ends if isinstance(ends, list) else [int(ends)]
+    own = encoder.tokenizer.eos_token_id
+    return tuple(dict.fromkeys([*listed, *([] if own is None else [int(own)])]))
 
 
 def stop_strings(encoder: Encoder, until: Sequence[str]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ in CSV every cell is a string.
 import csv
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ def read_csv(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
         header = next(records, None)
         if header is None:
             return
-        twice = {name for name in header if header.count(name) > 1}
+        twice = {name for name, count in Counter(header).items() if count > 1}
         if twice:
             raise TaskError(f"{path}:1: column {min(twice)!r} stands twice in the header")
         for cells in records:

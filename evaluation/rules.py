@@ -4,6 +4,8 @@ Every rule has a `signature`: plain JSON values that, with the requests, say all
 depends on.
 """
 
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,6 +20,12 @@ from .task import Item, ItemResult, Response
 
 EXTRACT_SECONDS = 2.0
 """A pattern that backtracks for longer than this on one text is at fault."""
+
+
+MAX_PATTERN = 10_000
+MAX_COUNT = 100_000
+"""Bound of a pattern's counted repetitions, nested ones multiplied: compiling writes them out."""
+COUNTED = re.compile(r"\{(\d{0,6})\d*,?(\d{0,6})\d*\}")
 
 
 class Rule(Protocol):
@@ -103,11 +111,17 @@ def compile_extract(source: str) -> Any:
     """A pattern that looks for an answer in a generated text.
 
     Raises:
-        TaskError: it is no regular expression.
+        TaskError: it is no regular expression, or one that repeats too much to be compiled.
     """
+    counts = COUNTED.findall(source)
+    if (
+        len(source) > MAX_PATTERN
+        or math.prod(int(most or least or 1) for least, most in counts) > MAX_COUNT
+    ):
+        raise TaskError(f"extract: the pattern {shorten(source)} is too long or repeats too much")
     try:
         return regex.compile(source)
-    except regex.error as fault:
+    except (regex.error, RecursionError) as fault:
         raise TaskError(f"extract: not a regular expression: {fault} in {source!r}") from None
 
 

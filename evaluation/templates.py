@@ -13,7 +13,9 @@ from typing import Any
 
 from jinja2 import StrictUndefined, Template, TemplateError, UndefinedError, nodes
 from jinja2.environment import TemplateExpression
+from jinja2.filters import do_round
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import htmlsafe_json_dumps
 
 from .encoding import shorten
 from .errors import TaskError
@@ -22,6 +24,7 @@ MAX_TEMPLATE = 64_000
 MAX_TEXT = 1_000_000
 MAX_NAMES = 256
 MAX_LOOP = 1_000
+MAX_PRECISION = 300
 MAX_DEPTH = 2
 """Loops inside loops."""
 
@@ -39,6 +42,18 @@ FILTERS = (
     "lower map max min reject rejectattr replace reverse round select selectattr sort string sum "
     "title tojson trim unique upper"
 ).split()
+
+
+FAULTS = (
+    TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What a template that was let through can raise on a row."""
 
 
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
@@ -60,6 +75,7 @@ def make_environment() -> BoundedEnvironment:
     )
     environment.filters = {name: environment.filters[name] for name in FILTERS}
     environment.filters |= {"join": join, "replace": replace, "loop": loop}
+    environment.filters |= {"round": rounded, "tojson": tojson}
     environment.globals = {"range": lambda *bounds: loop(range(*bounds))}
     return environment
 
@@ -87,6 +103,18 @@ def replace(text: object, old: str, new: str) -> str:
     if len(source) + source.count(old) * len(new) > MAX_TEXT:
         raise TemplateError(f"replace: more than {MAX_TEXT} characters")
     return source.replace(old, new)
+
+
+def rounded(value: float, precision: int = 0, method: str = "common") -> float:
+    """Jinja's round; a power of ten with a thousand million digits is nobody's precision."""
+    if abs(precision) > MAX_PRECISION:
+        raise TemplateError(f"round: expected at most {MAX_PRECISION} digits, got {precision}")
+    return do_round(value, precision, method)  # type: ignore[arg-type]
+
+
+def tojson(value: object) -> str:
+    """Jinja's tojson on one line, safe to stand in HTML as there."""
+    return str(htmlsafe_json_dumps(value))
 
 
 def loop(values: Iterable[object]) -> list[object]:
@@ -124,7 +152,7 @@ class Field:
         except UndefinedError as fault:
             names = ", ".join(sorted(row))
             raise TaskError(f"{place}: {self.key}: {fault} (columns: {names:.200})") from None
-        except (TemplateError, ArithmeticError, TypeError, ValueError, LookupError) as fault:
+        except FAULTS as fault:
             raise TaskError(f"{place}: {self.key}: {fault}") from None
         return found
 
@@ -156,6 +184,8 @@ class Columns:
             return Field(key, source, compile_template(source))
         except TemplateError as fault:
             raise TaskError(f"{key}: {fault} in {shorten(source)}") from None
+        except (RecursionError, SyntaxError, MemoryError):
+            raise TaskError(f"{key}: nested too deeply: {shorten(source)}") from None
 
     def unknown(self, name: str) -> str:
         """Says that there is no such column, and which there are."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .checkpoint import Checkpoint
 from .errors import UnsupportedError
-from .layers import COUNT_KEYS, layer_of
+from .layers import COUNT_KEYS, claimed_layers, layer_of, prefix_of
 from .plan import TensorJob
 
 if TYPE_CHECKING:
@@ -48,9 +48,16 @@ def layer_order(jobs: Iterable[TensorJob]) -> tuple[int, ...]:
 def moved_layers(
     jobs: Iterable[TensorJob], config: Mapping[str, object]
 ) -> tuple[int, ...] | None:
-    """The `layer_order` of jobs that need a model of other layers; None if the donor's will do."""
-    order = layer_order(jobs)
-    return None if not order or order == tuple(range(depth(config) or 0)) else order
+    """The `layer_order` of jobs that need a model of other layers; None if the donor's will do.
+
+    Several stacks (an image tower) are never moved: their heights say nothing about the config.
+    """
+    todo = list(jobs)
+    order = layer_order(todo)
+    stacks = {prefix_of(job.name) for job in todo if job.layer is not None}
+    if len(stacks) > 1 or order == tuple(range(claimed_layers(config) or 0)):
+        return None
+    return order or None
 
 
 def output_config(config: Mapping[str, object], order: Sequence[int]) -> dict[str, object]:

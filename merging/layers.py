@@ -56,7 +56,7 @@ def layer_layout(tensors: Iterable[str], config: Mapping[str, object]) -> Layout
     for name in names:
         if match := _INDEX.search(name):
             found[name[: match.start()]][int(match[1])].append(name)
-    claimed = _claimed_layers(config)
+    claimed = claimed_layers(config)
     _refuse_gaps(found, claimed)
     stacks = [
         Stack(prefix, tuple(tuple(layers[index]) for index in range(len(layers))))
@@ -102,7 +102,8 @@ def prefix_of(name: str) -> str:
     return "" if match is None else name[: match.start()]
 
 
-def _claimed_layers(config: Mapping[str, object]) -> int | None:
+def claimed_layers(config: Mapping[str, object]) -> int | None:
+    """The number of layers of the main stack that a config speaks of, nested ones included."""
     nested = config.get("text_config")
     for part in (config, nested if isinstance(nested, dict) else {}):
         for key in COUNT_KEYS:

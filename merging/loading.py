@@ -43,6 +43,7 @@ def load_model(
     from transformers import AutoConfig, AutoModelForCausalLM
 
     _refuse_code(checkpoint, trust_remote_code)
+    _refuse_adapter(checkpoint)
     with _loading(checkpoint):
         if order is None:
             config = AutoConfig.from_pretrained(
@@ -96,6 +97,16 @@ def _refuse_code(checkpoint: Checkpoint, allowed: bool) -> None:
             f"{checkpoint.folder}: the model needs Python code that comes with it "
             f"({code.get('AutoModelForCausalLM', 'auto_map')}); if you trust where it comes from, "
             "--trust-remote-code runs it"
+        )
+
+
+def _refuse_adapter(checkpoint: Checkpoint) -> None:
+    """Where peft is installed, transformers would apply it in silence; no merge does."""
+    if (checkpoint.folder / "adapter_config.json").exists():
+        raise SourceError(
+            f"{checkpoint.folder}: an adapter (adapter_config.json) lies beside the model's "
+            "weights; move its files to a folder of their own, and write MODEL+ADAPTER where the "
+            "adapter is meant"
         )
 
 

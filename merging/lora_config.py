@@ -3,16 +3,20 @@
 DoRA, other types than LoRA, and initialisations that change the base as well are not covered.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 
+import regex  # type: ignore[import-untyped]
+
 from .errors import SourceError, UnsupportedError
 from .headers import member, read_json
 
 CONFIG = "adapter_config.json"
+MAX_PATTERN = 1000
+PATIENCE = 1.0
+"""Seconds that a pattern has for one name."""
 
 HARMLESS = frozenset(
     (
@@ -106,12 +110,12 @@ def _patterns(file: Path, data: Mapping[str, object], key: str) -> dict[str, flo
     if not isinstance(value, dict):
         raise SourceError(f"{file}: {key}: expected numbers by module name, got {value!r}")
     for pattern in value:
-        # PEFT takes regular expressions; those that can run for ever have no business in a file.
-        if len(re.findall(r"[*+{]", pattern)) > 3 or re.search(r"\)[*+{]", pattern):
+        # PEFT takes regular expressions; those that can grow for ever have no business in a file.
+        if len(pattern) > MAX_PATTERN or "{" in pattern:
             raise SourceError(f"{file}: {key}: the pattern {pattern[:60]!r} is too elaborate")
         try:
-            re.compile(_anchored(pattern))
-        except re.error as error:
+            regex.compile(_anchored(pattern))
+        except (regex.error, RecursionError) as error:
             raise SourceError(f"{file}: {key}: {pattern[:60]!r}: {error}") from error
     return {pattern: _number(file, value, pattern) for pattern in value}
 
@@ -119,8 +123,14 @@ def _patterns(file: Path, data: Mapping[str, object], key: str) -> dict[str, flo
 def _by_pattern(patterns: Mapping[str, float], module: str, default: float) -> float:
     """As PEFT: the first pattern that matches the end of the name, from a dot on."""
     for pattern, value in patterns.items():
-        if re.match(_anchored(pattern), module):
-            return value
+        try:
+            if regex.match(_anchored(pattern), module, timeout=PATIENCE):
+                return value
+        except TimeoutError:
+            raise SourceError(
+                f"{CONFIG}: the pattern {pattern[:60]!r} needs more than {PATIENCE:g} seconds on "
+                f"{module[:60]!r}; write it plainly"
+            ) from None
     return default
 
 

@@ -31,14 +31,19 @@ MAX_CONFIG = 4 << 20
 
 DESCRIPTION_FILES = (
     "config.json",
+    "generation_config.json",
     "tokenizer.json",
     "tokenizer.model",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
+    "spiece.model",
     "vocab.json",
+    "vocab.txt",
     "merges.txt",
+    "tekken.json",
     "chat_template.jinja",
+    "chat_template.json",
 )
 """Files beside the weights on which scores depend: part of the content hash."""
 

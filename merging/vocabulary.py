@@ -83,7 +83,9 @@ def read_tokens(folder: Path) -> dict[str, int]:
     if isinstance(stored, dict):
         tokens = {token: row for token, row in stored.items() if isinstance(row, int)}
     elif isinstance(stored, list):  # Unigram: [token, score] in the order of the rows
-        tokens = {str(pair[0]): row for row, pair in enumerate(stored) if isinstance(pair, list)}
+        tokens = {
+            str(pair[0]): row for row, pair in enumerate(stored) if isinstance(pair, list) and pair
+        }
     else:
         raise SourceError(f"{file}: expected model.vocab, the tokens and their rows")
     added = data.get("added_tokens")

@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -70,7 +71,7 @@ def write_merged(
         max_shard_bytes: size of one weights file; several get an index.
         threads: of the kernels; the bytes written do not depend on it.
         progress: called with tensors done and tensors in all.
-        overwrite: replace a checkpoint that stands there.
+        overwrite: replace a merge that stands there.
         trust_remote_code: for configs that need code when layers move.
 
     Raises:
@@ -134,7 +135,7 @@ def _layout(jobs: list[TensorJob], tensors: Tensors) -> dict[str, TensorInfo]:
 
 
 def _require_free(out: Path, donor: Checkpoint, overwrite: bool) -> None:
-    """Only a checkpoint is ever replaced, only when asked, and never one that is being read."""
+    """Only a merge is ever replaced, and only when asked: never a model that somebody trained."""
     if not out.exists():
         return
     if not out.is_dir():
@@ -148,6 +149,11 @@ def _require_free(out: Path, donor: Checkpoint, overwrite: bool) -> None:
         raise SourceError(f"{out}: not a checkpoint folder, so it is not replaced")
     if out.resolve() == donor.folder.resolve():
         raise SourceError(f"{out}: one of the models of the recipe; choose another folder")
+    if not (out / RECIPE).is_file():
+        raise SourceError(
+            f"{out}: a checkpoint that no merge wrote (it has no {RECIPE}), so it is not "
+            "replaced; choose another folder, or remove it yourself"
+        )
 
 
 def _require_space(folder: Path, needed: int) -> None:
@@ -189,7 +195,7 @@ def _config(
     names = {job.name for job in jobs}
     if is_tied(config) and any(name.endswith(HEADS) for name in names):
         config["tie_word_embeddings"] = False  # a head that is stored is its own
-    dtype = max((job.dtype for job in jobs), key=[job.dtype for job in jobs].count)
+    dtype = Counter(job.dtype for job in jobs).most_common(1)[0][0]
     config["dtype"] = dtype
     if "torch_dtype" in config:  # as transformers 4 reads it
         config["torch_dtype"] = dtype

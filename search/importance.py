@@ -6,6 +6,7 @@ PED-ANOVA asks how differently the better trials are distributed from all of the
 of direction or interaction, and is noise under a few dozen trials.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,8 @@ def importances(
 ) -> dict[str, dict[str, float]]:
     """Objective to parameter to share in [0, 1].
 
-    Empty under MIN_TRIALS. Conditional parameters are left out.
+    Empty under MIN_TRIALS, or where nearly all scores are equal. Conditional parameters are left
+    out.
     """
     done = [one for one in trials if one.scores is not None and one.values is not None]
     if len(done) < MIN_TRIALS:
@@ -60,5 +62,12 @@ def _of_one(
             )
         )
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-    found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "error", message="Target and region quantiles", category=UserWarning
+        )
+        try:
+            found = optuna.importance.get_param_importances(study, evaluator=evaluator)
+        except UserWarning:
+            return {}  # too many equal scores to tell the better trials from all of them
     return {name: float(share) for name, share in found.items()}

@@ -259,6 +259,9 @@ def source_faults(
 
 
 def constraint_name(spec: ConstraintSpec) -> str:
-    """A short name for logs and tables."""
+    """A short name for logs and tables; constraints that differ have names that differ."""
     metric: MetricRef = spec.metric
-    return f"{metric.task} {metric.metric or ''}".strip()
+    bounds = {"drop": spec.max_drop, "min": spec.low, "max": spec.high}
+    said = [f"{name} {value:g}" for name, value in bounds.items() if value is not None]
+    from_where = [] if spec.max_drop is None else ["from", spec.source]
+    return " ".join([metric.task, *([metric.metric] if metric.metric else []), *said, *from_where])

@@ -1,5 +1,6 @@
 """`evaluate`: one model or recipe on a study's tasks. Feeds no search, writes nothing."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,13 @@ def evaluate_model(
     maps = {**remembered, **maps}
     target = _target(model, study)
     recipe, _ = read_recipe(target.document, strict=False)
+    if target.exported and recipe.mask_seed != study.seed:
+        print(
+            f"warning: {model} was found with seed {recipe.mask_seed}, the study splits with seed "
+            f"{study.seed}: it may have been searched on what is scored now; give the run's own "
+            "study.yaml as --study",
+            file=sys.stderr,
+        )
     checkpoints = {
         one: open_checkpoint(
             one, folder=target.folder, mapping=maps, allow_pickle=permissions.allow_pickle

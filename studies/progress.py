@@ -152,7 +152,7 @@ def training_display(quiet: bool) -> Iterator[Callable[[str, float], None]]:
         def plain(stage: str, share: float) -> None:
             if not quiet and stage not in told:
                 told.add(stage)
-                console.print(f"training {stage} ...", markup=False)
+                console.print(f"{stage} ...", markup=False)
 
         yield plain
         return
@@ -161,7 +161,7 @@ def training_display(quiet: bool) -> Iterator[Callable[[str, float], None]]:
 
         def show(stage: str, share: float) -> None:
             if stage not in stages:
-                stages[stage] = bar.add_task(f"training {stage}", total=1.0)
+                stages[stage] = bar.add_task(stage, total=1.0)
             bar.update(stages[stage], completed=share)
 
         yield show

@@ -1,30 +1,42 @@
 """What `trials`, `report`, `export` and `dashboard` do with a run folder."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from search.ledger import Ledger
+from search.ledger import Candidate, Ledger
 from search.verdict import stored_verdict
 
 from .errors import NoWinnerError, RunError, StudyError
 from .export import Names, candidate_yaml, find_candidate
+from .preflight import Permissions, inspect
 from .reopen import reopened
-from .results import stored_view
+from .results import build_view, stored_view
 from .run import find_run
 from .table import spreadsheet_safe, trial_frame
-from .view import RunView
+from .view import RunView, TrialView
 
 
 def run_view(path: Path) -> RunView:
-    """The stored view of a run; raises RunError where no search ended in order."""
-    with Ledger(find_run(path).url) as ledger:
+    """What a run has found so far.
+
+    As its last search left it; anew where a search was killed, or is still under way. Raises
+    RunError where there is nothing to see yet.
+    """
+    run = find_run(path)
+    with Ledger(run.url) as ledger:
         view = stored_view(ledger)
-    if view is None:
-        raise RunError(
-            f"{path}: no search has ended here yet, not even by Ctrl-C; run `eutectic search` on "
-            f"{path / 'study.yaml'} again, it goes on where it stopped"
-        )
-    return view
+        ended = _ended(ledger.candidates("trial"))
+        if view is not None and _ended(view.trials) >= ended:
+            return view
+        if not ledger.candidates("reference"):
+            raise RunError(f"{path}: nothing has been scored yet; `eutectic search` goes on here")
+        study, maps = reopened(run)
+        return build_view(inspect(study, maps, Permissions()), ledger, "running")
+
+
+def _ended(trials: Sequence[Candidate] | Sequence[TrialView]) -> int:
+    return sum(one.state != "running" for one in trials)
 
 
 def print_trials(path: Path, format: str, front: bool, output: Path | None) -> None:
@@ -93,4 +105,7 @@ def serve_dashboard(path: Path, port: int) -> None:
             "the dashboard is an extra: install it with pip install 'eutectic[dashboard]'"
         ) from None
     print(f"optuna-dashboard of {path} on http://127.0.0.1:{port}/ (Ctrl-C ends it)", flush=True)
-    run_server(run.url, host="127.0.0.1", port=port)
+    try:
+        run_server(run.url, host="127.0.0.1", port=port)
+    except OSError as error:
+        raise StudyError(f"--port {port}: {error.strerror}; choose another") from None

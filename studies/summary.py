@@ -42,10 +42,10 @@ def test_table(view: "RunView") -> Table:
 
 
 def shown(estimate: "Estimate") -> str:
-    """`0.731 [0.70, 0.76]`."""
+    """The value, and its interval on a line of its own."""
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:.3f}"
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+    return f"{estimate.value:.3f}\n{estimate.low:.3f} to {estimate.high:.3f}"
 
 
 def outcome_json(outcome: Outcome) -> dict[str, object]:

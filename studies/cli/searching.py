@@ -212,6 +212,7 @@ def init(
             "--task", metavar="FILE", help="A JSONL, CSV or Parquet of questions; repeatable."
         ),
     ] = [],  # noqa: B006
+    map: Map = [],  # noqa: B006
 ) -> None:
     """Make a study of a recipe somebody already has: ranges around its numbers.
 
@@ -219,12 +220,12 @@ def init(
     """
     from ..starting import study_text
 
-    text = study_text(recipe, [Path(one) for one in task], output)
+    if output is not None and output.exists():
+        raise StudyError(f"{output}: exists already; choose another name")
+    text = study_text(recipe, [Path(one) for one in task], output, parse_maps(map))
     if output is None:
         print(text, end="")
         return
-    if output.exists():
-        raise StudyError(f"{output}: exists already; choose another name")
     output.write_text(text, encoding="utf-8")
     print(f"wrote {output}", file=sys.stderr)
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 
+from evaluation.generation import greedy_config
 from evaluation.runner import Runner, Settings
 from evaluation.task import Request
 
@@ -103,3 +104,36 @@ def test_kinds_may_be_mixed_and_keep_their_order(pico: Any) -> None:
     assert first.text == alone(pico, "ab", 3)
     assert second.loglikelihood < 0
     assert third.text == alone(pico, "cd", 5)
+
+
+def test_clocks_and_stop_strings_of_the_checkpoint_change_nothing(pico: Any) -> None:
+    model = copy.deepcopy(pico.model)
+    config = model.generation_config
+    config.max_time, config.stop_strings, config.penalty_alpha = 1e-9, ["a"], 0.5
+    runner = Runner(model, pico.tokenizer, Settings())
+    (got,) = runner.run(runner.prepare([Request("generate", "hello", max_new_tokens=8)]))
+    assert got.text == alone(pico, "hello", 8)
+    assert model.generation_config is config
+
+
+def test_a_repetition_penalty_of_the_checkpoint_is_kept(pico: Any) -> None:
+    model = copy.deepcopy(pico.model)
+    model.generation_config.repetition_penalty = 1e6
+    runner = Runner(model, pico.tokenizer, Settings())
+    (got,) = runner.run(runner.prepare([Request("generate", "hello", max_new_tokens=8)]))
+    assert len(set(got.text)) == len(got.text)
+
+
+def test_padding_behind_the_tokenizers_end_is_no_text(pico: Any) -> None:
+    model, tokenizer = copy.deepcopy(pico.model), copy.deepcopy(pico.tokenizer)
+    model.generation_config.eos_token_id = model.generation_config.pad_token_id = None
+    free = {prompt: alone(pico, prompt, 12) for prompt in PROMPTS}
+    end = free[PROMPTS[1]][6]
+    tokenizer.add_special_tokens({"eos_token": end})
+    runner = Runner(model, tokenizer, Settings())
+    (padding,) = {int(greedy_config(model, runner.encoder, prompts).pad_token_id)
+                  for prompts in runner.prepare([Request("generate", "a")]).prompts}  # fmt: skip
+    assert padding == tokenizer.eos_token_id
+    requests = [Request("generate", prompt, max_new_tokens=12) for prompt in PROMPTS]
+    got = [response.text for response in runner.run(runner.prepare(requests))]
+    assert got == [free[prompt].split(end)[0] for prompt in PROMPTS]

@@ -138,6 +138,13 @@ def test_extract_takes_the_first_group_and_finding_nothing_is_wrong(write_rows) 
     assert score("n/a") == (0.0,)
 
 
+@pytest.mark.parametrize("pattern", ["(((a{900}){900}){900})", "a{1000000000}", "(" * 5000])
+def test_a_pattern_that_cannot_be_compiled_is_told(write_rows, pattern: str) -> None:
+    file = write_rows([{"q": "a", "a": "b"}])
+    spec = NativeSpec("sums", file, "generate", prompt="q", target="a", extract=pattern)
+    assert "extract: " in fault(spec)
+
+
 def test_a_pattern_that_backtracks_without_end_is_told(write_rows, monkeypatch) -> None:
     monkeypatch.setattr("evaluation.rules.EXTRACT_SECONDS", 0.05)
     path = write_rows([{"a": "42"}])
@@ -392,6 +399,13 @@ def test_a_row_that_lacks_a_column_is_named(write_rows) -> None:
         "{{ lipsum() }}",
         "{{ cycler }}",
         "{{ question|map('center', 9)|list }}",
+        "{{ 1|round(-2000000000) }}",
+        "{{ 1|round(2000000000, 'ceil') }}",
+        "{{ choices|tojson(indent=1000000000) }}",
+        "{{ choices|join(choices) }}",
+        "{{ question|dictsort }}",
+        "{{ " + "(" * 5000 + "question" + ")" * 5000 + " }}",
+        "{% if question %}" * 200 + "{% endif %}" * 200,
         "x" * 70_000,
     ],
 )

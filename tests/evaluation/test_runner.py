@@ -203,3 +203,15 @@ def test_every_setting_is_in_the_fingerprint() -> None:
     ]
     assert all(other.fingerprint() != base for other in others)
     assert Settings(dtype="torch.float32").fingerprint() == base
+
+
+def test_a_context_of_which_nothing_is_left_is_an_empty_one(pico: Any) -> None:
+    from tokenizers import normalizers
+
+    tokenizer = copy.deepcopy(pico.tokenizer)
+    tokenizer._tokenizer.normalizer = normalizers.Replace("z", "")
+    runner = Runner(pico.model, tokenizer, Settings())
+    gone = Request("loglikelihood", "zz", " abc")
+    empty = Request("loglikelihood", "", " abc")
+    first, second = runner.run(runner.prepare([gone, empty]))
+    assert first == second

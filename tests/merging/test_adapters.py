@@ -220,11 +220,13 @@ def test_more_than_plain_lora_is_refused_by_name(pico_adapter, adapted, settings
         ({"lora_alpha": "8"}, "lora_alpha: expected a number"),
         ({"r": 5}, r"says rank 5, the tensors are \[4, 16\] and \[32, 4\]"),
         ({"rank_pattern": ["q_proj"]}, "rank_pattern: expected numbers by module name"),
-        ({"rank_pattern": {"(a+)+b": 4}}, "too elaborate"),
+        ({"rank_pattern": {"(a{9}){9}b": 4}}, "too elaborate"),
+        ({"rank_pattern": {"(.|.)" * 24 + "[!?]": 4}}, "needs more than 0.1 seconds"),
         ({"rank_pattern": {"q_proj(": 4}}, "rank_pattern: 'q_proj\\('"),
     ],
 )
-def test_settings_out_of_range(pico_adapter, adapted, settings, message):
+def test_settings_out_of_range(pico_adapter, adapted, monkeypatch, settings, message):
+    monkeypatch.setattr("merging.lora_config.PATIENCE", 0.1)
     folder = pico_adapter()
     set_config(folder, **settings)
     with pytest.raises(SourceError, match=message):

@@ -244,3 +244,10 @@ def test_an_adapter_is_in_the_loaded_model(pico_family, pico_adapter):
     assert any(
         not torch.equal(live.destinations[name], plain.tensor(name)) for name in checkpoint.changed
     )
+
+
+def test_an_adapter_beside_the_weights_is_refused(pico_family, copy_checkpoint, opened):
+    folder = copy_checkpoint(pico_family.base)
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    with pytest.raises(SourceError, match="lies beside the model's weights"):
+        load_model(opened(folder))

@@ -35,6 +35,8 @@ def test_the_hash_follows_the_content(pico_family, opened, copy_checkpoint):
     assert opened(same).content_hash == opened("base").content_hash
     assert opened(other).content_hash != opened("base").content_hash
     assert opened("alpha").content_hash != opened("base").content_hash
+    (same / "generation_config.json").write_text('{"repetition_penalty": 2.0}')
+    assert opened(same).content_hash != opened("base").content_hash
 
 
 @pytest.fixture

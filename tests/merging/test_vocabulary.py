@@ -59,3 +59,8 @@ def test_lists_and_added_tokens(tmp_path):
         read_tokens(tmp_path)
     (tmp_path / "tokenizer.json").unlink()
     assert read_tokens(tmp_path) == {}
+
+
+def test_an_empty_entry_is_no_token(tmp_path):
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"vocab": [["a", 0.0], []]}}))
+    assert read_tokens(tmp_path) == {"a": 0}

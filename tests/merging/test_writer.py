@@ -155,6 +155,14 @@ def test_only_checkpoints_are_replaced(pico_family, write, tmp_path):
     assert names_in(tmp_path) == {"letters", "file"}
 
 
+def test_an_expert_is_not_replaced(pico_family, copy_checkpoint, write):
+    expert = copy_checkpoint(pico_family.experts["alpha"])
+    before = (expert / "model.safetensors").read_bytes()
+    with pytest.raises(SourceError, match="no merge wrote"):
+        write(expert, dtype="float32", overwrite=True)
+    assert (expert / "model.safetensors").read_bytes() == before
+
+
 def test_a_folder_that_cannot_be_made(write, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SourceError, match="cannot be written"):

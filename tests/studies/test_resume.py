@@ -248,3 +248,24 @@ def test_a_run_goes_on_from_its_own_study_file(another) -> None:
     result = another.call("search", another.run / "study.yaml", "--trials", "7", "--quiet")
     assert result.exit_code == 0, result.stderr
     assert candidates(another.run)[:-1] == before
+
+
+def test_a_killed_search_can_be_looked_at(another) -> None:
+    with Ledger(f"sqlite:///{another.run / 'study.db'}") as ledger:
+        last = ledger.candidates("trial")[-1]
+        ledger.put(replace(last, number=6, name="random"))  # ended after the last outputs
+    listed = another.call("trials", another.run, "--format", "csv").stdout.splitlines()
+    assert len(listed) == 8 and listed[-1].startswith("6,complete,")
+    with Ledger(f"sqlite:///{another.run / 'study.db'}") as ledger:
+        ledger.set_meta("view", None)
+    assert another.call("report", another.run, "-o", "r.html").exit_code == 0
+    assert (another.folder / "r.html").stat().st_size > 100_000
+
+
+def test_a_search_killed_before_it_scored_anything_has_nothing_to_show(another) -> None:
+    (another.run / "study.db").unlink()
+    Ledger(f"sqlite:///{another.run / 'study.db'}").close()
+    for command in ("trials", "report", "export"):
+        result = another.call(command, another.run)
+        assert result.exit_code in (2, 3) and "eutectic search" in result.stderr, result.output
+    assert another.search().exit_code == 0

@@ -180,3 +180,39 @@ def test_a_budget_of_items_and_one_of_minutes(bench) -> None:
     assert found["state"] == "items" and found["items"] == 600 and found["trials"] == 11
     late = json.loads(bench.search("--json", "--items", "9000", "--minutes", "0.01").stdout)
     assert late["state"] == "minutes" and late["trials"] == 11
+
+
+LM_EVAL_TASK = """\
+task: own_sums
+dataset_path: json
+dataset_kwargs: {data_files: {train: rows.jsonl}}
+output_type: multiple_choice
+training_split: train
+doc_to_text: "{{question}}"
+doc_to_target: answer
+doc_to_choice: choices
+metric_list:
+  - {metric: acc, aggregation: mean, higher_is_better: true}
+  - {metric: brier_score, aggregation: brier_score, higher_is_better: false}
+"""
+
+
+def test_a_task_of_lm_eval(bench) -> None:
+    tasks = bench.folder / "tasks"
+    tasks.mkdir()
+    (tasks / "own.yaml").write_text(LM_EVAL_TASK)
+    (bench.folder / "sums.jsonl").rename(tasks / "rows.jsonl")
+    own = "  - {name: ours, lm_eval: own_sums, include_path: tasks/}\n"
+    start, end = bench.text.index("  - name: sums"), bench.text.index("  - name: lines")
+    bench.change((bench.text[start:end], own))
+    for command in ("search", "check"):
+        refused = bench.call(command, bench.study)
+        assert refused.exit_code == 2 and "--trust-task-code" in refused.stderr
+    assert not (bench.folder / "runs").exists()
+    found = json.loads(bench.search("--json", "--trust-task-code").stdout)
+    assert found["trials"] == 6 and list(found["winner"]["test"]["ours"]) == ["acc"]
+    arguments = ["evaluate", "alpha", "--study", bench.study, "--json", "--trust-task-code"]
+    scores = json.loads(bench.call(*arguments, "--threads", "1").stdout)["tasks"]["ours"]
+    assert list(scores) == ["acc", "brier_score"] and scores["acc"]["items"] == 50
+    assert bench.call("verify", bench.run, "--trust-task-code").exit_code == 0
+    assert bench.call("trials", bench.run).exit_code == 0  # and no code runs for looking
