@@ -147,6 +147,11 @@ def make_shots(
     if spec.fewshot.n == 0:
         return make_pool((), seed), ()
     if spec.fewshot.file is not None:
+        if spec.fewshot.file.resolve() == spec.file.resolve():
+            raise TaskError(
+                "fewshot.from: this is the task's own file, whose rows are scored; write "
+                "`from: calibration`, or give a file of other rows"
+            )
         rows = list(read_rows(spec.fewshot.file))
         examples = [read(row) for row in rows]
         chosen: Sequence[bool] = [True] * len(examples)

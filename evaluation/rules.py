@@ -25,7 +25,7 @@ EXTRACT_SECONDS = 2.0
 MAX_PATTERN = 10_000
 MAX_COUNT = 100_000
 """Bound of a pattern's counted repetitions, nested ones multiplied: compiling writes them out."""
-COUNTED = re.compile(r"\{(\d{0,6})\d*,?(\d{0,6})\d*\}")
+COUNTED = re.compile(r"\{(\d{0,9})\d*,?(\d{0,9})\d*\}")
 
 
 class Rule(Protocol):

@@ -6,7 +6,6 @@ model.
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 from .checkpoint import Checkpoint, TensorInfo
 from .errors import SourceError
@@ -64,10 +63,3 @@ def _same(folder: Path, config: Mapping[str, object], key: str, stored: int, wha
     claimed = config.get(key)
     if isinstance(claimed, int) and claimed != stored:
         raise SourceError(f"{folder}: config.json says {key} {claimed}, {what.format(stored)}")
-
-
-def layer_count(
-    tensors: Mapping[str, TensorInfo], config: Mapping[str, object] = MappingProxyType({})
-) -> int:
-    """The number of layers of the main stack, as `layers` finds it; 0 where there is none."""
-    return layer_layout(tensors, config).length

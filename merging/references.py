@@ -17,7 +17,7 @@ def parse_reference(text: str) -> ModelReference:
     Raises:
         RecipeError: a part is empty, or `+` or `@` stand where the rule has no place for them.
     """
-    if not text or text != text.strip() or len(text) > MAX_LENGTH or "\n" in text:
+    if not text or text != text.strip() or len(text) > MAX_LENGTH or not text.isprintable():
         raise RecipeError(f"{text[:80]!r} is not a model: expected a path or a hub name")
     parts = text.split("+")
     if len(parts) > 2:

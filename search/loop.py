@@ -83,7 +83,7 @@ class Search:
         return sum(len(self.scorer.splits[task]["search"]) for task in self.searched)
 
     def run(self, proposer: Proposer) -> str:
-        """Searches until a limit is reached and says which: trials, items or minutes."""
+        """Searches until a limit is reached and says which: trials, items, minutes or space."""
         refuse_small_budget(self.budget, len(self.references), self.items_per_candidate)
         references = self._score_references()
         trials = self.ledger.candidates("trial")
@@ -197,6 +197,8 @@ class Search:
     def _reached(self, references: Sequence[Candidate], trials: Sequence[Candidate]) -> str | None:
         """Which limit the next trial would pass, if any."""
         limits = self.budget
+        if _exhausted(trials):
+            return "space"
         if limits.trials is not None and len(trials) >= limits.trials:
             return "trials"
         everything = [*references, *trials]
@@ -244,6 +246,18 @@ def compared(source: str, references: Sequence[Candidate]) -> list[Candidate]:
         for one in references
         if one.scores is not None and (one.role == role or one.name == source)
     ]
+
+
+REPEATS = 30
+"""So many trials in a row that repeat earlier ones end a search: its space is used up."""
+
+
+def _exhausted(trials: Sequence[Candidate]) -> bool:
+    """Whether the last REPEATS trials are all repeats."""
+    if len(trials) <= REPEATS:
+        return False
+    known = {one.recipe_hash for one in trials[:-REPEATS]}
+    return all(one.recipe_hash in known for one in trials[-REPEATS:])
 
 
 def source_faults(

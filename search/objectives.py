@@ -115,10 +115,10 @@ def objective_value(objective: Objective, tasks: Mapping[str, Task], results: Re
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """`utility = (value - zero) / unit`: the base at 0, the best parent at 1, higher is better.
+    """`utility = (value - zero) / unit`; higher is better.
 
-    Where no parent beats the base, `unit` is the largest distance of any parent from it (or 1),
-    so that losing as much as the worst parent loses is -1.
+    The base at 0 and the best parent at 1; where no parent beats the base, the worst parent at 0
+    and the base at 1, so that keeping what the base can do is worth as much as winning it.
     """
 
     zero: float
@@ -130,13 +130,16 @@ class Scale:
 
 
 def make_scale(base: float, parents: Sequence[float], higher_is_better: bool) -> Scale:
-    """The scale of one objective from the values of base and parents on the search split."""
+    """The scale of one objective from the values of base and parents on the search split.
+
+    Where all of them are equal, the base is at 0 and a unit is one of the metric.
+    """
     sign = 1.0 if higher_is_better else -1.0
     gains = [sign * (parent - base) for parent in parents]
-    gain = max(gains, default=0.0)
-    if gain <= 0:
-        gain = max((abs(value) for value in gains), default=0.0) or 1.0
-    return Scale(base, sign * gain)
+    best, worst = max(gains, default=0.0), min(gains, default=0.0)
+    if best > 0:
+        return Scale(base, sign * best)
+    return Scale(base + sign * worst, sign * -worst) if worst < 0 else Scale(base, sign)
 
 
 def combine(

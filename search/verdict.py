@@ -35,6 +35,7 @@ class Verdict:
     scales: Mapping[str, Scale]
     trials: int
     """How many trials the search had when this was decided."""
+    rule: WinnerRule
 
 
 def label(candidate: Candidate) -> str:
@@ -57,7 +58,7 @@ def decide(search: Search, rule: WinnerRule) -> Verdict:
     if not eligible:
         raise NoWinner("no candidate keeps the constraints and could be scored: no winner")
     winner = best({name: value for name, value in utilities.items() if name in eligible})
-    verdict = Verdict(winner, _rival(references, utilities), utilities, scales, len(trials))
+    verdict = Verdict(winner, _rival(references, utilities), utilities, scales, len(trials), rule)
     chosen = next(one for one in contenders if label(one) == winner)
     _open_test(search, [chosen, *references])
     search.ledger.set_meta("verdict", asdict(verdict))
@@ -78,7 +79,7 @@ def stored_verdict(ledger: Ledger) -> Verdict | None:
     if found is None:
         return None
     scales = {name: Scale(**scale) for name, scale in found["scales"].items()}
-    return Verdict(**{**found, "scales": scales})
+    return Verdict(**{**found, "scales": scales, "rule": WinnerRule(**found["rule"])})
 
 
 def _select(

@@ -65,13 +65,15 @@ def finalists(
     rule: WinnerRule,
     scales: Mapping[str, Scale],
 ) -> list[Candidate]:
-    """The members of the front that meet on `select`.
+    """The members of the front that meet on `select`: the most useful on `search`, none twice.
 
-    The most useful on `search`, one of each recipe.
+    With a single objective they are the best trials.
     """
     seen: set[str] = set()
     distinct = []
-    for trial in front(trials, objectives):
+    able = [trial for trial in trials if trial.state == "complete" and feasible(trial)]
+    # With one objective the front is one trial, and `select` would have nothing to choose from.
+    for trial in front(trials, objectives) if len(objectives) > 1 else able:
         if trial.recipe_hash not in seen:
             seen.add(trial.recipe_hash)
             distinct.append(trial)

@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from merging.checkpoint import Checkpoint
 from merging.document import Document, read_document
@@ -68,7 +69,7 @@ def print_checkup(found: Checkup) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in found.data.items():
         shown = ", ".join(str(one) for one in value) if isinstance(value, list) else str(value)
-        table.add_row(name.replace("_", " "), shown)
+        table.add_row(Text(name.replace("_", " ")), Text(shown))
     console.print(table)
     for warning in found.warnings:
         print(f"warning: {warning}", file=sys.stderr)

@@ -6,7 +6,6 @@ from evaluation.statistics import utility_difference_interval
 from search.ledger import Candidate
 from search.objectives import Objective
 from search.verdict import Verdict, label
-from search.winner import WinnerRule
 
 from .estimates import Scores, estimate, metric_difference, metric_estimate, paired_tasks
 from .view import Estimate, TestRow
@@ -17,7 +16,6 @@ def utility_gain(
     winner: Candidate,
     rival: Candidate,
     objectives: Sequence[Objective],
-    rule: WinnerRule,
     verdict: Verdict,
 ) -> Estimate:
     """The winner's utility on `test` minus the rival's, with its paired interval."""
@@ -28,29 +26,34 @@ def utility_gain(
             objective.name: sum(values[position] for position in own) / len(own)
             for objective, own in zip(objectives, positions, strict=True)
         }
-        return rule.utility(verdict.scales, means)
+        return verdict.rule.utility(verdict.scales, means)
 
     return estimate(utility_difference_interval(tasks, utility, seed=scores.seed))
 
 
 def claim_text(
-    gain: Estimate | None, winner: str, rival: str, rule: str, *, is_trial: bool
+    gain: Estimate | None, winner: str, rival: str, rule: str, *, is_trial: bool, seen: int = 1
 ) -> str:
-    """What may be said, in words; `is_trial`: the winner came out of the search."""
+    """What may be said, in words.
+
+    `is_trial`: the winner came out of the search. `seen`: how often the test split was opened.
+    """
     if winner == rival:
         return (
             f"No merge was found that is better than the best parent, {rival}: it wins itself "
             f"({rule})."
         )
     known = f"No candidate of the search was better than {winner} on the select split. "
-    return ("" if is_trial else known) + _gain_text(gain, winner, rival, rule)
+    text = ("" if is_trial else known) + _gain_text(gain, winner, rival, rule)
+    fresh = "on questions that nothing was tuned on"
+    return text if seen < 2 else text.replace(fresh, f"on a test split that was seen {seen} times")
 
 
 def _gain_text(gain: Estimate | None, winner: str, rival: str, rule: str) -> str:
     if gain is None:
         return (
-            f"{winner} won on the select split. The study has no test split, so nothing is "
-            "claimed about questions that nothing was tuned on."
+            f"{winner} won on the select split. Winner and best parent, {rival}, have no scores on "
+            "a test split, so nothing is claimed."
         )
     if gain.low is None or gain.high is None:
         return (
@@ -69,10 +72,11 @@ def _gain_text(gain: Estimate | None, winner: str, rival: str, rule: str) -> str
     )
 
 
+SCALE = "base at 0 and best parent at 1 (worst parent at 0 and base at 1 where no parent beats the base)"
 RULES = {
-    "maximin": "the smallest of the objectives, base at 0 and best parent at 1",
-    "weighted": "the weighted mean of the objectives, base at 0 and best parent at 1",
-    "task": "one objective, base at 0 and best parent at 1",
+    "maximin": f"the smallest of the objectives, {SCALE}",
+    "weighted": f"the weighted mean of the objectives, {SCALE}",
+    "task": f"one objective, {SCALE}",
 }
 
 

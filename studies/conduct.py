@@ -250,6 +250,10 @@ def _reuse(ledger: Ledger, source: RunFolder) -> None:
     """Takes over the item results of another run; what does not apply is never asked for."""
     with Ledger(source.url) as other:
         ledger.copy_results(other)
+        seen = other.meta("test_opened") or []
+    mine = ledger.meta("test_opened") or []
+    # Whoever goes on from a run whose test split was opened has seen it.
+    ledger.set_meta("test_opened", [*(one for one in seen if one not in mine), *mine])
 
 
 def reserved_items(preflight: Preflight) -> int:

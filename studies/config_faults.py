@@ -39,7 +39,7 @@ def first_fault(document: Document, error: ValidationError) -> str:
         if one["type"] == UNKNOWN and path[-1] not in _known_keys(path[:-1])
     ]
     others = [(path, one) for path, one in faults if one["type"] != UNKNOWN]
-    path, fault = max(unknown or others or faults, key=lambda one: len(one[0]))
+    path, fault = max(unknown or others or faults, key=_depth)
     if fault["type"] == UNKNOWN:
         known = _known_keys(path[:-1])
         close = nearest(str(path[-1]), known)
@@ -48,6 +48,11 @@ def first_fault(document: Document, error: ValidationError) -> str:
     if fault["type"] == MISSING:
         return document.message(path[:-1], f"the key {path[-1]!r} is missing")
     return document.message(path, f"{fault['msg']}, got {_short(fault['input'])}")
+
+
+def _depth(fault: "tuple[Path, ErrorDetails]") -> tuple[int, bool]:
+    path, one = fault
+    return len(path), one["type"] != MISSING
 
 
 def _real_path(data: object, fault: "ErrorDetails") -> Path:

@@ -17,6 +17,7 @@ from search.ledger import Candidate, Ledger
 from search.verdict import label
 
 from .errors import StudyError
+from .wording import clean
 
 Names = Literal["absolute", "original"]
 
@@ -42,7 +43,8 @@ def candidate_yaml(
     recipe, _ = read_recipe(document.with_data(data), strict=True)
     origin = f" ({candidate.name})" if candidate.kind == "trial" else ", a reference,"
     text = (
-        f"# {label(candidate)}{origin} of the run {run}; eutectic {version('eutectic')}\n"
+        f"# {clean(label(candidate) + origin)} of the run {clean(run)}; "
+        f"eutectic {version('eutectic')}\n"
         f"# recipe hash {candidate.recipe_hash}\n"
     ) + recipe_yaml(recipe)
     seed = f"eutectic:\n  mask_seed: {recipe.mask_seed}\n"
@@ -52,11 +54,14 @@ def candidate_yaml(
 def find_candidate(ledger: Ledger, wanted: str | int) -> Candidate:
     """A trial by number, or anything by its label (`trial 12`, a reference's name)."""
     everything = [*ledger.candidates("reference"), *ledger.candidates("trial")]
-    name = f"trial {wanted}" if isinstance(wanted, int) else wanted
     for candidate in everything:
-        if label(candidate) == name:
+        if isinstance(wanted, int):
+            if (candidate.kind, candidate.number) == ("trial", wanted):
+                return candidate
+        elif label(candidate) == wanted:
             return candidate
     trials = sum(one.kind == "trial" for one in everything)
+    name = f"trial {wanted}" if isinstance(wanted, int) else wanted
     raise StudyError(f"the run has no {name!r}; it has trials 0 to {trials - 1}")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from evaluation.splits import SPLITS
 from evaluation.statistics import standard_error
@@ -106,13 +107,15 @@ def evaluate_model(
 
 def print_scores(found: Mapping[str, Any]) -> None:
     """The same numbers as a table."""
-    table = Table(title=str(found["model"]), title_justify="left")
+    table = Table(title=Text(str(found["model"])), title_justify="left")
     for column in ("task", "metric", "value", "stderr", "items"):
         table.add_column(column, justify="left" if column in ("task", "metric") else "right")
     for task, metrics in found["tasks"].items():
         for metric, one in metrics.items():
             error = "" if one["stderr"] is None else f"{one['stderr']:.4f}"
-            table.add_row(task, metric, f"{one['value']:.4f}", error, str(one["items"]))
+            table.add_row(
+                Text(task), Text(metric), f"{one['value']:.4f}", error, str(one["items"])
+            )
     Console(highlight=False).print(table)
 
 

@@ -8,12 +8,15 @@ nothing.
 
 from collections.abc import Mapping, Sequence
 
+from evaluation.splits import MIN_CLAIM_GROUPS
 from evaluation.statistics import holm, paired_p_value
 from search.ledger import Candidate
 from search.verdict import label
 
 from .estimates import Scores, metric_difference, metric_estimate
 
+LEVEL = 0.05
+"""Of the family of all tasks, by Holm."""
 Part = tuple[str, str]
 """(task, metric)."""
 
@@ -24,11 +27,15 @@ def price_sentences(
     parents: Sequence[Candidate],
     columns: Mapping[str, Part],
 ) -> tuple[str, ...]:
-    """One sentence a column of the test table that winner and a parent were scored on."""
+    """One sentence a column of the test table that winner and a parent were scored on.
+
+    Columns of fewer than MIN_CLAIM_GROUPS groups have none.
+    """
     rivals = {
         name: rival
         for name, part in columns.items()
         if scores.complete(winner, part[0], "test")
+        and len({item.group for item in scores.items(part[0], "test")}) >= MIN_CLAIM_GROUPS
         and (rival := _best(scores, parents, part)) is not None
         and rival.recipe_hash != winner.recipe_hash
     }
@@ -69,8 +76,13 @@ def _sentence(
     task, metric = part
     difference = metric_difference(scores, winner, rival, task, metric, "test").value
     gain = difference if scores.tasks[task].metrics[metric].higher_is_better else -difference
-    verdict = "better" if gain > 0 else "worse" if gain < 0 else "different"
     sure = f"p {_p_text(p)} after Holm"
+    if p >= LEVEL:
+        return (
+            f"{column}: no difference shown from its best parent, {label(rival)} "
+            f"({difference:+.3f}, {sure})."
+        )
+    verdict = "better" if gain > 0 else "worse"
     return (
         f"{column}: {abs(difference):.3f} {verdict} than its best parent, {label(rival)} ({sure})."
     )

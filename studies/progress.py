@@ -124,7 +124,8 @@ class Display:
         table.add_column("")
         for objective in self.objectives:
             arrow = "higher is better" if objective.higher_is_better else "lower is better"
-            table.add_column(f"{objective.name}\n{objective.metric}, {arrow}", justify="right")
+            heading = Text(f"{objective.name}\n{objective.metric}, {arrow}")
+            table.add_column(heading, justify="right")
         table.add_column("build s", justify="right")
         table.add_column("score s", justify="right")
         shown = [(one, "dim") for one in self._references]

@@ -7,7 +7,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from merging.document import Document
 from merging.plan import plan_recipe
@@ -18,7 +18,7 @@ from search.ledger import Candidate, Ledger
 from search.objectives import Budget, ConstraintSpec, resolve_metric
 from search.study_log import recipe_distributions
 from search.verdict import Verdict, label, stored_verdict
-from search.winner import WinnerRule, feasible, front
+from search.winner import feasible, front
 
 from . import view
 from .claims import RULES, claim_text, test_rows, utility_gain
@@ -43,7 +43,6 @@ class Found:
     trials: list[Candidate]
     front: list[Candidate]
     verdict: Verdict | None
-    rule: WinnerRule
 
     def named(self, name: str) -> Candidate:
         """The candidate of a label."""
@@ -75,7 +74,6 @@ def gather(preflight: Preflight, ledger: Ledger) -> Found:
         trials,
         front(trials, preflight.objectives),
         stored_verdict(ledger),
-        WinnerRule(study.rule, study.weights, study.rule_task),
     )
 
 
@@ -179,7 +177,12 @@ def store_view(ledger: Ledger, shown: view.RunView) -> None:
 def stored_view(ledger: Ledger) -> view.RunView | None:
     """The last stored view, None where the run never ended in order."""
     text = ledger.meta("view")
-    return None if text is None else TypeAdapter(view.RunView).validate_json(text)
+    if text is None:
+        return None
+    try:
+        return TypeAdapter(view.RunView).validate_json(text)
+    except ValidationError:
+        return None  # written by another version: it is computed anew
 
 
 def _objectives(
@@ -223,24 +226,38 @@ def _trials(found: Found) -> tuple[view.TrialView, ...]:
 
 
 def _winner(found: Found) -> view.Winner | None:
-    if found.verdict is None:
+    verdict = found.verdict
+    if verdict is None:
         return None
-    chosen = found.named(found.verdict.winner)
-    rival = found.named(found.verdict.rival)
-    preflight = found.preflight
-    gain = None
-    sealed = all(
-        preflight.splits[task]["test"] for one in preflight.objectives for task, _ in one.parts
-    )
-    if label(chosen) != label(rival) and sealed:
-        gain = utility_gain(
-            found.scores, chosen, rival, preflight.objectives, found.rule, found.verdict
-        )
+    chosen, rival = found.named(verdict.winner), found.named(verdict.rival)
+    gain = _gain(found, verdict, chosen, rival)
     is_trial = chosen.kind == "trial"
-    rule = RULES[preflight.study.rule]
-    text = claim_text(gain, label(chosen), label(rival), rule, is_trial=is_trial)
+    text = claim_text(
+        gain,
+        label(chosen),
+        label(rival),
+        RULES[verdict.rule.rule],
+        is_trial=is_trial,
+        seen=len(found.ledger.meta("test_opened") or []),
+    )
+    if verdict.trials < len(found.trials):
+        text += f" It was chosen after {verdict.trials} trials; the search has gone on since."
     number = chosen.number if is_trial else None
     return view.Winner(label(chosen), number, found.yaml(chosen), text, gain)
+
+
+def _gain(
+    found: Found, verdict: Verdict, chosen: Candidate, rival: Candidate
+) -> view.Estimate | None:
+    """The winner's gain on `test`, None where one of the two was not scored there."""
+    objectives = found.preflight.objectives
+    tasks = {task for one in objectives for task, _ in one.parts}
+    scored = all(
+        found.scores.complete(one, task, "test") for one in (chosen, rival) for task in tasks
+    )
+    if not scored or label(chosen) == label(rival):
+        return None
+    return utility_gain(found.scores, chosen, rival, objectives, verdict)
 
 
 def _lines(found: Found, candidate: Candidate) -> Lines:

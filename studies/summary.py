@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from .conduct import Outcome
 
@@ -33,11 +34,11 @@ def test_table(view: "RunView") -> Table:
     table.add_column("")
     for column in view.columns:
         better = "higher" if view.directions[column] else "lower"
-        table.add_column(f"{column}\n{better} is better", justify="right")
+        table.add_column(Text(f"{column}\n{better} is better"), justify="right")
     for row in view.test_rows:
         style = "bold" if row.kind == "winner" else None
         cells = [shown(row.values[name]) if name in row.values else "" for name in view.columns]
-        table.add_row(f"{row.name} ({row.kind})", *cells, style=style)
+        table.add_row(Text(f"{row.name} ({row.kind})"), *cells, style=style)
     return table
 
 

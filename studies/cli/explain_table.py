@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from merging.explain import Column, Summary, explain_rows, explain_summary
 from merging.plan import TensorJob
@@ -41,10 +42,10 @@ def _table(summary: Summary, varying: Sequence[int], models: list[str]) -> Table
     table.add_column("tensors", overflow="fold", min_width=24)
     for index in varying:
         heading = _heading(summary.columns[index], models)
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(Text(heading), justify="right", no_wrap=True)
     for one in summary.rows:
         numbers = (_shown(one.values[index]) for index in varying)
-        table.add_row(one.layers or "outside", one.tensors, *numbers)
+        table.add_row(one.layers or "outside", Text(one.tensors), *numbers)
     return table
 
 

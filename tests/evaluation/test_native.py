@@ -266,8 +266,13 @@ def test_shots_from_a_file_show_the_gold_choice(write_rows) -> None:
     spec = choice_spec(write_rows(CHOICE_ROWS), fewshot=Fewshot(1, file=shots))
     context = load(spec).items[0].requests[0].context
     assert context == "Question: shot?\nAnswer: y\n\nQuestion: 0 + 1?\nAnswer:"
-    own = choice_spec(spec.file, fewshot=Fewshot(3, file=spec.file))
+    own = choice_spec(spec.file, fewshot=Fewshot(3, file=write_rows(CHOICE_ROWS, "copy.jsonl")))
     assert "asks for 3 examples, but only 2 rows" in fault(own)
+
+
+def test_shots_are_never_rows_that_are_scored(write_rows) -> None:
+    file = write_rows(CHOICE_ROWS)
+    assert "the task's own file" in fault(choice_spec(file, fewshot=Fewshot(1, file=file)))
 
 
 def test_a_chat_has_shots_as_turns_and_no_space_before_the_answer(write_rows) -> None:

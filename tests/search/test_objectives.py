@@ -43,10 +43,18 @@ def test_the_base_is_zero_and_the_best_parent_one(higher: bool) -> None:
     assert scale.utility(2.0 - sign * 0.5) == pytest.approx(-1)
 
 
-def test_where_no_parent_gains_losing_as_much_as_the_worst_is_minus_one() -> None:
-    scale = make_scale(0.8, [0.7, 0.6], True)
-    assert scale.utility(0.6) == pytest.approx(-1)
-    assert scale.utility(0.9) == pytest.approx(0.5)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_where_no_parent_gains_the_worst_is_zero_and_the_base_one(sign: int) -> None:
+    scale = make_scale(0.8 * sign, [0.7 * sign, 0.6 * sign], sign > 0)
+    assert scale.utility(0.6 * sign) == pytest.approx(0)
+    assert scale.utility(0.8 * sign) == pytest.approx(1)
+
+
+def test_nearly_everything_beats_having_only_what_the_base_has() -> None:
+    won, kept = make_scale(0.2, [0.6, 0.2], True), make_scale(0.8, [0.5, 0.7], True)
+    candidate = {"won": won.utility(0.58), "kept": kept.utility(0.79)}
+    base = {"won": won.utility(0.2), "kept": kept.utility(0.8)}
+    assert combine("maximin", candidate, {}, None) > combine("maximin", base, {}, None) + 0.9
 
 
 def test_parents_equal_to_the_base_leave_the_unit_alone() -> None:

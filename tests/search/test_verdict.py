@@ -40,9 +40,8 @@ def test_the_most_useful_on_select_wins_and_alone_goes_on_to_test(world, ledger:
     known = hashes(ledger)
     assert verdict.utilities[verdict.winner] == max(verdict.utilities.values())
     assert verdict.rival in ("math", "code") and verdict.trials == 6
-    assert verdict.utilities[verdict.rival] == max(
-        verdict.utilities[one] for one in ("math", "code")
-    )
+    parents = [verdict.utilities[one] for one in ("math", "code")]
+    assert verdict.utilities[verdict.rival] == max(parents)
     references = {known[name] for name in ("base", "math", "code", "uniform")}
     assert scored_on(search, TEST) == references | {known[verdict.winner]}
     assert scored_on(search, SELECT) >= references
@@ -53,7 +52,6 @@ def test_select_decides_not_search(world, ledger: Ledger) -> None:
     search = world.search(ledger)
     world.run(search)
     first = decide(search, MAXIMIN)
-    assert first.winner.startswith("trial ")
     winner = hashes(ledger)[first.winner]
 
     class Unlucky(type(search.executor)):  # the favourite of `search` is poor on `select`
@@ -72,9 +70,7 @@ def test_select_decides_not_search(world, ledger: Ledger) -> None:
 def test_what_keeps_no_constraint_cannot_win_but_a_parent_is_compared_with(
     world, ledger: Ledger
 ) -> None:
-    bound = ConstraintSpec(
-        MetricRef("up"), None, None, 0.05
-    )  # math is far above, base and code not
+    bound = ConstraintSpec(MetricRef("up"), None, None, 0.05)  # base, code are below, math not
     search = world.search(ledger, constraints=(bound,))
     world.run(search)
     verdict = decide(search, WinnerRule("task", {}, "up"))
