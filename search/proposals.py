@@ -222,7 +222,8 @@ def _one_thread() -> Iterator[None]:
 
 def _prepare_process() -> None:
     """Leaves Ctrl-C to the parent, works on one thread, and ends when the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
     parent = multiprocessing.parent_process()

@@ -11,6 +11,7 @@ https://arxiv.org/abs/2306.01708; DARE: Yu et al., https://arxiv.org/abs/2311.03
 """
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -89,9 +90,12 @@ def warm_starts(space: Space) -> tuple[WarmStart, ...]:
 
 def _names(space: Space) -> dict[str, str]:
     """The experts' short names, but for those that mean something else here."""
-    taken = ("base", "uniform")
+    taken = re.compile(r"base|uniform|trial \d+")
     labels = {model: space.labels[model] for model in models_of(space.template)}
-    return {model: model if name in taken else name for model, name in labels.items()}
+    return {
+        model: f"model {model}" if taken.fullmatch(name) else name
+        for model, name in labels.items()
+    }
 
 
 def _mean(space: Space, models: Sequence[str]) -> dict[str, Any]:

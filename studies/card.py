@@ -19,6 +19,7 @@ IS_ABSOLUTE = re.compile(ROOT)
 ABSOLUTE = re.compile(
     rf"(?<![\w.:/\\~-]){ROOT}[^\s'\"`,;()\[\]{{}}<>|/\\]+[/\\][^\s'\"`,;()\[\]{{}}<>|]*"
 )
+NOT_CHOSEN = "A candidate of a search; nothing is claimed for it."
 MARKUP = re.compile(r"([\\`*_\[\]<>|#~&!$])")
 
 
@@ -37,7 +38,7 @@ def model_card(view: RunView, recipe_yaml: str, base_model: str | None) -> str:
     parts = [
         _front_matter(view, base_model),
         f"# {_text(view.name)}",
-        _text(view.winner.claim if view.winner else "The search ended without a winner."),
+        _text(view.winner.claim if view.winner else NOT_CHOSEN),
         _scores(view),
         "## Recipe",
         "A [mergekit](https://github.com/arcee-ai/mergekit) recipe, found with eutectic.",
@@ -68,7 +69,7 @@ def _scores(view: RunView) -> str:
     return "\n\n".join(
         (
             "## Scores on the sealed test split",
-            "Items that the search never saw. In brackets: 95% intervals.",
+            "Items that no trial was searched on. In brackets: 95% intervals.",
             _table(view, rows, "model", lambda row: row.values, estimate_text),
             "The winner minus each model, paired item by item:",
             _table(view, others, "winner minus", lambda row: row.difference, _difference),

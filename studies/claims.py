@@ -52,8 +52,8 @@ def claim_text(
 def _gain_text(gain: Estimate | None, winner: str, rival: str, rule: str) -> str:
     if gain is None:
         return (
-            f"{winner} won on the select split. Winner and best parent, {rival}, have no scores on "
-            "a test split, so nothing is claimed."
+            f"{winner} won on the select split. Winner and best parent, {rival}, have no scores "
+            "on a test split, so nothing is claimed."
         )
     if gain.low is None or gain.high is None:
         return (
@@ -72,7 +72,7 @@ def _gain_text(gain: Estimate | None, winner: str, rival: str, rule: str) -> str
     )
 
 
-SCALE = "base at 0 and best parent at 1 (worst parent at 0 and base at 1 where no parent beats the base)"
+SCALE = "base at 0 and best parent at 1 (worst parent 0, base 1 where no parent beats the base)"
 RULES = {
     "maximin": f"the smallest of the objectives, {SCALE}",
     "weighted": f"the weighted mean of the objectives, {SCALE}",

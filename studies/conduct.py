@@ -4,6 +4,7 @@ What is left behind.
 """
 
 from collections.abc import Mapping
+from concurrent.futures import BrokenExecutor
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from search.verdict import NoWinner, decide
 from search.winner import MAX_FINALISTS, WinnerRule
 
 from .config import RESERVED, Study
-from .errors import NoWinnerError, RunError, StudyError
+from .errors import RunError, StudyError
 from .outputs import replace_text, write_outputs
 from .preflight import Permissions, Preflight, inspect
 from .progress import Display
@@ -74,6 +75,8 @@ class Outcome:
     view: RunView
     columns: Mapping[str, tuple[str, str]]
     """Column of the test table to (task, metric)."""
+    problem: str = ""
+    """Why nothing could win; empty where something did, or nothing was decided."""
 
 
 def conduct(path: Path, options: SearchOptions) -> Outcome:
@@ -219,14 +222,18 @@ def _study_log(preflight: Preflight, run: RunFolder) -> StudyLog:
 
 
 def _search(search: Search, preflight: Preflight, run: RunFolder, display: Display) -> Outcome:
-    state = "interrupted"
+    state, problem = "interrupted", ""
     try:
         with Proposer() as proposer:
             state = search.run(proposer)
         decide(search, rule_of(preflight.study))
     except NoWinner as error:
-        write_outputs(run, preflight, search.ledger, "finished")
-        raise NoWinnerError(str(error)) from None
+        problem = str(error)
+    except BrokenExecutor:
+        raise RunError(
+            f"{run.path}: the process that proposes was killed (out of memory?); the run is saved, "
+            "the same command goes on with it"
+        ) from None
     except KeyboardInterrupt:
         state = "interrupted"
         display.note("interrupted: the run is saved, the same command goes on with it")
@@ -243,6 +250,7 @@ def _search(search: Search, preflight: Preflight, run: RunFolder, display: Displ
         sum(one.items for one in everything),
         view,
         test_columns(preflight),
+        problem,
     )
 
 

@@ -27,6 +27,7 @@ from .errors import StudyError
 from .preflight import Permissions, load_tasks, split_tasks
 from .reopen import open_study
 from .session import Hardware, load_runner, refuse_hardware
+from .summary import finite
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +113,11 @@ def print_scores(found: Mapping[str, Any]) -> None:
         table.add_column(column, justify="left" if column in ("task", "metric") else "right")
     for task, metrics in found["tasks"].items():
         for metric, one in metrics.items():
-            error = "" if one["stderr"] is None else f"{one['stderr']:.4f}"
+            value, error = (
+                "" if one[name] is None else f"{one[name]:.4f}" for name in ("value", "stderr")
+            )
             table.add_row(
-                Text(task), Text(metric), f"{one['value']:.4f}", error, str(one["items"])
+                Text(task), Text(metric), value, error, str(one["items"])
             )
     Console(highlight=False).print(table)
 
@@ -166,8 +169,8 @@ def _metrics(
         rows = np.array([results[item.key][name] for item in items], dtype=np.float64)
         error = standard_error(rows, groups, strata, metric.aggregate)
         found[name] = {
-            "value": float(metric.aggregate(rows)),
-            "stderr": error,
+            "value": finite(float(metric.aggregate(rows))),
+            "stderr": finite(error),
             "items": len(items),
         }
     return found

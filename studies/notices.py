@@ -15,6 +15,8 @@ def notices_of(found: "Found") -> tuple[str, ...]:
     """Plain sentences; the report and the card show them all."""
     return (
         *_warnings(found.preflight.notices),
+        *_benchmarks(found),
+        *_no_base(found),
         *few_groups(found.preflight),
         *_seen(found.ledger.meta("test_opened") or []),
         *_failures(found),
@@ -24,6 +26,21 @@ def notices_of(found: "Found") -> tuple[str, ...]:
 
 def _warnings(notices: Sequence[str]) -> list[str]:
     return [f"Recipe: {notice}" for notice in notices]
+
+
+def _benchmarks(found: "Found") -> list[str]:
+    return [
+        f"Task {name} was searched on its official test split: its figures are not comparable "
+        "with anybody's."
+        for name, task in found.preflight.tasks.items()
+        if getattr(task, "official_test", False)
+    ]
+
+
+def _no_base(found: "Found") -> list[str]:
+    if found.preflight.recipe.base_model is not None:
+        return []
+    return [f"The recipe has no base model: its first model, {found.preflight.base}, is the base."]
 
 
 def few_groups(preflight: "Preflight") -> list[str]:

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from evaluation.splits import MIN_CLAIM_GROUPS
 from evaluation.statistics import holm, paired_p_value
 from search.ledger import Candidate
+from search.loop import compared
+from search.objectives import ConstraintSpec, resolve_metric, violation
 from search.verdict import label
 
 from .estimates import Scores, metric_difference, metric_estimate
@@ -44,6 +46,33 @@ def price_sentences(
         _sentence(scores, winner, rivals[name], name, columns[name], p)
         for name, p in zip(rivals, adjusted, strict=True)
     )
+
+
+def constraint_sentences(
+    scores: Scores,
+    winner: Candidate,
+    references: Sequence[Candidate],
+    constraints: Sequence[ConstraintSpec],
+) -> tuple[str, ...]:
+    """Whether the winner keeps each constraint on `test`: it was only held to it on `search`."""
+    sentences = []
+    for spec in constraints:
+        task, metric = resolve_metric(spec.metric, scores.tasks)
+        sources = [
+            one for one in compared(spec.source, references) if scores.complete(one, task, "test")
+        ]
+        if not scores.complete(winner, task, "test") or (
+            spec.max_drop is not None and not sources
+        ):
+            continue
+        higher = scores.tasks[task].metrics[metric].higher_is_better
+        value = metric_estimate(scores, winner, task, metric, "test").value
+        values = [metric_estimate(scores, one, task, metric, "test").value for one in sources]
+        source = (max if higher else min)(values) if values else value
+        excess = violation(value, spec, source, higher)
+        outcome = "kept" if excess <= 0 else f"broken by {excess:.3f}"
+        sentences.append(f"The constraint on {task} {metric} is {outcome} on the test split.")
+    return tuple(sentences)
 
 
 def _best(scores: Scores, parents: Sequence[Candidate], part: Part) -> Candidate | None:

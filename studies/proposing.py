@@ -1,5 +1,6 @@
 """Which sampler proposes for a study, and where its trials come from."""
 
+from search.loop import searched_tasks
 from search.samplers import choose_sampler
 from search.trials import Proposing
 
@@ -13,8 +14,16 @@ def sampler_of(preflight: Preflight) -> tuple[str, str]:
         study.sampler,
         objectives=len(preflight.objectives),
         coordinates=preflight.coordinates,
-        trials=study.budget.trials,
+        trials=study.budget.trials or _affordable(preflight),
     )
+
+
+def _affordable(preflight: Preflight) -> int | None:
+    """How many candidates a budget of items pays for; None where minutes end the search."""
+    items = preflight.study.budget.items
+    searched = searched_tasks(preflight.tasks, preflight.objectives, preflight.study.constraints)
+    each = sum(len(preflight.splits[task]["search"]) for task in searched)
+    return None if items is None else max(1, items // max(1, each))
 
 
 def proposing_of(preflight: Preflight) -> Proposing:

@@ -26,7 +26,7 @@ from .estimates import Scores, objective_estimate
 from .export import candidate_yaml
 from .notices import notices_of
 from .preflight import Preflight
-from .prices import price_sentences
+from .prices import constraint_sentences, price_sentences
 from .profiles import Lines, depth_lines, depth_profiles
 from .resolved import model_hashes, task_hash
 from .versions import versions
@@ -149,7 +149,9 @@ def _prices(
     found: Found, winner: Candidate, columns: Mapping[str, tuple[str, str]]
 ) -> tuple[str, ...]:
     parents = [one for one in found.references if one.role == "parent"]
-    return price_sentences(found.scores, winner, parents, columns)
+    prices = price_sentences(found.scores, winner, parents, columns)
+    constraints = found.preflight.study.constraints
+    return prices + constraint_sentences(found.scores, winner, found.references, constraints)
 
 
 def budget_text(budget: Budget) -> str:

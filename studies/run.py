@@ -121,7 +121,8 @@ def _refuse_foreign_database(run: RunFolder) -> None:
 def _strangers(path: Path) -> bool:
     if not path.is_dir():
         return True
-    return any(one.name not in (".lock", ".holder") for one in path.iterdir())
+    ours = {".lock", ".holder", *WRITTEN}
+    return any(one.name not in ours and one.suffix != ".partial" for one in path.iterdir())
 
 
 def _has_trials(run: RunFolder) -> bool:

@@ -32,7 +32,9 @@ def run_view(path: Path) -> RunView:
         if not ledger.candidates("reference"):
             raise RunError(f"{path}: nothing has been scored yet; `eutectic search` goes on here")
         study, maps = reopened(run)
-        return build_view(inspect(study, maps, Permissions()), ledger, "running")
+        return build_view(
+            inspect(study, maps, Permissions(allow_benchmark_test=True)), ledger, "running"
+        )
 
 
 def _ended(trials: Sequence[Candidate] | Sequence[TrialView]) -> int:
@@ -102,7 +104,7 @@ def serve_dashboard(path: Path, port: int) -> None:
         from optuna_dashboard import run_server
     except ImportError:
         raise StudyError(
-            "the dashboard is an extra: install it with pip install 'eutectic[dashboard]'"
+            "the dashboard is an extra: install it with pip install '.[dashboard]' in its folder"
         ) from None
     print(f"optuna-dashboard of {path} on http://127.0.0.1:{port}/ (Ctrl-C ends it)", flush=True)
     try:

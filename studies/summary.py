@@ -1,5 +1,6 @@
 """How a search ended, for a person and for a script."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,11 @@ def outcome_json(outcome: Outcome) -> dict[str, object]:
     }
 
 
+def finite(value: float | None) -> float | None:
+    """The number, None for what JSON has no number for."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 def row_json(
     row: "TestRow | None", columns: Mapping[str, tuple[str, str]]
 ) -> dict[str, dict[str, dict[str, float | None]]]:
@@ -84,6 +90,6 @@ def row_json(
     found: dict[str, dict[str, dict[str, float | None]]] = {}
     for name, one in (row.values if row else {}).items():
         task, metric = columns[name]
-        numbers = {"value": one.value, "low": one.low, "high": one.high}
+        numbers = {"value": finite(one.value), "low": finite(one.low), "high": finite(one.high)}
         found.setdefault(task, {})[metric] = numbers
     return found

@@ -18,11 +18,12 @@ from search.ledger import Candidate, Ledger
 from search.scoring import blocks, known_results
 from search.verdict import label, stored_verdict
 
-from .errors import NoWinnerError
+from .errors import NoWinnerError, RunError
 from .export import candidate_yaml, find_candidate
 from .preflight import Permissions, Preflight, inspect
 from .reopen import reopened
-from .run import RunFolder, find_run
+from .resolved import identity
+from .run import RunFolder, find_run, refuse_other_study
 from .session import Hardware, open_executor
 
 
@@ -68,6 +69,9 @@ def verify_run(path: Path, trial: int | None, permissions: Permissions) -> Verif
     study, maps = reopened(run)
     preflight = inspect(study, maps, permissions)
     with Ledger(run.url) as ledger:
+        # A changed model is what is to be found; other questions could not be compared.
+        known = ledger.meta("identity") or {}
+        refuse_other_study(ledger, {**identity(preflight), "models": known.get("models")}, run)
         candidate, text = _exported(run, ledger, trial, preflight)
         document = parse_document(text, str(run.path / "winner.yaml"))
         recipe, _ = read_recipe(document, strict=False)
@@ -84,6 +88,8 @@ def verify_run(path: Path, trial: int | None, permissions: Permissions) -> Verif
         assert isinstance(data, Mapping)  # read_recipe accepted it
         merge = executor.prepare(data)
         items, flips = _compare(preflight, ledger, executor, candidate, merge)
+    if not items:
+        raise RunError(f"{path}: the run holds no results of {label(candidate)} to compare with")
     return Verification(label(candidate), candidate.recipe_hash, merge.hash, items, tuple(flips))
 
 

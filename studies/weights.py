@@ -1,6 +1,7 @@
 """`export --weights`: a candidate as a checkpoint that transformers loads, with a model card."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from merging.plan import plan_recipe
@@ -9,6 +10,7 @@ from merging.recipe_reader import read_recipe
 from merging.sources import open_checkpoint
 from merging.writer import write_merged
 from search.ledger import Candidate
+from search.verdict import label
 
 from .card import model_card
 from .config import Study
@@ -39,5 +41,18 @@ def write_weights(
         donor=checkpoints[donor_of(recipe)],
         recipe_text=text,
     )
-    card = model_card(view, text, str(donor_of(recipe)))
+    card = model_card(of_candidate(view, candidate), text, str(donor_of(recipe)))
     (out / "README.md").write_text(card, encoding="utf-8")
+
+
+def of_candidate(view: RunView, candidate: Candidate) -> RunView:
+    """The view as the card of a candidate shows it: what the winner won is not another trial's."""
+    if view.winner is None or view.winner.name == label(candidate):
+        return view
+    named = zip((one.name for one in view.objectives), candidate.scores or (), strict=False)
+    scores = ", ".join(f"{name} {score:.4g}" for name, score in named) or "no scores"
+    note = (
+        f"This is {label(candidate)} of the run, which was not chosen and has not been scored on "
+        f"the test split. On the split that was searched on: {scores}."
+    )
+    return replace(view, winner=None, test_rows=(), prices=(), notices=(note, *view.notices))

@@ -43,10 +43,25 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             raise _told(error, INPUT_AT_FAULT) from error
         except OSError as error:
             raise _told(_readable(error), INPUT_AT_FAULT) from error
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
+            raise _told(OUT_OF_MEMORY, INPUT_AT_FAULT) from error
         except KeyboardInterrupt as error:
             raise _told("interrupted", INTERRUPTED) from error
 
     return run
+
+
+OUT_OF_MEMORY = (
+    "out of memory; a smaller --token-budget or another --device takes less (a run keeps what it "
+    "was begun with: start anew with --fresh)"
+)
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, by the name of torch's error: torch may not be loaded."""
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
 
 
 def _told(message: object, code: int) -> BaseException:

@@ -14,6 +14,7 @@ import typer
 from ..errors import StudyError
 from .faults import DIFFERENT, guarded
 from .options import (
+    AllowBenchmarkTest,
     AllowCode,
     AllowPickle,
     Device,
@@ -169,6 +170,7 @@ def evaluate(
     allow_pickle: AllowPickle = False,
     trust_remote_code: TrustRemoteCode = False,
     trust_task_code: TrustTaskCode = False,
+    allow_benchmark_test: AllowBenchmarkTest = False,
     allow_code: AllowCode = [],  # noqa: B006
     as_json: Json = False,
 ) -> None:
@@ -184,6 +186,7 @@ def evaluate(
         allow_pickle=allow_pickle,
         trust_remote_code=trust_remote_code,
         trust_task_code=trust_task_code,
+        allow_benchmark_test=allow_benchmark_test,
         allow_code=frozenset(path.resolve() for path in allow_code),
     )
     hardware = Hardware(device, dtype, token_budget, threads or os.cpu_count())

@@ -41,7 +41,7 @@ def search(
     items: Annotated[int | None, typer.Option(min=1, help="Item evaluations in all.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Minutes in all.")] = None,
     sampler: Annotated[
-        str | None, typer.Option(help="auto, random, tpe, gp, cmaes, nsgaii.")
+        str | None, typer.Option(help="auto, random, tpe, gp, cmaes, nsgaii, nsgaiii.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the study's own.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/NAME by default.")] = None,
@@ -131,6 +131,8 @@ def _exit(outcome: "Outcome", max_failed: float) -> None:
             file=sys.stderr,
         )
         raise typer.Exit(INTERRUPTED)
+    if outcome.problem:
+        raise NoWinnerError(outcome.problem)
     if outcome.trials and outcome.failed / outcome.trials > max_failed:
         raise NoWinnerError(
             f"{outcome.failed} of {outcome.trials} trials failed, more than --max-failed "

@@ -162,6 +162,9 @@ def _share(
 
 def _save(model: "LlamaForCausalLM", tokenizer: "PreTrainedTokenizerFast", folder: Path) -> None:
     """An ordinary checkpoint: config, generation config, safetensors, tokenizer."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # it would stand in the middle of ours
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

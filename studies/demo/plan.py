@@ -29,7 +29,7 @@ class Plan:
     base_rate: float = 3e-3
     expert_steps: int = 60
     expert_rate: float = 3e-4
-    rows: int = 900
+    rows: int = 750
     """Questions a task; the study's split divides them."""
     trials: int = 64
     seed: int = 0

@@ -30,7 +30,7 @@ def make_tokenizer(symbols: Sequence[str], window: int) -> "PreTrainedTokenizerF
     vocabulary = {word: number for number, word in enumerate((*SPECIAL, *symbols))}
     inner = Tokenizer(WordLevel(vocabulary, unk_token=UNKNOWN))
     inner.pre_tokenizer = WhitespaceSplit()
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=inner,
         bos_token=BOS,
         eos_token=EOS,

@@ -106,7 +106,7 @@ def train(
         optimizer.step()
         if progress is not None:
             progress(step + 1)
-    model.eval()
+    model.train(False)
     return time.perf_counter() - start
 
 

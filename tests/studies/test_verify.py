@@ -68,3 +68,13 @@ def test_a_run_without_a_winner(bench, monkeypatch: pytest.MonkeyPatch) -> None:
     result = bench.call("verify", bench.run)
     assert result.exit_code == 3 and "no winner" in result.stderr
     assert bench.call("verify", bench.run, "--trial", 0).exit_code == 0
+
+
+def test_nothing_recorded_is_not_taken_for_identical(another) -> None:
+    import sqlite3
+
+    with closing(sqlite3.connect(another.run / "study.db")) as database:
+        database.execute("DELETE FROM eutectic_results")
+        database.commit()
+    result = another.call("verify", another.run)
+    assert result.exit_code == 2 and "to compare with" in result.stderr
