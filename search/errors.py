@@ -1,8 +1,8 @@
 """What can be wrong with a search, as the user asked for it.
 
-SearchError             the root: a fault of the input, told in one message, exit code 2 ├──
-SpaceError          values that are not a point of the space, or a recipe that is not a filling
-of it └── SamplerError        a sampler that does not exist, or cannot search this space
+SearchError             the root: a fault of the input, told in one message, exit code 2
+├── SpaceError          values that are no point of the space, a recipe that is no filling of it
+└── SamplerError        a sampler that does not exist, or cannot search this space
 
 Faults in the text of a range are `merging.errors.RecipeError`: they carry file, line and column.
 """

@@ -1,6 +1,4 @@
-"""Executors: where candidates are built and scored. They know nothing of trials.
-
-Budgets or the ledger.
+"""Executors: where candidates are built and scored; they know no trials, budgets or ledger.
 
 One executor exists so far, inline: in this process, into one live model. Others (processes, Ray)
 fill the same Protocol.

@@ -1,9 +1,7 @@
-"""How much each parameter mattered for each objective.
+"""How much each parameter mattered for each objective: PED-ANOVA (Watanabe et al. 2023).
 
-PED-ANOVA (Watanabe et al. 2023) through Optuna.
-
-PED-ANOVA asks how differently the better trials are distributed from all of them; it says nothing
-of direction or interaction, and is noise under a few dozen trials.
+It asks how differently the better trials are distributed from all of them; it says nothing of
+direction or interaction, and is noise under a few dozen trials.
 """
 
 import warnings

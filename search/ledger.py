@@ -1,6 +1,4 @@
-"""The ledger: every candidate and every item result of a run, in one database.
-
-The truth all else is computed from.
+"""The ledger: every candidate and item result of a run; the truth all else is computed from.
 
 Results are keyed by (recipe hash, evaluation settings, task, item, prompt hash) and stored in
 blocks, one row a block; writing a block twice changes nothing. Own tables are named `eutectic_*`

@@ -1,10 +1,8 @@
 """The search: references first, then trials until the budget ends.
 
-Every step is in the ledger before the next.
-
-Trial n is proposed from all trials up to n-2, with n-1 pending, and is proposed while n-1 is
-being scored: so it is a pure function of the seed and the ledger, and a search that was killed
-anywhere goes on as if it had not been.
+Every step is in the ledger before the next. Trial n is proposed from all trials up to n-2, with
+n-1 pending, and is proposed while n-1 is being scored: so it is a pure function of the seed and
+the ledger, and a search that was killed anywhere goes on as if it had not been.
 """
 
 import math

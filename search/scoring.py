@@ -1,7 +1,4 @@
-"""One candidate on one split.
-
-Blocks of items, built and scored only where the ledger does not know them yet.
-"""
+"""One candidate on one split: blocks of items, scored only where the ledger lacks them."""
 
 import hashlib
 import time

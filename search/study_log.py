@@ -1,6 +1,4 @@
-"""The Optuna study beside the ledger.
-
-A log of finished trials, for optuna-dashboard and Optuna's own tools.
+"""The Optuna study beside the ledger: a log of finished trials for Optuna's own tools.
 
 Never read back: proposals come from the ledger. Trials are added whole, in order of number, so
 that a kill between two of them leaves nothing half done; adding the ones that are missing is how

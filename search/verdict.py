@@ -1,9 +1,7 @@
-"""The verdict: finalists and references meet on `select`.
-
-The winner and the references go on to `test`.
+"""The verdict: finalists and references meet on `select`, then winner and references on `test`.
 
 The test split is opened once the budget has ended. Every opening is counted; a search extended
-afterwards has seen it, and every output then says how often.
+afterwards has seen it, and the report and the claim then say how often.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Who won: at most 16 members of the front and the references meet on `select`.
 
-The winner alone goes on to `test`.
-
 The search split is overfitted by having been searched on, so it only nominates. Utilities are on
 the scale of `objectives.Scale`, whose constants are frozen on `search`.
 """

@@ -1,7 +1,4 @@
-"""`check`: every fault of a study or a recipe before any weight is loaded.
-
-And what the search will cost.
-"""
+"""`check`: the first fault of a study or a recipe, before any weight is loaded, or what it costs."""
 
 import os
 import shutil

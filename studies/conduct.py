@@ -1,7 +1,4 @@
-"""`search` from end to end: preflight, the run folder, the search, the verdict.
-
-What is left behind.
-"""
+"""`search` from end to end: preflight, run folder, search, verdict, outputs."""
 
 from collections.abc import Mapping
 from concurrent.futures import BrokenExecutor

@@ -1,6 +1,4 @@
-"""A study file, read: the recipe with its ranges as a document.
-
-Everything else as frozen dataclasses.
+"""A study file, read: the recipe as a document with ranges, the rest as frozen dataclasses.
 
 Faults carry the place in the file. Nothing here opens a model or a task's data.
 """

@@ -1,7 +1,4 @@
-"""A candidate as the YAML people take away.
-
-Plain mergekit, with where it came from in comments.
-"""
+"""A candidate as the YAML people take away: plain mergekit, its origin in comments."""
 
 from collections.abc import Callable, Mapping
 from importlib.metadata import version

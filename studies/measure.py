@@ -116,9 +116,7 @@ def print_scores(found: Mapping[str, Any]) -> None:
             value, error = (
                 "" if one[name] is None else f"{one[name]:.4f}" for name in ("value", "stderr")
             )
-            table.add_row(
-                Text(task), Text(metric), value, error, str(one["items"])
-            )
+            table.add_row(Text(task), Text(metric), value, error, str(one["items"]))
     Console(highlight=False).print(table)
 
 

@@ -1,6 +1,4 @@
-"""Everything about a study that can be known before a weight is loaded.
-
-Models, space, tasks, splits, faults.
+"""All about a study that can be known before a weight is loaded: its parts, and their faults.
 
 `check` prints what this finds; `search` starts from it. Only headers, configs and task files are
 read, and the weights once, streaming, for NaN and Inf.

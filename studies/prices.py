@@ -1,6 +1,4 @@
-"""What the winner costs, task by task.
-
-Against each task's best parent, on `test`, corrected by Holm.
+"""What the winner costs, task by task, against each task's best parent on `test`, after Holm.
 
 The best parent of a task is the one that `select` puts first, so that the test split chooses
 nothing.

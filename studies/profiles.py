@@ -1,7 +1,4 @@
-"""Parameters along depth: what the winner uses at every layer.
-
-Beside the spread over the front.
-"""
+"""Parameters along depth: what the winner uses at every layer, beside the front's spread."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,4 @@
-"""How a search shows itself on standard error.
-
-A live picture in a terminal, plain lines elsewhere.
-"""
+"""How a search shows itself on standard error: live in a terminal, plain lines elsewhere."""
 
 import sys
 import time

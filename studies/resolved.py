@@ -1,7 +1,4 @@
-"""What a run writes down of its study.
-
-The file it was, where its names led, and what must not change.
-"""
+"""What a run writes down of its study: the file, where names led, what must not change."""
 
 import hashlib
 

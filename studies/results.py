@@ -1,7 +1,4 @@
-"""From the ledger to everything a report says.
-
-Values, intervals, the claim. Nothing is scored here.
-"""
+"""From the ledger to all that a report says: values, intervals, the claim. Scores nothing."""
 
 import datetime
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,7 @@
 """A run folder: what a search leaves behind, who holds it, and whether a study may go on in it.
 
 study.db      the Optuna study and the ledger
-study.yaml    the study as it was run: its folder, the `--map`s, content hashes of models and tasks
+study.yaml    the study as it was run: its folder, the `--map`s, hashes of models and tasks
 report.html   winner.yaml   trials.csv   log.txt
 """
 

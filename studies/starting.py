@@ -1,6 +1,4 @@
-"""`init`: a study from a recipe somebody already has.
-
-Ranges around its numbers, that recipe as the first trial.
+"""`init`: a study from a recipe somebody already has, which becomes the first trial.
 
 What a range spans is a guess that fits published recipes; the file is there to be edited.
 """

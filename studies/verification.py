@@ -1,7 +1,4 @@
-"""`verify`: rebuild a candidate from its exported file, score it again.
-
-And compare every item's numbers.
-"""
+"""`verify`: a candidate rebuilt from its exported file, scored again, compared item by item."""
 
 import sys
 from collections.abc import Mapping, Sequence

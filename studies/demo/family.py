@@ -164,7 +164,7 @@ def _save(model: "LlamaForCausalLM", tokenizer: "PreTrainedTokenizerFast", folde
     """An ordinary checkpoint: config, generation config, safetensors, tokenizer."""
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # it would stand in the middle of ours
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it would break up ours
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
