@@ -1,4 +1,4 @@
-"""`check`: the first fault of a study or a recipe, before any weight is loaded, or what it costs."""
+"""`check`: the first fault of a study or recipe before any weight is loaded, or what it costs."""
 
 import os
 import shutil

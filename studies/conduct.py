@@ -228,8 +228,8 @@ def _search(search: Search, preflight: Preflight, run: RunFolder, display: Displ
         problem = str(error)
     except BrokenExecutor:
         raise RunError(
-            f"{run.path}: the process that proposes was killed (out of memory?); the run is saved, "
-            "the same command goes on with it"
+            f"{run.path}: the process that proposes was killed (out of memory?); the run is "
+            "saved, the same command goes on with it"
         ) from None
     except KeyboardInterrupt:
         state = "interrupted"
