@@ -21,19 +21,19 @@ from merging.sources import open_checkpoint
 from merging.stream import byte_size
 from merging.vocabulary import vocabulary_notices
 
-from .conduct import (
-    SearchOptions,
-    items_per_candidate,
-    overridden,
-    refuse_hopeless,
-    reserved_items,
-)
 from .errors import StudyError
 from .notices import few_groups
 from .preflight import Permissions, Preflight, check_weights, inspect
 from .proposing import sampler_of
 from .reopen import open_study
 from .results import budget_text
+from .terms import (
+    SearchOptions,
+    items_per_candidate,
+    overridden,
+    refuse_hopeless,
+    reserved_items,
+)
 
 
 @dataclass(frozen=True, slots=True)

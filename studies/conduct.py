@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from concurrent.futures import BrokenExecutor
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,50 +13,26 @@ from search.loop import (
     Observer,
     Search,
     constraint_name,
-    refuse_small_budget,
-    searched_tasks,
 )
-from search.objectives import Budget
 from search.proposals import Proposer
 from search.scoring import Scorer
 from search.study_log import StudyLog
 from search.verdict import NoWinner, decide
-from search.winner import MAX_FINALISTS, WinnerRule
+from search.winner import WinnerRule
 
-from .config import RESERVED, Study
-from .errors import RunError, StudyError
+from .config import Study
+from .errors import RunError
 from .outputs import replace_text, write_outputs
-from .preflight import Permissions, Preflight, inspect
+from .preflight import Preflight, inspect
 from .progress import Display
-from .proposing import proposing_of, sampler_of
+from .proposing import proposing_of
 from .reopen import open_study
 from .resolved import identity, resolved_study
 from .results import test_columns
 from .run import Identity, RunFolder, find_run, hold, refuse_other_study
 from .session import Hardware, open_executor, refuse_hardware
+from .terms import SearchOptions, overridden, refuse_hopeless, reserved_items
 from .view import RunView
-
-DEFAULT_BUDGET = Budget(trials=100, items=None, minutes=None)
-
-
-@dataclass(frozen=True, slots=True)
-class SearchOptions:
-    """What the command line changes about one search."""
-
-    trials: int | None = None
-    items: int | None = None
-    minutes: float | None = None
-    sampler: str | None = None
-    seed: int | None = None
-    out: Path | None = None
-    fresh: bool = False
-    source: Path | None = None
-    """`--from RUN`: another run whose results are reused where they apply."""
-    max_failed: float = 0.2
-    quiet: bool = False
-    maps: Mapping[str, Path] = field(default_factory=dict)
-    hardware: Hardware = Hardware()
-    permissions: Permissions = Permissions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +64,12 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
     refuse_hardware(options.hardware)
     source = None if options.source is None else find_run(options.source)
     run = RunFolder(options.out or Path("runs") / study.name)
+    if options.fresh and source is not None and source.path.resolve() == run.path.resolve():
+        raise RunError(f"--fresh would delete {run.path}, whose results --from is to reuse")
     with ExitStack() as stack:
         stack.enter_context(hold(run))
         begun = {} if options.fresh else _begun(run, identity(preflight))
-        hardware = options.hardware.resolved(begun.get("hardware"))
+        hardware = options.hardware.resolved(begun.get("hardware") or _hardware(source))
         _refuse_other_settings(run, begun.get("hardware"), asdict(hardware))
         executor = open_executor(preflight, hardware, options.permissions)
         _refuse_other_settings(run, begun.get("settings"), {"settings": executor.settings})
@@ -111,27 +89,6 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
         return _search(
             assemble(preflight, ledger, executor, log, display), preflight, run, display
         )
-
-
-def refuse_hopeless(preflight: Preflight) -> None:
-    """Refuses a sampler or a budget that cannot search the study, and names that clash."""
-    study = preflight.study
-    columns = {*RESERVED, *(one.name for one in preflight.space.dimensions)}
-    for one in preflight.objectives:
-        if one.name in columns:
-            place = study.document.place(("objectives", one.name))
-            raise StudyError(
-                f"{place} objective {one.name!r}: a parameter, or a column of trials.csv, has "
-                "that name; give it another under `objectives`"
-            )
-    sampler_of(preflight)
-    refuse_small_budget(study.budget, len(preflight.references), items_per_candidate(preflight))
-
-
-def items_per_candidate(preflight: Preflight, split: str = "search") -> int:
-    """Item evaluations of one candidate on a split of what the search looks at."""
-    searched = searched_tasks(preflight.tasks, preflight.objectives, preflight.study.constraints)
-    return sum(len(preflight.splits[task][split]) for task in searched)
 
 
 def _begun(run: RunFolder, wanted: Identity) -> Mapping[str, Any]:
@@ -165,20 +122,6 @@ def _refuse_other_settings(
                 f"{now.get(name)}; what can change scores is fixed at the start of a run. Leave "
                 f"it as it was, start anew with --fresh, or choose another folder: --out NEW"
             )
-
-
-def overridden(study: Study, options: SearchOptions) -> Study:
-    """The study with the command line's budget, sampler and seed in the place of its own."""
-    own = study.budget
-    budget = Budget(
-        options.trials or own.trials, options.items or own.items, options.minutes or own.minutes
-    )
-    return replace(
-        study,
-        budget=budget if budget != Budget(None, None, None) else DEFAULT_BUDGET,
-        sampler=options.sampler or study.sampler,
-        seed=study.seed if options.seed is None else options.seed,
-    )
 
 
 def assemble(
@@ -256,14 +199,18 @@ def _reuse(ledger: Ledger, source: RunFolder) -> None:
     with Ledger(source.url) as other:
         ledger.copy_results(other)
         seen = other.meta("test_opened") or []
-    mine = ledger.meta("test_opened") or []
-    # Whoever goes on from a run whose test split was opened has seen it.
-    ledger.set_meta("test_opened", [*(one for one in seen if one not in mine), *mine])
+        theirs = other.meta("identity") or {}
+    mine, ours = ledger.meta("test_opened") or [], ledger.meta("identity")
+    same = all(theirs.get(name) == ours[name] for name in ("split", "seed"))
+    if same and set(theirs.get("tasks") or []) & set(ours["tasks"]):
+        # Whoever goes on from a run whose test split was opened has seen it.
+        ledger.set_meta("test_opened", [*(one for one in seen if one not in mine), *mine])
 
 
-def reserved_items(preflight: Preflight) -> int:
-    """Item evaluations that select and test will take at most."""
-    references = len(preflight.references)
-    select = (references + MAX_FINALISTS) * items_per_candidate(preflight, "select")
-    test = sum(len(splits["test"]) for splits in preflight.splits.values())
-    return select + (references + 1) * test
+def _hardware(source: RunFolder | None) -> Mapping[str, Any] | None:
+    """How the run was scored whose results are to be reused: else none of them would apply."""
+    if source is None:
+        return None
+    with Ledger(source.url) as other:
+        found: Mapping[str, Any] | None = other.meta("hardware")
+    return found

@@ -27,7 +27,8 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..conduct import Outcome, SearchOptions
+    from ..conduct import Outcome
+    from ..terms import SearchOptions
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).")]
 
@@ -72,9 +73,9 @@ def search(
 
     Example: eutectic search study.yaml --trials 60
     """
-    from ..conduct import SearchOptions
     from ..preflight import Permissions
     from ..session import Hardware
+    from ..terms import SearchOptions
 
     if workers != 1 or executor != "inline":
         raise StudyError(
@@ -190,9 +191,9 @@ def demo(
     """
     from merging.hashing import cache_folder
 
-    from ..conduct import SearchOptions
     from ..demo.family import ensure_family
     from ..progress import training_display
+    from ..terms import SearchOptions
 
     with training_display(quiet) as progress:
         family = ensure_family(cache_folder(), progress=progress)

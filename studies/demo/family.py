@@ -164,9 +164,14 @@ def _save(model: "LlamaForCausalLM", tokenizer: "PreTrainedTokenizerFast", folde
     """An ordinary checkpoint: config, generation config, safetensors, tokenizer."""
     from transformers.utils import logging
 
+    shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it would break up ours
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    try:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _silent(what: str, share: float) -> None:

@@ -25,6 +25,8 @@ TASK = """\
     stratum: symbols
 """
 FOOT = """\
+# Trials need few items to be fast, a claim needs many.
+split: {{calibration: 0.1, search: 0.3, select: 0.2, test: 0.4}}
 budget: {{trials: {trials}}}
 sampler: auto
 seed: 0

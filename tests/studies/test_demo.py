@@ -1,4 +1,4 @@
-"""The embedded family: right answers, nothing asked is taught, ordinary checkpoints, one training."""
+"""The embedded family: right answers, nothing asked was taught, ordinary checkpoints."""
 
 import json
 import os
@@ -48,7 +48,7 @@ MICRO = Plan(
     batch=8,
     base_steps=3,
     expert_steps=2,
-    rows=100,
+    rows=200,
     threads=1,
 )
 CHECKPOINT = {

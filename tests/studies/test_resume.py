@@ -235,12 +235,35 @@ def test_a_refused_fresh_start_keeps_the_old_run(another) -> None:
 def test_results_of_another_run_are_reused(another, monkeypatch: pytest.MonkeyPatch) -> None:
     another.change(("name: pico", "name: renamed"))
     scored = stop_at(monkeypatch, 1000, ctrl_c)
-    assert another.search("--from", another.run).exit_code == 0
+    # No --threads: what can change scores is taken from the run whose results are reused.
+    arguments = ["search", another.study, "--quiet", "--from", another.run]
+    assert another.call(*arguments).exit_code == 0
     assert scored == []
     found = candidates(another.folder / "runs" / "renamed")
     old = candidates(another.run)
     assert [one.scores for one in found] == [one.scores for one in old]
     assert sum(one.items for one in found) == 0
+    assert another.call(*arguments, "--trials", "7").exit_code == 0
+    assert "was seen 2 times" in (another.folder / "runs/renamed/report.html").read_text()
+
+
+def test_results_that_do_not_apply_are_not_reused(
+    another, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    another.change(("name: pico", "name: other"), ("sampler: random", "sampler: random\nseed: 1"))
+    scored = stop_at(monkeypatch, 1000, ctrl_c)
+    assert another.search("--from", another.run).exit_code == 0
+    assert scored  # other splits, other blocks
+    assert "was seen" not in (another.folder / "runs/other/report.html").read_text()
+    assert another.call("verify", another.folder / "runs" / "other").exit_code == 0
+
+
+def test_a_run_is_not_deleted_to_be_reused(another) -> None:
+    before = candidates(another.run)
+    result = another.search("--fresh", "--from", another.run)
+    assert result.exit_code == 2 and "--fresh would delete" in result.stderr
+    assert candidates(another.run) == before
+    assert another.search("--from", another.run).exit_code == 0
 
 
 def test_a_run_goes_on_from_its_own_study_file(another) -> None:

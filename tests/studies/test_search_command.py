@@ -178,7 +178,8 @@ def test_a_budget_of_items_and_one_of_minutes(bench) -> None:
     bench.change(("budget: {trials: 6}", "budget: {items: 600}"))
     found = json.loads(bench.search("--json").stdout)
     assert found["state"] == "items" and found["items"] == 600 and found["trials"] == 11
-    late = json.loads(bench.search("--json", "--items", "9000", "--minutes", "0.01").stdout)
+    bench.change(("budget: {trials: 6}", "budget: {items: 9000, minutes: 0.00001}"))
+    late = json.loads(bench.search("--json").stdout)
     assert late["state"] == "minutes" and late["trials"] == 11
 
 

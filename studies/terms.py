@@ -1,0 +1,80 @@
+"""What a search is asked to do, what it will take, and whether it can be done at all."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from search.loop import refuse_small_budget, searched_tasks
+from search.objectives import Budget
+from search.winner import MAX_FINALISTS
+
+from .config import RESERVED, Study
+from .errors import StudyError
+from .preflight import Permissions, Preflight
+from .proposing import sampler_of
+from .session import Hardware
+
+DEFAULT_BUDGET = Budget(trials=100, items=None, minutes=None)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """What the command line changes about one search."""
+
+    trials: int | None = None
+    items: int | None = None
+    minutes: float | None = None
+    sampler: str | None = None
+    seed: int | None = None
+    out: Path | None = None
+    fresh: bool = False
+    source: Path | None = None
+    """`--from RUN`: another run whose results are reused where they apply."""
+    max_failed: float = 0.2
+    quiet: bool = False
+    maps: Mapping[str, Path] = field(default_factory=dict)
+    hardware: Hardware = Hardware()
+    permissions: Permissions = Permissions()
+
+
+def overridden(study: Study, options: SearchOptions) -> Study:
+    """The study with the command line's budget, sampler and seed in the place of its own."""
+    own = study.budget
+    budget = Budget(
+        options.trials or own.trials, options.items or own.items, options.minutes or own.minutes
+    )
+    return replace(
+        study,
+        budget=budget if budget != Budget(None, None, None) else DEFAULT_BUDGET,
+        sampler=options.sampler or study.sampler,
+        seed=study.seed if options.seed is None else options.seed,
+    )
+
+
+def refuse_hopeless(preflight: Preflight) -> None:
+    """Refuses a sampler or a budget that cannot search the study, and names that clash."""
+    study = preflight.study
+    columns = {*RESERVED, *(one.name for one in preflight.space.dimensions)}
+    for one in preflight.objectives:
+        if one.name in columns:
+            place = study.document.place(("objectives", one.name))
+            raise StudyError(
+                f"{place} objective {one.name!r}: a parameter, or a column of trials.csv, has "
+                "that name; give it another under `objectives`"
+            )
+    sampler_of(preflight)
+    refuse_small_budget(study.budget, len(preflight.references), items_per_candidate(preflight))
+
+
+def items_per_candidate(preflight: Preflight, split: str = "search") -> int:
+    """Item evaluations of one candidate on a split of what the search looks at."""
+    searched = searched_tasks(preflight.tasks, preflight.objectives, preflight.study.constraints)
+    return sum(len(preflight.splits[task][split]) for task in searched)
+
+
+def reserved_items(preflight: Preflight) -> int:
+    """Item evaluations that select and test will take at most."""
+    references = len(preflight.references)
+    select = (references + MAX_FINALISTS) * items_per_candidate(preflight, "select")
+    test = sum(len(splits["test"]) for splits in preflight.splits.values())
+    return select + (references + 1) * test
