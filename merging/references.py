@@ -5,6 +5,8 @@ the two one `@` separates name and revision. A local path that has a `+` or an `
 cannot be written in a recipe: rename the folder, or write another name and map that to the path.
 """
 
+import unicodedata
+
 from .errors import RecipeError
 from .recipe import ModelReference
 
@@ -17,7 +19,7 @@ def parse_reference(text: str) -> ModelReference:
     Raises:
         RecipeError: a part is empty, or `+` or `@` stand where the rule has no place for them.
     """
-    if not text or text != text.strip() or len(text) > MAX_LENGTH or not text.isprintable():
+    if not text or text != text.strip() or len(text) > MAX_LENGTH or breaks_lines(text):
         raise RecipeError(f"{text[:80]!r} is not a model: expected a path or a hub name")
     parts = text.split("+")
     if len(parts) > 2:
@@ -25,6 +27,11 @@ def parse_reference(text: str) -> ModelReference:
     model, revision = _name_and_revision(text, parts[0])
     adapter, adapter_revision = _name_and_revision(text, parts[1]) if parts[1:] else (None, None)
     return ModelReference(model, revision, adapter, adapter_revision)
+
+
+def breaks_lines(text: str) -> bool:
+    """Whether a text has control characters or line breaks of any kind in it."""
+    return any(unicodedata.category(one) in ("Cc", "Zl", "Zp") for one in text)
 
 
 def _name_and_revision(text: str, part: str) -> tuple[str, str | None]:
