@@ -92,9 +92,9 @@ def _names(space: Space) -> dict[str, str]:
     """The experts' short names, but for those that mean something else here."""
     taken = re.compile(r"base|uniform|trial \d+")
     labels = {model: space.labels[model] for model in models_of(space.template)}
+    free = {model: model if taken.fullmatch(name) else name for model, name in labels.items()}
     return {
-        model: f"model {model}" if taken.fullmatch(name) else name
-        for model, name in labels.items()
+        model: f"model {name}" if taken.fullmatch(name) else name for model, name in free.items()
     }
 
 

@@ -19,7 +19,6 @@ IS_ABSOLUTE = re.compile(ROOT)
 ABSOLUTE = re.compile(
     rf"(?<![\w.:/\\~-]){ROOT}[^\s'\"`,;()\[\]{{}}<>|/\\]+[/\\][^\s'\"`,;()\[\]{{}}<>|]*"
 )
-NOT_CHOSEN = "A candidate of a search; nothing is claimed for it."
 MARKUP = re.compile(r"([\\`*_\[\]<>|#~&!$])")
 
 
@@ -38,7 +37,7 @@ def model_card(view: RunView, recipe_yaml: str, base_model: str | None) -> str:
     parts = [
         _front_matter(view, base_model),
         f"# {_text(view.name)}",
-        _text(view.winner.claim if view.winner else NOT_CHOSEN),
+        _text(view.winner.claim if view.winner else "The search ended without a winner."),
         _scores(view),
         "## Recipe",
         "A [mergekit](https://github.com/arcee-ai/mergekit) recipe, found with eutectic.",

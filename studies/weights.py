@@ -14,7 +14,7 @@ from search.verdict import label
 
 from .card import model_card
 from .config import Study
-from .view import RunView
+from .view import RunView, Winner
 
 
 def write_weights(
@@ -55,4 +55,5 @@ def of_candidate(view: RunView, candidate: Candidate) -> RunView:
         f"This is {label(candidate)} of the run, which was not chosen and has not been scored on "
         f"the test split. On the split that was searched on: {scores}."
     )
-    return replace(view, winner=None, test_rows=(), prices=(), notices=(note, *view.notices))
+    shown = Winner(label(candidate), candidate.number, view.winner.recipe_yaml, note, None)
+    return replace(view, winner=shown, test_rows=(), prices=())
