@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import StudyError
 from .faults import guarded
 from .options import AllowPickle, Json, Map, parse_maps
 
@@ -79,6 +80,9 @@ def merge(
 
     found = open_recipe(recipe, map, allow_pickle)
     donor = found.checkpoints[donor_of(found.recipe)]
+    for model, checkpoint in found.checkpoints.items():
+        if out.resolve() == checkpoint.folder.resolve():
+            raise StudyError(f"{out}: is {model}, a model of the recipe; write to another folder")
     seed = found.recipe.mask_seed if mask_seed is None else mask_seed
     write_merged(
         out,
