@@ -18,7 +18,7 @@ from .errors import SourceError, UnsupportedError
 from .hashing import cache_folder, hash_files
 from .headers import member, read_header, read_index, read_json
 from .locations import locate
-from .recipe import ModelReference
+from .recipe import ModelReference, Recipe, models_of
 
 if TYPE_CHECKING:
     import torch
@@ -115,6 +115,16 @@ def open_checkpoint(
     return apply_adapter(
         checkpoint, adapter, allow_pickle=allow_pickle, cache=cache or cache_folder()
     )
+
+
+def open_models(
+    recipe: Recipe, *, folder: Path, mapping: Mapping[str, Path], allow_pickle: bool
+) -> dict[ModelReference, Checkpoint]:
+    """Opens every model of a recipe, the base first; arguments as `open_checkpoint`."""
+    return {
+        model: open_checkpoint(model, folder=folder, mapping=mapping, allow_pickle=allow_pickle)
+        for model in models_of(recipe)
+    }
 
 
 def open_folder(folder: Path, *, allow_pickle: bool, cache: Path) -> Checkpoint:

@@ -15,9 +15,8 @@ from rich.text import Text
 from merging.checkpoint import Checkpoint
 from merging.document import Document, read_document
 from merging.plan import plan_notices, plan_recipe
-from merging.recipe import models_of
 from merging.recipe_reader import read_recipe
-from merging.sources import open_checkpoint
+from merging.sources import open_models
 from merging.stream import byte_size
 from merging.vocabulary import vocabulary_notices
 
@@ -77,12 +76,9 @@ def _recipe_checkup(
     document: Document, folder: Path, maps: Mapping[str, Path], permissions: Permissions
 ) -> Checkup:
     recipe, notices = read_recipe(document, strict=False)
-    checkpoints = {
-        model: open_checkpoint(
-            model, folder=folder, mapping=maps, allow_pickle=permissions.allow_pickle
-        )
-        for model in models_of(recipe)
-    }
+    checkpoints = open_models(
+        recipe, folder=folder, mapping=maps, allow_pickle=permissions.allow_pickle
+    )
     jobs = plan_recipe(recipe, checkpoints, document=document)
     check_weights(checkpoints)
     warnings = (

@@ -17,9 +17,9 @@ from evaluation.task import ItemResult, Task
 from merging.depth import moved_layers
 from merging.document import Document, parse_document, read_document
 from merging.plan import plan_recipe
-from merging.recipe import donor_of, models_of
+from merging.recipe import donor_of
 from merging.recipe_reader import read_recipe
-from merging.sources import open_checkpoint
+from merging.sources import open_models
 from search.scoring import blocks
 
 from .config import Study
@@ -70,12 +70,9 @@ def evaluate_model(
             "study.yaml as --study",
             file=sys.stderr,
         )
-    checkpoints = {
-        one: open_checkpoint(
-            one, folder=target.folder, mapping=maps, allow_pickle=permissions.allow_pickle
-        )
-        for one in models_of(recipe)
-    }
+    checkpoints = open_models(
+        recipe, folder=target.folder, mapping=maps, allow_pickle=permissions.allow_pickle
+    )
     jobs = plan_recipe(recipe, checkpoints, document=target.document)
     donor = donor_of(recipe)
     tasks = load_tasks(study, donor, checkpoints[donor], permissions)

@@ -1,6 +1,5 @@
 """How a search shows itself on standard error: live in a terminal, plain lines elsewhere."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -133,11 +132,6 @@ class Display:
             cost = [f"{one.build_seconds:.2f}", f"{one.score_seconds:.2f}"]
             table.add_row(Text(label(one)), *scores, *cost, style=style)
         self._live.update(Group(table, self._bar, Text(self._now, style="dim")))
-
-
-def warn(message: str) -> None:
-    """A warning on standard error."""
-    print(f"warning: {message}", file=sys.stderr)
 
 
 @contextmanager

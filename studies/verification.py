@@ -7,9 +7,8 @@ from pathlib import Path
 
 from evaluation.task import ItemResult
 from merging.document import parse_document
-from merging.recipe import models_of
 from merging.recipe_reader import read_recipe
-from merging.sources import open_checkpoint
+from merging.sources import open_models
 from search.executors import InlineExecutor, Merge
 from search.ledger import Candidate, Ledger
 from search.scoring import blocks, known_results
@@ -72,12 +71,9 @@ def verify_run(path: Path, trial: int | None, permissions: Permissions) -> Verif
         candidate, text = _exported(run, ledger, trial, preflight)
         document = parse_document(text, str(run.path / "winner.yaml"))
         recipe, _ = read_recipe(document, strict=False)
-        opened = {
-            model: open_checkpoint(
-                model, folder=run.path, mapping=maps, allow_pickle=permissions.allow_pickle
-            )
-            for model in models_of(recipe)
-        }
+        opened = open_models(
+            recipe, folder=run.path, mapping=maps, allow_pickle=permissions.allow_pickle
+        )
         both = replace(preflight, checkpoints={**preflight.checkpoints, **opened})
         hardware = Hardware(**(ledger.meta("hardware") or {}))
         executor = open_executor(both, hardware, permissions)

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from merging.plan import plan_recipe
-from merging.recipe import donor_of, models_of
+from merging.recipe import donor_of
 from merging.recipe_reader import read_recipe
-from merging.sources import open_checkpoint
+from merging.sources import open_models
 from merging.writer import write_merged
 from search.ledger import Candidate
 from search.verdict import label
@@ -29,10 +29,7 @@ def write_weights(
 ) -> None:
     """Merges a candidate to disk; `text` is its YAML, which goes along."""
     recipe, _ = read_recipe(study.recipe.with_data(candidate.data), strict=True)
-    checkpoints = {
-        model: open_checkpoint(model, folder=study.folder, mapping=maps, allow_pickle=allow_pickle)
-        for model in models_of(recipe)
-    }
+    checkpoints = open_models(recipe, folder=study.folder, mapping=maps, allow_pickle=allow_pickle)
     write_merged(
         out,
         plan_recipe(recipe, checkpoints),

@@ -35,9 +35,8 @@ def open_recipe(path: Path, maps: list[str], allow_pickle: bool) -> OpenRecipe:
     """Reads, opens and plans a recipe; warnings go to standard error."""
     from merging.document import read_document
     from merging.plan import plan_notices, plan_recipe
-    from merging.recipe import models_of
     from merging.recipe_reader import read_recipe
-    from merging.sources import open_checkpoint
+    from merging.sources import open_models
     from merging.vocabulary import vocabulary_notices
 
     document = read_document(path)
@@ -45,12 +44,9 @@ def open_recipe(path: Path, maps: list[str], allow_pickle: bool) -> OpenRecipe:
     for notice in notices:
         print(f"warning: {notice}", file=sys.stderr)
     mapping = parse_maps(maps)
-    checkpoints = {
-        model: open_checkpoint(
-            model, folder=path.resolve().parent, mapping=mapping, allow_pickle=allow_pickle
-        )
-        for model in models_of(recipe)
-    }
+    checkpoints = open_models(
+        recipe, folder=path.resolve().parent, mapping=mapping, allow_pickle=allow_pickle
+    )
     jobs = plan_recipe(recipe, checkpoints, document=document)
     for text in (
         *plan_notices(recipe, checkpoints, document=document),
