@@ -18,7 +18,8 @@ from .kernels.engine import Engine
 from .kernels.masks import mask_keys
 from .kernels.twin import Twin
 from .methods.formula import Numbers, TaskVectors
-from .methods.table import Method, find_method
+from .methods.method import Method
+from .methods.table import find_method
 from .plan import TensorJob, TensorSource
 from .recipe import ModelReference
 
@@ -82,9 +83,9 @@ def merge_tensor(
 
 def _fetch(method: Method, job: TensorJob, tensors: Tensors) -> list[torch.Tensor]:
     """The base, where deltas are taken from it, and the sources, all of one shape."""
-    if method.task_vectors and job.base is None:
+    if method.base_apart and job.base is None:
         raise MergeError(f"{job.name}: {method.name} needs a base model; give base_model")
-    sources = [job.base, *job.sources] if job.base and method.task_vectors else [*job.sources]
+    sources = [job.base, *job.sources] if job.base and method.base_apart else [*job.sources]
     if not sources:
         raise MergeError(f"{job.name}: nothing to merge; list a model that has this tensor")
     fetched = [tensors(source.model, source.name) for source in sources]

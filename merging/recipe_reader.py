@@ -9,7 +9,8 @@ stages.
 from .document import Document, Notice, Path, did_you_mean
 from .errors import MergeError, RecipeError, UnsupportedError
 from .lost_indentation import parameter_names
-from .methods.table import METHODS, Method, find_method
+from .methods.method import Method
+from .methods.table import METHODS, find_method
 from .recipe import ModelReference, Recipe, Slice, Source
 from .recipe_rules import check_models, check_numbers
 from .recipe_values import Reading, read_parameters, shown
@@ -127,8 +128,6 @@ def _method(document: Document, data: dict[str, object]) -> Method:
         raise document.error(at, f"expected a merge method ({', '.join(METHODS)}), got {got}")
     try:
         return find_method(name)
-    except UnsupportedError as error:
-        raise UnsupportedError(document.message(at, str(error))) from None
     except MergeError as error:
         raise document.error(at, str(error)) from None
 

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from .document import Document, Path
 from .errors import MergeError
 from .methods.formula import Numbers
-from .methods.table import Method, Parameter
+from .methods.method import Method
+from .methods.parameters import Parameter
 from .recipe import ModelReference, Parameters, Recipe, Scalar, Setting, Slice, Source
 from .recipe_values import Reading
 from .schedule import breakpoints, filters, gradients, is_filter_list, value_at
-from .sections import Section, averages_unlisted_base, sections_of
+from .sections import Section, sections_of
 
 
 def check_models(reading: Reading, recipe: Recipe, method: Method) -> None:
@@ -79,18 +80,19 @@ def _require_base(document: Document, recipe: Recipe, method: Method, section: S
         raise document.error(
             ("merge_method",), f"{method.name} needs `base_model`: what task vectors start from"
         )
-    if method.base == "none" and recipe.base_model is not None:
-        raise document.error(("base_model",), f"{method.name} takes no base model; leave it out")
     if section.base is not None and section.base not in models:
         raise document.error(
             section.path,
             f"the base model {str(section.base)!r} is not among the sources of this slice; add it "
             "with the `layer_range` that belongs to the others'",
         )
-    if not section.experts():
+    experts = len(section.experts())
+    if not experts and section.base is not None:
         raise document.error(
             section.path, "only the base model is listed; expected a model beside it"
         )
+    if fault := method.wrong_number(experts, with_base=section.base is not None):
+        raise document.error(section.path, fault)
 
 
 def _length(one: Slice) -> int:
@@ -111,11 +113,11 @@ def _check_lengths(document: Document, one: Slice, path: Path) -> None:
 
 def _tell_unlisted_base(reading: Reading, recipe: Recipe, method: Method) -> None:
     base = recipe.base_model
-    if base is None or method.task_vectors or recipe.slices:
+    if base is None or method.base_apart or recipe.slices:
         return
     if base in {source.model for source in recipe.models}:
         return
-    if averages_unlisted_base(recipe, method):
+    if method.takes_in(recipe.parameters):
         what = f"{method.name} averages it in with the top-level weight"
     else:
         what = (

@@ -13,7 +13,9 @@ from typing import Literal
 
 from .document import Document, Notice, Path, did_you_mean
 from .lost_indentation import parameter_names
-from .methods.table import METHODS, Method, Parameter
+from .methods.method import Method
+from .methods.parameters import Parameter
+from .methods.table import METHODS
 from .recipe import Conditional, Gradient, Scalar, Setting
 
 MAX_GRADIENT = 4096
@@ -25,12 +27,6 @@ Level = Literal["model", "base", "slice", "recipe"]
 
 IDLE = frozenset({"int8_mask"})
 """Parameters that are legal and change no value: mergekit saves memory with them."""
-
-MERGEKITS = frozenset(
-    "t gamma scale select_topk r alpha max_iter tol eps filter_wise normalize_weights "
-    "nuslerp_flatten nuslerp_row_wise".split()
-)
-"""Parameters that mergekit has for methods which the table does not have (yet)."""
 
 
 @dataclass(slots=True)
@@ -104,9 +100,6 @@ def _of_another_method(name: str) -> Parameter | None:
 
 
 def _tell_unknown(reading: Reading, at: Path, name: str, method: Method) -> None:
-    if name in MERGEKITS:
-        reading.notice(at, f"{method.name} has no parameter {name!r}; it does nothing")
-        return
     hint = did_you_mean(name, parameter_names())
     known = ", ".join(one.name for one in method.parameters)
     tail = hint or f" ({method.name} has {known})"
@@ -124,7 +117,7 @@ def _why_idle(name: str, own: Parameter | None, method: Method, level: Level) ->
             f"{name!r} counts in the top-level `parameters` (or a slice's); under a model it does "
             "nothing, as in mergekit"
         )
-    if level == "base" and method.task_vectors:
+    if level == "base" and method.base_apart:
         return f"{method.name} reads no parameters of the base model; it does nothing"
     return None
 

@@ -11,7 +11,7 @@ from .compatibility import Models, Target
 from .document import Path
 from .errors import MergeError, RecipeError
 from .methods.formula import Numbers
-from .methods.table import Method
+from .methods.method import Method
 from .recipe import Parameters, Scalar, Source
 from .recipe_rules import place_of
 from .schedule import filters, resolve

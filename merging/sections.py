@@ -7,7 +7,7 @@ source's own. The base that `models` does not list is added last, as in mergekit
 from dataclasses import dataclass
 
 from .document import Path
-from .methods.table import Method
+from .methods.method import Method
 from .recipe import ModelReference, Parameters, Recipe, Slice, Source
 
 
@@ -40,10 +40,10 @@ def sections_of(recipe: Recipe, method: Method) -> tuple[Section, ...]:
     sources = recipe.models
     base = recipe.base_model
     if base is not None and base not in {source.model for source in sources}:
-        if method.task_vectors or averages_unlisted_base(recipe, method):
+        if method.takes_in(recipe.parameters):
             sources = (*sources, Source(base, {}))
     return (
-        Section(sources, base if method.task_vectors else None, (recipe.parameters,), ("models",)),
+        Section(sources, base if method.base_apart else None, (recipe.parameters,), ("models",)),
     )
 
 
@@ -52,21 +52,11 @@ def reference_of(section: Section) -> ModelReference:
     return section.base or section.sources[0].model
 
 
-def averages_unlisted_base(recipe: Recipe, method: Method) -> bool:
-    """Whether an unlisted base is one of the models: where the top level gives its weight.
-
-    mergekit averages it in always, and fails where nobody gives it a weight; here it then lends
-    its config and tokenizer only.
-    """
-    required = [one.name for one in method.parameters if one.default is None]
-    return not method.task_vectors and all(name in recipe.parameters for name in required)
-
-
 def _of_slice(recipe: Recipe, method: Method, index: int, one: Slice) -> Section:
     base = one.base_model or recipe.base_model
     return Section(
         one.sources,
-        base if method.task_vectors else None,
+        base if method.base_apart else None,
         (one.parameters, recipe.parameters),
         ("slices", index, "sources"),
     )

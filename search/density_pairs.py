@@ -31,7 +31,7 @@ def find_limits(
     ranges: Mapping[str, Range],
 ) -> Limits:
     """The limits of a space; no pairs where no method reads epsilon."""
-    reading = tuple(name for name in methods if METHODS[name].parameter("epsilon"))
+    reading = tuple(name for name in methods if METHODS[name].ranked)
     found: dict[Pair, None] = {}
     lookup = look_into(template, layers, slots)
     for place in source_places(template, layers) if reading else ():

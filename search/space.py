@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from merging.document import Document, Path, did_you_mean
-from merging.errors import MergeError, UnsupportedError
-from merging.methods.table import METHODS, Method, find_method
+from merging.errors import MergeError
+from merging.methods.method import Method
+from merging.methods.table import METHODS, find_method
 from merging.recipe_reader import read_recipe
 
 from .density_pairs import find_limits
@@ -82,8 +83,6 @@ def _method(document: Document, name: object, path: Path) -> Method:
         raise document.error((), f"the recipe has no {METHOD}")
     try:
         return find_method(str(name))
-    except UnsupportedError as error:
-        raise UnsupportedError(document.message(path, str(error))) from None
     except MergeError as error:
         raise document.error(path, str(error)) from None
 

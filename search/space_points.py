@@ -188,9 +188,7 @@ def changes(before: Sequence[str], now: Sequence[str]) -> list[str]:
 
 def _base_takes_part(data: Mapping[str, Any]) -> bool:
     """Whether a base that `models` does not list is a source all the same (`merging.sections`)."""
-    method, parameters = METHODS[data[METHOD]], data.get("parameters") or {}
-    required = [one.name for one in method.parameters if one.default is None]
-    return method.task_vectors or all(name in parameters for name in required)
+    return METHODS[data[METHOD]].takes_in(data.get("parameters") or {})
 
 
 def _leaves(data: Any, path: Path) -> Iterator[tuple[Path, Any]]:

@@ -11,7 +11,7 @@ from typing import Literal, TypeGuard
 
 from merging.document import Document, Path
 from merging.errors import MergeError, UnsupportedError
-from merging.methods.table import Method
+from merging.methods.method import Method
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Position:
         parameter = method.parameter(self.parameter)
         if parameter is None or self.level != "source":
             return parameter is not None
-        return parameter.scope == "model" and not (self.is_base and method.task_vectors)
+        return parameter.scope == "model" and not (self.is_base and method.base_apart)
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,7 +193,7 @@ def _point(space: Space, form: _Form) -> Values | None:
             want = form.numbers.get(parameter.name)
             if parameter.name == "weight":
                 want = form.weights.get(place.model or "", 0.0)
-            if want is None or (place.is_base and METHODS[form.method].task_vectors):
+            if want is None or (place.is_base and METHODS[form.method].base_apart):
                 continue
             own = place if parameter.scope == "model" else replace(place, path=())
             for level in lookup.chain(

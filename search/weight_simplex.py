@@ -88,7 +88,7 @@ def _normalized(space: Space) -> bool:
 
 def _experts(space: Space) -> Iterator[Position]:
     """Every use of a model that has a weight."""
-    is_mean = not any(METHODS[name].task_vectors for name in space.methods)
+    is_mean = not any(METHODS[name].base_apart for name in space.methods)
     for place in source_places(space.template, space.layers):
         if is_mean or not place.is_base:
             yield place

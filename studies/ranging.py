@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from merging.document import Document
-from merging.methods.table import Method, find_method
+from merging.methods.method import Method
+from merging.methods.table import find_method
 from merging.recipe_values import IDLE
 from merging.schedule import depth, interpolate
 
@@ -23,7 +24,7 @@ def ranged_recipe(document: Document, layers: int | None) -> dict[str, Any]:
     """
     data: dict[str, Any] = dict(document.data)  # type: ignore[call-overload]
     method = find_method(str(data["merge_method"]))
-    base = data.get("base_model") if method.task_vectors else None
+    base = data.get("base_model") if method.base_apart else None
     data["models"] = [_source(one, method, base, layers) for one in data.get("models") or []]
     cuts = data.get("slices") or []
     lengths = [_length(cut) for cut in cuts]

@@ -8,11 +8,19 @@ Arithmetic of both: float32; every product, sum and quotient rounded by itself; 
 order; one rounding to the output's dtype at the end.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from ..recipe import Scalar
+
+Grams = np.ndarray[Any, np.dtype[np.float64]]
+"""Inner products of vectors in each group of elements: [groups, vectors, vectors]."""
+
+Coefficients = np.ndarray[Any, np.dtype[np.float64]]
+"""What each vector is multiplied by in each group of elements: [groups, vectors]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +74,69 @@ class TaskVectors:
     elect: bool
     normalize: bool
     scale: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """The one expert times a factor; as it is, bit for bit, where that is 1."""
+
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The sum of coefficient[e] x vector[e], with coefficients from the vectors' inner products.
+
+    vectors "plain": the experts; "with_base": the base first; "from_base": the experts' deltas,
+    and the sum is added to the base (without a base: the experts). groups: one set of coefficients
+    for the whole tensor, for each row along its last dimension, or for each along its first.
+    """
+
+    solve: Callable[[Grams], Coefficients]
+    vectors: Literal["plain", "with_base", "from_base"]
+    groups: Literal["tensor", "last", "first"]
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """SCE: base + the mean of the deltas that agree, weighted by energy, where they vary most.
+
+    share: of the elements whose variance over the experts is not zero, the largest int(share n)
+    are kept, ties in element order; the weights are the experts' shares of what is left of the
+    squares (equal ones where that is next to nothing); of each element only deltas with the sign
+    of their sum count (zero is positive).
+    """
+
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """RAM: base + deltas beyond `threshold`: those of one expert alone raised, others averaged.
+
+    What an expert has alone is multiplied by 1 + rate x min(ceiling, shared / alone), where it
+    shares so many elements with others, and has so many alone.
+    """
+
+    threshold: float
+    rate: float
+    ceiling: float
+
+
+@dataclass(frozen=True, slots=True)
+class NearSwap:
+    """w x expert + (1 - w) x base with w = t / |expert - base|, at most 1."""
+
+    t: float
+
+
+@dataclass(frozen=True, slots=True)
+class Fusion:
+    """The expert where importance reaches its median + 1.5 x (third - first quartile), else base.
+
+    Importance is |expert - base| times the Kullback-Leibler divergence of the softmax of the
+    expert's row from that of the base's (rows along the last dimension).
+    """
+
+
+Formula = WeightedMean | TaskVectors | Scaled | Span | Selected | Overlap | NearSwap | Fusion
