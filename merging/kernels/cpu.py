@@ -15,18 +15,18 @@ import numpy as np
 import torch
 
 from ..methods.formula import Sparsity, TaskVectors, WeightedMean
-from . import compiled, masks
+from . import compiled, masks, primitives
 from .delta import Delta, cut, rank_mask
 from .engine import Keys
 from .jit import Array
-from .numbers import common_divisor, kept, limits, rescaling, rows
+from .numbers import BLOCK, common_divisor, kept, limits, rescaling, rows
 
 CHUNK = 1 << 18
 SPANS = 32
 CODES = {
-    torch.float32: compiled.FLOAT32,
-    torch.bfloat16: compiled.BFLOAT16,
-    torch.float16: compiled.FLOAT16,
+    torch.float32: primitives.FLOAT32,
+    torch.bfloat16: primitives.BFLOAT16,
+    torch.float16: primitives.FLOAT16,
 }
 Result = TypeVar("Result")
 
@@ -101,7 +101,7 @@ class Compiled:
         return _Sparse(rule, factor, mask)
 
     def _factor(self, delta: Delta, rule: Array) -> float:
-        norms = np.empty((-(-delta.elements // compiled.BLOCK), 2), np.float64)
+        norms = np.empty((-(-delta.elements // BLOCK), 2), np.float64)
 
         def work(start: int, stop: int) -> None:
             compiled.norms(delta.base, delta.expert, rule, delta.keys, norms, start, stop)

@@ -1,6 +1,8 @@
 """The compiled kernels against their twin in torch: equal bits, whatever dtypes and threads."""
 
+import importlib.util
 import math
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -236,6 +238,50 @@ def test_kernels_do_without_a_cache_folder():
     with pytest.raises(RuntimeError, match="cannot cache"):
         njit(cache=True)(space["double"])
     assert compile_kernel(space["double"])(4) == 8
+
+
+@pytest.fixture
+def kernel_file(tmp_path):
+    """Compiles a kernel that stands in a file of its own."""
+    file = tmp_path / "kernel.py"
+    file.write_text("def double(x):\n    return 2 * x\n")
+
+    def compile_it():
+        spec = importlib.util.spec_from_file_location("kernel", file)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return compile_kernel(module.double)
+
+    return compile_it
+
+
+def cached(kernel) -> bool:
+    """Whether its machine code came from the disk."""
+    assert kernel(4) == 8
+    return bool(kernel.stats.cache_hits)
+
+
+def test_the_cache_sees_edits_of_other_files(kernel_file, tmp_path):
+    (tmp_path / "part.py").write_text("x = 1")
+    assert [cached(kernel_file()) for _ in range(2)] == [False, True]
+    (tmp_path / "part.py").write_text("x = 2")
+    assert [cached(kernel_file()) for _ in range(2)] == [False, True]
+    (tmp_path / "another.py").write_text("")
+    assert not cached(kernel_file())
+
+
+def test_a_damaged_cache_costs_a_compilation(kernel_file, tmp_path):
+    assert not cached(kernel_file())
+    for file in (tmp_path / "__pycache__").glob("*.nb*"):
+        file.write_bytes(file.read_bytes()[:100])
+    assert not cached(kernel_file()) and cached(kernel_file())
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(kernel_file, tmp_path):
+    kernel = kernel_file()
+    shutil.rmtree(tmp_path / "__pycache__")
+    (tmp_path / "__pycache__").write_text("a file is in the way")
+    assert not cached(kernel)
 
 
 def test_a_kernel_is_compiled_once():
