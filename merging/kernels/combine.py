@@ -3,7 +3,8 @@
 import numpy as np
 
 from .jit import Array, compiled, inlined
-from .primitives import BLOCK, load, store, subtract
+from .numbers import BLOCK
+from .primitives import load, store, subtract
 
 TENSOR, ROWS, COLUMNS = 0, 1, 2
 """What one coefficient is for: all elements, a row of `width`, a column of rows of `width`."""

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from ..methods.formula import Sparsity, TaskVectors, WeightedMean
-from . import compiled, masks, primitives
+from ..methods.formula import OtherFormula, Sparsity, TaskVectors, WeightedMean
+from . import compiled, masks, others, primitives
 from .delta import Delta, cut, rank_mask
 from .engine import Keys
 from .jit import Array
@@ -83,6 +83,16 @@ class Compiled:
             compiled.task_vectors(*fixed, formula.elect, divisor, numbers, start, stop)
 
         self._run(work, out.numel())
+
+    def other(
+        self,
+        base: torch.Tensor | None,
+        experts: Sequence[torch.Tensor],
+        formula: OtherFormula,
+        out: torch.Tensor,
+    ) -> None:
+        """See `Engine`."""
+        others.evaluate(base, experts, formula, out, self._run)
 
     def _sparse(self, delta: Delta, sparsity: Sparsity) -> "_Sparse":
         """Turns a rule into what the kernel reads, by looking at the delta once or more."""

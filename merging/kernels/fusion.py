@@ -14,8 +14,9 @@ from ..methods.formula import NearSwap
 from .combine import ROWS, spread
 from .jit import Array, compiled, inlined
 from .largest import nth_largest
+from .numbers import BLOCK
 from .operands import Run
-from .primitives import BLOCK, load, magnitudes_of, store, subtract
+from .primitives import load, magnitudes_of, store, subtract
 
 SOFT = 1e-8
 """Added to probabilities before their logarithm is taken."""
@@ -24,7 +25,8 @@ SMALLEST = 1e-6
 
 def nearswap(table: Array, formula: NearSwap, elements: int, out: Array, run: Run) -> None:
     """Fills `out`; table: base and expert as (address, dtype code), out: the target's."""
-    t, smallest = np.float32(formula.t), np.float32(SMALLEST)
+    t: Any = np.float32(formula.t)
+    smallest: Any = np.float32(SMALLEST)
     run(lambda a, b: swap(out, table, t, smallest, a, b), elements)
 
 
@@ -38,8 +40,10 @@ def fusion(table: Array, shape: Sequence[int], out: Array, run: Run) -> None:
     def words(out: Array, start: int) -> None:
         importances(table, rows, width, out, start, start + len(out))
 
-    ordered = [_quantile(nth_largest(words, elements - rank, elements, run)[0])
-               for rank in quartiles(elements)]
+    ordered = [
+        _quantile(nth_largest(words, elements - rank, elements, run)[0])
+        for rank in quartiles(elements)
+    ]
     cut = threshold(*ordered)
     run(lambda a, b: fuse(out, table, rows, width, cut, a, b), elements)
 

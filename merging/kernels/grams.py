@@ -14,7 +14,8 @@ import numpy as np
 from numba import types
 
 from .jit import Array, compiled, inlined
-from .primitives import BLOCK, load, subtract
+from .numbers import BLOCK
+from .primitives import load, subtract
 
 float64: Any = types.float64
 
@@ -35,11 +36,14 @@ def _dot(x: Array, y: Array, count: int) -> float:
         h += float64(x[i + 7]) * float64(y[i + 7])
     for i in range(whole, count):
         a += float64(x[i]) * float64(y[i])
-    return ((a + b) + (c + d)) + ((e + f) + (g + h))
+    total: float = ((a + b) + (c + d)) + ((e + f) + (g + h))
+    return total
 
 
 @inlined
-def _vectors(tensors: Array, origin: int, start: int, count: int, shelf: Array, out: Array) -> None:
+def _vectors(
+    tensors: Array, origin: int, start: int, count: int, shelf: Array, out: Array
+) -> None:
     """Reads [start, start + count) of every vector: out float32 [vectors, BLOCK]."""
     for e in range(len(out)):
         if origin:
@@ -91,7 +95,7 @@ def column_grams(
     start: int,
     stop: int,
 ) -> None:
-    """The inner products of columns [start, stop) of [length, inner]: out float64 [inner, v, v]."""
+    """Of columns [start, stop) of [length, inner]: out float64 [inner, vectors, vectors]."""
     shelf, room = np.empty(BLOCK, np.float32), np.empty((vectors, BLOCK), np.float32)
     for first in range(start, stop, BLOCK):
         count = min(BLOCK, stop - first)

@@ -23,7 +23,7 @@ class Words(Protocol):
 
 
 def nth_largest(words: Words, count: int, elements: int, run: Run) -> tuple[int, int]:
-    """The bits of the `count`-th largest number (from 1), and how many equal ones come up to it."""
+    """The bits of the `count`-th largest number (from 1), and its place among equal ones."""
     value = 0
     for low, bits in selection.LEVELS:
         spans = run(_counter(words, low, bits, value), elements)

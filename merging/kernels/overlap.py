@@ -7,8 +7,9 @@ import numpy as np
 
 from ..methods.formula import Overlap
 from .jit import Array, compiled, inlined
+from .numbers import BLOCK
 from .operands import Run
-from .primitives import BLOCK, store, subtract
+from .primitives import store, subtract
 
 
 def overlap(table: Array, formula: Overlap, elements: int, out: Array, run: Run) -> None:

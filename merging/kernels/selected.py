@@ -8,8 +8,9 @@ import numpy as np
 from ..methods.formula import Selected
 from .jit import Array, compiled, inlined
 from .largest import last_kept, nth_largest
+from .numbers import BLOCK
 from .operands import Run
-from .primitives import BLOCK, magnitudes_of, store, subtract
+from .primitives import magnitudes_of, store, subtract
 
 SMALLEST = 1e-6
 """Mean squares below this count as equal weights, and sums of weights are not below it."""
@@ -126,9 +127,7 @@ def variances(tensors: Array, out: Array, start: int, stop: int) -> None:
 
 
 @compiled
-def energies(
-    tensors: Array, cut: int, last: int, out: Array, start: int, stop: int
-) -> None:
+def energies(tensors: Array, cut: int, last: int, out: Array, start: int, stop: int) -> None:
     """The sums of squares of the masked deltas in each block: float64 [blocks, experts]."""
     shelf, bits = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.uint32)
     spare = np.empty((2, BLOCK), np.float32)

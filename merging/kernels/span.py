@@ -8,6 +8,7 @@ import numpy as np
 from ..methods.formula import Coefficients, Grams, Span
 from . import combine, grams
 from .jit import Array
+from .numbers import BLOCK
 from .operands import Run
 
 GROUPS = {"tensor": combine.TENSOR, "last": combine.ROWS, "first": combine.COLUMNS}
@@ -62,13 +63,11 @@ def span(
     run(work, elements)
 
 
-def _grams(
-    table: Array, origin: bool, groups: str, width: int, elements: int, run: Run
-) -> Grams:
+def _grams(table: Array, origin: bool, groups: str, width: int, elements: int, run: Run) -> Grams:
     apart = int(origin)
     vectors = len(table) - apart
     if groups == "tensor":
-        blocks = np.empty((-(-elements // grams.BLOCK), vectors, vectors))
+        blocks = np.empty((-(-elements // BLOCK), vectors, vectors))
         run(lambda a, b: grams.block_grams(table, apart, vectors, blocks, a, b), elements)
         return add_blocks(blocks)
     if groups == "last":
@@ -81,5 +80,5 @@ def _grams(
     def work(a: int, b: int) -> None:
         grams.column_grams(table, apart, vectors, length, width, columns, a, b)
 
-    run(work, width, grams.BLOCK)
+    run(work, width, BLOCK)
     return columns

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from ..methods.formula import Sparsity, TaskVectors, WeightedMean
-from . import masks
+from ..methods.formula import OtherFormula, Sparsity, TaskVectors, WeightedMean
+from . import masks, twin_others
 from .engine import Keys
 from .numbers import BLOCK, common_divisor, kept, limits, rescaling, rows
 
@@ -53,6 +53,16 @@ class Twin:
             deltas.append(sparse * _number(weight, out.device))
         total = _consensus(deltas, formula, out.device)
         out.copy_(origin + total * _number(formula.scale, out.device))
+
+    def other(
+        self,
+        base: torch.Tensor | None,
+        experts: Sequence[torch.Tensor],
+        formula: OtherFormula,
+        out: torch.Tensor,
+    ) -> None:
+        """See `Engine`."""
+        twin_others.evaluate(base, experts, formula, out)
 
 
 def sparsify(delta: torch.Tensor, sparsity: Sparsity, keys: Keys) -> torch.Tensor:

@@ -23,6 +23,10 @@ Coefficients = np.ndarray[Any, np.dtype[np.float64]]
 """What each vector is multiplied by in each group of elements: [groups, vectors]."""
 
 
+Groups = Literal["tensor", "last", "first"]
+"""Elements that share coefficients: all, a row along the last dimension, or along the first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Numbers:
     """The numbers of one tensor, complete and in range: of each expert, and of the output."""
@@ -94,7 +98,7 @@ class Span:
 
     solve: Callable[[Grams], Coefficients]
     vectors: Literal["plain", "with_base", "from_base"]
-    groups: Literal["tensor", "last", "first"]
+    groups: Groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,4 +143,5 @@ class Fusion:
     """
 
 
-Formula = WeightedMean | TaskVectors | Scaled | Span | Selected | Overlap | NearSwap | Fusion
+OtherFormula = Scaled | Span | Selected | Overlap | NearSwap | Fusion
+Formula = WeightedMean | TaskVectors | OtherFormula
