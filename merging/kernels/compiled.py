@@ -28,25 +28,38 @@ from .primitives import (
     uint32,
 )
 
-ALL, CUT, RANDOM, BYTES = 0, 1, 2, 3
+ALL, CUT, BAND, RANDOM, BYTES = 0, 1, 2, 3, 4
+"""What is kept, by the numbers that follow:
+
+ALL; CUT: magnitudes above the first, and those equal to it up to the element of index second;
+BAND: those from the first (from the element second on) to the third (to the element fourth);
+RANDOM: draws below the first; BYTES: where the bytes at the address first are 1.
+"""
 
 
 @inlined
 def _keep(rule: Array, keys: Array, start: int, count: int, delta: Array) -> None:
-    """Multiplies what is not kept by zero (a NaN stays); rule: (kind, number, index, address)."""
+    """Multiplies what is not kept by zero (a NaN stays); rule: a kind and four numbers."""
     if rule[0] == CUT:
         cut, last = uint32(rule[1]), rule[2]
         for i in range(count):
             magnitude = uint32(bits_of(delta[i]) & uint32(0x7FFFFFFF))
             kept = (magnitude > cut) | ((magnitude == cut) & (start + i <= last))
             delta[i] *= np.float32(kept)
+    elif rule[0] == BAND:
+        low, begin, high, end = uint32(rule[1]), rule[2], uint32(rule[3]), rule[4]
+        for i in range(count):
+            magnitude = uint32(bits_of(delta[i]) & uint32(0x7FFFFFFF))
+            above = (magnitude > low) | ((magnitude == low) & (start + i >= begin))
+            below = (magnitude < high) | ((magnitude == high) & (start + i <= end))
+            delta[i] *= np.float32(above & below)
     elif rule[0] == RANDOM:
         k0, k1 = keys[start >> 32]
         first, below = uint32(start & 0xFFFFFFFF), uint32(rule[1])
         for i in range(count):
             delta[i] *= np.float32(draw(uint32(first + uint32(i)), k0, k1) < below)
     elif rule[0] == BYTES:
-        mask = carray(pointer(rule[3] + start), count, np.uint8)
+        mask = carray(pointer(rule[1] + start), count, np.uint8)
         for i in range(count):
             delta[i] *= np.float32(mask[i])
 
@@ -121,7 +134,7 @@ def task_vectors(
 ) -> None:
     """The base + scale x consensus of the sparse, rescaled, weighted deltas.
 
-    tensors int64 [1 + experts, 2], the base first; rules int64 [experts, 4]; keys uint32 [experts,
+    tensors int64 [1 + experts, 2], the base first; rules int64 [experts, 5]; keys uint32 [experts,
     runs, 2]; factors float32 [experts, 2]: rescaling, weight. divisor 1: none; 0: the weights that
     agree, by element.
     """

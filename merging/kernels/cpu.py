@@ -16,10 +16,10 @@ import torch
 
 from ..methods.formula import OtherFormula, Sparsity, TaskVectors, WeightedMean
 from . import compiled, masks, others, primitives
-from .delta import Delta, cut, rank_mask
+from .delta import Delta, cut, ends, rank_mask
 from .engine import Keys
 from .jit import Array
-from .numbers import BLOCK, common_divisor, kept, limits, rescaling, rows
+from .numbers import BLOCK, band, common_divisor, kept, limits, rescaling, rows
 
 CHUNK = 1 << 18
 SPANS = 32
@@ -98,15 +98,18 @@ class Compiled:
         """Turns a rule into what the kernel reads, by looking at the delta once or more."""
         mask = None
         if sparsity.rule == "all":
-            return _Sparse((compiled.ALL, 0, 0, 0), 1.0, None)
+            return _Sparse((compiled.ALL, 0, 0, 0, 0), 1.0, None)
         if sparsity.rule == "random":
-            rule = (compiled.RANDOM, masks.threshold(sparsity.density), 0, 0)
+            rule = (compiled.RANDOM, masks.threshold(sparsity.density), 0, 0, 0)
         elif sparsity.rule == "magnitude":
-            rule = (compiled.CUT, *cut(delta, kept(sparsity, delta.elements), self._run), 0)
+            rule = (compiled.CUT, *cut(delta, kept(sparsity, delta.elements), self._run), 0, 0)
+        elif sparsity.rule == "band":
+            edges = band(sparsity, delta.elements)
+            rule = (compiled.BAND, *ends(delta, *edges, self._run))
         else:
             width, inner = rows(delta.shape)
             mask = rank_mask(delta, width, inner, limits(sparsity, width), self._run)
-            rule = (compiled.BYTES, 0, 0, mask.ctypes.data)
+            rule = (compiled.BYTES, mask.ctypes.data, 0, 0, 0)
         factor = self._factor(delta, np.array(rule, np.int64)) if sparsity.rescale else 1.0
         return _Sparse(rule, factor, mask)
 
@@ -133,9 +136,9 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True)
 class _Sparse:
-    """A rule as the kernel reads it (kind, number, index, address), and what must live."""
+    """A rule as the kernel reads it (a kind and four numbers), and what must live."""
 
-    rule: tuple[int, int, int, int]
+    rule: tuple[int, int, int, int, int]
     factor: float
     mask: Array | None
 
