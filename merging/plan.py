@@ -140,7 +140,7 @@ def _described(job: TensorJob, content_hashes: Mapping[ModelReference, str]) -> 
     base = None if job.base is None else _source(job.base, content_hashes)
     return {
         "name": job.name,
-        "method": job.method,
+        "method": job.method + METHODS[job.method].origin,
         "base": base,
         "sources": [_source(source, content_hashes) for source in job.sources],
         "parameters": dict(job.parameters),
