@@ -152,11 +152,12 @@ def _require_all(
 def _overlay(model: "PreTrainedModel", checkpoint: Checkpoint) -> None:
     """Writes what an adapter changes over the base's weights, which transformers has loaded."""
     from .adapters import AdaptedCheckpoint
-    from .candidate import live_model
+    from .candidate import live_model, write_fused
 
     if not isinstance(checkpoint, AdaptedCheckpoint):
         return
     live = live_model(model, checkpoint.base, checkpoint.base.tensors)
     with torch.no_grad():
-        for name in sorted(checkpoint.changed - live.ignored):
+        for name in sorted(checkpoint.changed & live.destinations.keys()):
             live.destinations[name].copy_(checkpoint.tensor(name))
+        write_fused(live, checkpoint.tensor, checkpoint.changed)
