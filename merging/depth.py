@@ -51,11 +51,13 @@ def moved_layers(
     """The `layer_order` of jobs that need a model of other layers; None if the donor's will do.
 
     Several stacks (an image tower) are never moved: their heights say nothing about the config.
+    Nor is anything where the config has no number of layers: plans with `slices` are refused.
     """
     todo = list(jobs)
     order = layer_order(todo)
     stacks = {prefix_of(job.name) for job in todo if job.layer is not None}
-    if len(stacks) > 1 or order == tuple(range(claimed_layers(config) or 0)):
+    count = claimed_layers(config)
+    if len(stacks) > 1 or count is None or order == tuple(range(count)):
         return None
     return order or None
 
