@@ -88,7 +88,7 @@ def live_model(
         if checkpoint.tensors.keys() >= set(fusion.names):
             made = _converted(model, fusion, live, checkpoint.tensor)
             for target, tensor in made.items():
-                _prove(model, target, live[target], tensor)
+                _prove(model, target, live.get(target), tensor)
     buffers = {name for name, place in places.items() if not _is_parameter(live[place])}
     mapped = destinations.keys() | {name for fusion in fusions for name in fusion.names}
     return LiveModel(
@@ -202,12 +202,12 @@ def _require_cover(
     if missing:
         raise UnsupportedError(
             f"{type(model).__name__}: no tensor of the checkpoint is {', '.join(missing[:3])}; "
-            "this architecture is not supported yet"
+            "this architecture is not supported"
         )
 
 
 def _prove(
-    model: "PreTrainedModel", name: str, destination: torch.Tensor, stored: torch.Tensor
+    model: "PreTrainedModel", name: str, destination: torch.Tensor | None, stored: torch.Tensor
 ) -> None:
     """Writing the stored tensor to its destination must leave every bit as it is."""
     live = destination.detach().to("cpu").contiguous()
@@ -216,6 +216,6 @@ def _prove(
     )
     if not same:
         raise UnsupportedError(
-            f"{type(model).__name__}: {name} is stored otherwise than it is used; "
-            "this architecture is not supported yet"
+            f"{type(model).__name__}: {name} is changed while transformers loads it (it is stored "
+            "otherwise than it is used); this architecture is not supported"
         )

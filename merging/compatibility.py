@@ -11,7 +11,7 @@ from .checkpoint import Checkpoint, TensorInfo
 from .consistency import embedding_name, head_name
 from .document import Document, Path
 from .errors import SourceError, UnsupportedError
-from .layers import Layout, claimed_layers, layer_layout
+from .layers import Layout, claimed_layers, layer_layout, layer_of
 from .recipe import ModelReference, Source
 from .sections import Section, reference_of
 
@@ -225,7 +225,13 @@ def _shape_fault(
             "to one vocabulary with mergekit first"
         )
     more = f" (and {len(wrong) - 1} more tensors differ)" if len(wrong) > 1 else ""
-    return f"{shapes}{more}; models of one architecture and size can be merged"
+    heads = all(layer_of(b) is None and _differ_in_rows(own, reference, a, b) for a, b in wrong)
+    rule = (
+        "heads of different tasks cannot be merged; take models with the same head"
+        if heads
+        else "models of one architecture and size can be merged"
+    )
+    return f"{shapes}{more}; {rule}"
 
 
 def _differ_in_rows(

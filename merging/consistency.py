@@ -77,7 +77,8 @@ def check_config(checkpoint: Checkpoint) -> None:
     nested = checkpoint.config.get("text_config")
     config = nested if isinstance(nested, dict) else checkpoint.config
     embedding = embedding_name(checkpoint.tensors)
-    if embedding is not None and len(shape := checkpoint.tensors[embedding].shape) == 2:
+    usual = embedding is not None and embedding.endswith(EMBEDDINGS)
+    if embedding and usual and len(shape := checkpoint.tensors[embedding].shape) == 2:
         _same(checkpoint.folder, config, "vocab_size", shape[0], f"{embedding} has {{}} rows")
         if shape[1] not in config.values():  # the width of embeddings has many names
             _same(

@@ -1,16 +1,16 @@
-"""Where transformers puts the tensors of a checkpoint: its own renames and conversions, followed.
+"""Where transformers puts the tensors of a checkpoint: its renames and conversions, followed.
 
-While it loads, transformers 5 renames tensors, and fuses, splits or transposes some (the experts of
-a mixture become one parameter). Which ones is nowhere written down here: its tables are asked.
-A tensor that is only moved is a view into the parameter that it becomes a part of: running the
-conversion backwards on the live parameters gives those views, as long as nothing copies.
+While it loads, transformers 5 renames tensors, and fuses, splits or transposes some (the experts
+of a mixture become one parameter). Nothing of that is written down here: its tables are asked.
+A tensor that is only moved is a part of the parameter that it goes into: running the conversion
+backwards on the live parameters gives these parts, as long as nothing in it copies.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -83,10 +83,7 @@ def trace(
         at = next(at for at, one in enumerate(converters) if pattern in one.source_patterns)
         inner, _ = _renamed(model, {}, name, renamings, [])
         parts.setdefault((place, at), []).append((name, inner, pattern))
-    fusions = [
-        Fusion(*zip(*found, strict=True), place, _targets(place, converters[at]), converters[at])
-        for (place, at), found in parts.items()
-    ]
+    fusions = (_fusion(place, converters[at], found) for (place, at), found in parts.items())
     return places, tuple(fusions)
 
 
@@ -94,17 +91,22 @@ def _renamed(
     model: "PreTrainedModel",
     live: Mapping[str, torch.Tensor],
     name: str,
-    renamings: Sequence[Any],
-    converters: Sequence[Any],
+    renamings: list[Any],
+    converters: list[Any],
 ) -> tuple[str, str | None]:
-    """One name, and the pattern of the conversion it takes part in, as `from_pretrained` has it."""
+    """A live name, and the pattern of the conversion it takes part in, as in `from_pretrained`."""
     from transformers.core_model_loading import rename_source_key
 
-    prefix = model.base_model_prefix
-    place, pattern = rename_source_key(name, renamings, converters, prefix, live)
+    prefix, known = model.base_model_prefix, cast(dict[str, Any], live)
+    place, pattern = rename_source_key(name, renamings, converters, prefix, known)
     if place not in live and name in live:
-        return rename_source_key(name, [], [], prefix, live)
+        return rename_source_key(name, [], [], prefix, known)
     return place, pattern
+
+
+def _fusion(place: str, converter: Any, parts: Sequence[tuple[str, str, str]]) -> Fusion:
+    names, inner, patterns = zip(*parts, strict=True)
+    return Fusion(names, inner, patterns, place, _targets(place, converter), converter)
 
 
 def _targets(place: str, converter: Any) -> tuple[str, ...]:
@@ -126,9 +128,9 @@ def convert(
 
 def _run(model: "PreTrainedModel", converter: Any, place: str) -> dict[str, torch.Tensor]:
     found = converter.convert(place, model=model, config=model.config)
-    return {
-        name: tensor[0] if isinstance(tensor, list) else tensor for name, tensor in found.items()
-    }
+    if isinstance(found, tuple):  # transformers 5.0 gives its errors too
+        found = found[0]
+    return {name: one[0] if isinstance(one, list) else one for name, one in found.items()}
 
 
 class _Views(TorchFunctionMode):
@@ -175,14 +177,12 @@ def views(
     return regions
 
 
-def _region(
-    fusion: Fusion, live: Mapping[str, torch.Tensor], view: torch.Tensor
-) -> Region | None:
+def _region(fusion: Fusion, live: Mapping[str, torch.Tensor], view: torch.Tensor) -> Region | None:
     """Where a view lies in one of the parameters; None if it is a copy."""
     storage = view.untyped_storage().data_ptr()
     for target in fusion.targets:
         whole = live[target]
-        offset = view.storage_offset() - whole.storage_offset()
+        offset = int(view.storage_offset() - whole.storage_offset())
         shared = whole.untyped_storage().data_ptr() == storage
         if shared and whole.is_contiguous() and 0 <= offset < whole.numel():
             return Region(target, tuple(view.shape), view.stride(), offset)
@@ -203,9 +203,7 @@ def confirmed(
     sizes = [prod(region.shape) for region in regions]
     if sum(sizes) != sum(live[target].numel() for target in fusion.targets):
         return False
-    marks = [
-        _marks(sum(sizes[:at]), region.shape) for at, region in enumerate(regions)
-    ]
+    marks = [_marks(sum(sizes[:at]), region.shape) for at, region in enumerate(regions)]
     made = convert(model, fusion, list(marks))
     if any(made[target].shape != live[target].shape for target in fusion.targets):
         return False
@@ -248,5 +246,8 @@ def _form(fusion: Fusion, regions: Iterable[Region]) -> object:
     return (
         id(fusion.converter),
         fusion.patterns,
-        tuple((fusion.targets.index(one.target), one.shape, one.strides, one.offset) for one in regions),
+        tuple(
+            (fusion.targets.index(one.target), one.shape, one.strides, one.offset)
+            for one in regions
+        ),
     )

@@ -87,16 +87,16 @@ def load_tokenizer(
 
 
 def _language_model(checkpoint: Checkpoint, config: Any) -> Any:
-    """The auto class that loads it as a causal language model, one that also sees images included.
+    """The auto class that loads a causal language model, be it one that sees images too.
 
-    transformers would make one of an encoder or of half an encoder-decoder too, which scores noise.
+    transformers would make one of an encoder or half an encoder-decoder as well: it scores noise.
     """
     from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
 
     written = config.architectures or []
     both = bool(getattr(config, "is_encoder_decoder", False))
     for auto in (AutoModelForCausalLM, AutoModelForImageTextToText):
-        known = auto._model_mapping
+        known: Any = auto._model_mapping
         if type(config) not in known or both:
             continue
         encoder = getattr(config, "is_decoder", None) is False and written
