@@ -210,12 +210,16 @@ def _prove(
     model: "PreTrainedModel", name: str, destination: torch.Tensor | None, stored: torch.Tensor
 ) -> None:
     """Writing the stored tensor to its destination must leave every bit as it is."""
-    live = destination.detach().to("cpu").contiguous()
-    same = live.shape == stored.shape and torch.equal(
-        live.reshape(-1).view(torch.uint8), stored.to(live.dtype).reshape(-1).view(torch.uint8)
-    )
-    if not same:
+    if destination is None or not _same_bits(destination.detach(), stored):
         raise UnsupportedError(
             f"{type(model).__name__}: {name} is changed while transformers loads it (it is stored "
             "otherwise than it is used); this architecture is not supported"
         )
+
+
+def _same_bits(live: torch.Tensor, stored: torch.Tensor) -> bool:
+    """Whether a stored tensor, cast to the live dtype, is what is live, bit for bit."""
+    one, two = live.to("cpu").contiguous(), stored.to("cpu", live.dtype).contiguous()
+    return one.shape == two.shape and torch.equal(
+        one.reshape(-1).view(torch.uint8), two.reshape(-1).view(torch.uint8)
+    )
