@@ -2,7 +2,7 @@
 
 The output's names are those of each section's reference: its base, else its first source. Layers
 are renumbered in the order of the sections. Tensors before the layers come from the first section,
-those after them from the last, both at depth 0. Buffers that transformers computes itself are left
+those after them from the last, both at depth 0; with modules, of each module. Buffers that transformers computes itself are left
 out. A head that is tied in one model and stored in another is read from the embedding there.
 """
 
@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 
 from .compatibility import Models, Target, check_layers, check_sources, is_buffer
 from .consistency import embedding_name, head_name, is_tied
+from .errors import RecipeError
 from .layers import layer_of, rename_layer
+from .modules import split_modules
 from .recipe import Source
 from .schedule import depth
 from .sections import Section, reference_of
@@ -21,20 +23,44 @@ def align(models: Models, sections: Sequence[Section]) -> tuple[Target, ...]:
 
     Raises:
         SourceError: layers, names or shapes of the models do not fit.
+        RecipeError: a module that the model has not.
         UnsupportedError: a dtype that cannot be merged, slices of several stacks of layers.
     """
-    for section in sections:
-        check_layers(models, section)
-    first, last = sections[0], sections[-1]
-    targets = [*_outside(models, first, models.layouts[reference_of(first)].before)]
+    parts = split_modules(models, sections)
+    before: list[Target] = []
+    inside: list[Target] = []
+    after: list[Target] = []
+    for own, runs in parts:
+        for section in runs:
+            check_layers(own, section)
+        first, last = runs[0], runs[-1]
+        before += _outside(own, first, own.layouts[reference_of(first)].before)
+        inside += _stacked(own, runs)
+        after += _outside(own, last, own.layouts[reference_of(last)].after)
+    targets = [*before, *inside, *after]
+    for own, runs in parts:
+        for section in runs:
+            check_sources(own, section, [one for one in targets if one.section is section])
+    return tuple(targets)
+
+
+def _stacked(models: Models, sections: Sequence[Section]) -> Iterator[Target]:
+    """The layers of one module: those of each section after those of the section before."""
     done = 0
     for section in sections:
-        targets += _inside(models, section, done)
+        yield from _inside(models, section, done)
         done += _length(section)
-    targets += _outside(models, last, models.layouts[reference_of(last)].after)
-    for section in sections:
-        check_sources(models, section, [one for one in targets if one.section is section])
-    return tuple(targets)
+    _require_layers(models, sections, done)
+
+
+def _require_layers(models: Models, sections: Sequence[Section], done: int) -> None:
+    section = sections[0]
+    if section.module is None or not section.sliced or done > 0:
+        return
+    if models.layouts[reference_of(section)].stacks:
+        path = ("modules", section.module, "slices")
+        text = "no slice has a layer; expected [first, end] with end > first"
+        raise RecipeError(models.message(path, text))
 
 
 def _length(section: Section) -> int:
