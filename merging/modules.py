@@ -8,27 +8,18 @@ by the words of both names (`visual_projection` to `vision_model`), else to the 
 stack. Names that mergekit's tables use and no tensor has (`text_decoder`) are read by their words.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from .compatibility import Models
 from .document import did_you_mean
 from .errors import RecipeError
-from .layers import Layout, Stack
+from .layers import Layout, Stack, kinds_of
 from .recipe import Source
 from .sections import Section
 
 DEFAULT = "default"
 """mergekit's name for the one module of a model; here all that no other module claims."""
-
-KINDS: Mapping[str, frozenset[str]] = {
-    "projector": frozenset({"projector", "merger", "connector"}),
-    "vision": frozenset({"vision", "visual", "image", "vit"}),
-    "audio": frozenset({"audio", "speech"}),
-    "text": frozenset({"text", "language", "llm"}),
-}
-"""What a part of a model is for, by the words in its names; the first kind that fits counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +39,7 @@ class Owners:
         for path in _paths_to(tensor):
             if path in self.paths:
                 return self.paths[path]
-        for kind in _kinds(tensor):
+        for kind in kinds_of(tensor):
             if kind in self.kinds:
                 return self.kinds[kind]
         return self.paths.get("", self.main)
@@ -118,13 +109,13 @@ def _owners(models: Models, names: Sequence[str]) -> Owners:
             paths[path] = name
     kinds: dict[str, str | None] = {}
     for path, owner in paths.items():
-        for kind in (*_kinds(path), *_kinds(owner or "")):
+        for kind in (*kinds_of(path), *kinds_of(owner or "")):
             kinds.setdefault(kind, owner)
     main = _owner(layout.stacks[0].prefix, paths) if layout.stacks else None
     for prefix, root in roots.items():
         if root and _owner(root, paths) is None:
             paths[root] = None
-            for kind in _kinds(prefix):
+            for kind in kinds_of(prefix):
                 kinds.setdefault(kind, None)
     return Owners(paths, kinds, main)
 
@@ -170,17 +161,17 @@ def _paths(models: Models, layout: Layout, roots: Mapping[str, str], name: str) 
 
 def _by_kind(layout: Layout, roots: Mapping[str, str], name: str) -> list[str]:
     """The parts of the kind that a name speaks of: paths to a projector, else roots of stacks."""
-    wanted = _kinds(name)
+    wanted = kinds_of(name)
     if "projector" in wanted:
         paths = (list(_paths_to(tensor))[::-1] for tensor in _places(layout))
         firsts = (next(filter(_is_projector, above), None) for above in paths)
         return [path for path in firsts if path is not None]
-    found = [root for prefix, root in roots.items() if {*wanted} & {*_kinds(prefix)}]
+    found = [root for prefix, root in roots.items() if {*wanted} & {*kinds_of(prefix)}]
     return found or (list(roots.values())[:1] if "text" in wanted else [])
 
 
 def _is_projector(path: str) -> bool:
-    return "projector" in _kinds(path.rpartition(".")[2])
+    return "projector" in kinds_of(path.rpartition(".")[2])
 
 
 def _places(layout: Layout) -> Iterator[str]:
@@ -200,11 +191,6 @@ def _paths_to(name: str) -> Iterator[str]:
     while name:
         yield name
         name = name.rpartition(".")[0]
-
-
-def _kinds(name: str) -> list[str]:
-    words = set(re.split(r"[._]", name.lower()))
-    return [kind for kind, known in KINDS.items() if words & known]
 
 
 def _listed(names: Iterable[str]) -> str:

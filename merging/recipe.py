@@ -92,10 +92,15 @@ class Recipe:
     modules: tuple[Module, ...] = ()
 
 
+def parts_of(recipe: Recipe) -> "tuple[Recipe | Module, ...]":
+    """What may have `models` or `slices`: the recipe itself, then its modules."""
+    return recipe, *recipe.modules
+
+
 def models_of(recipe: Recipe) -> tuple[ModelReference, ...]:
     """Every distinct model of a recipe, the base first, the others in the order of the recipe."""
     named = [recipe.base_model]
-    for part in (recipe, *recipe.modules):
+    for part in parts_of(recipe):
         named += [source.model for source in part.models]
         for one in part.slices:
             named += [one.base_model, *(source.model for source in one.sources)]

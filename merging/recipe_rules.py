@@ -11,7 +11,7 @@ from .document import Document, Path
 from .errors import MergeError
 from .methods.formula import Numbers
 from .methods.table import Method, Parameter
-from .recipe import ModelReference, Parameters, Recipe, Scalar, Setting, Source
+from .recipe import ModelReference, Parameters, Recipe, Scalar, Setting, Source, parts_of
 from .recipe_values import Reading
 from .schedule import breakpoints, filters, gradients, is_filter_list, value_at
 from .sections import Section, averages_unlisted_base, sections_of
@@ -113,7 +113,7 @@ def _tell_unlisted_base(reading: Reading, recipe: Recipe, method: Method) -> Non
     if base is None or method.task_vectors:
         return
     told: set[str] = set()
-    for part in (recipe, *recipe.modules):
+    for part in parts_of(recipe):
         if not part.models or base in {source.model for source in part.models}:
             continue
         if averages_unlisted_base(method, (part.parameters, recipe.parameters)):

@@ -74,7 +74,7 @@ def reference_of(section: Section) -> ModelReference:
 
 
 def averages_unlisted_base(method: Method, levels: tuple[Parameters, ...]) -> bool:
-    """Whether an unlisted base is one of the models: where the `levels` above them give its weight.
+    """Whether an unlisted base is one of the models: where the levels above give its weight.
 
     mergekit averages it in always, and fails where nobody gives it a weight; here it then lends
     its config and tokenizer only.

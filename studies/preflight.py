@@ -86,7 +86,7 @@ def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) ->
             opened[model] = _open(study, model, maps, permissions)
     refuse_vocabularies(opened)
     jobs = plan_recipe(recipe, opened, document=filled)
-    if moved_layers(jobs, opened[base].config) is not None:
+    if moved_layers(jobs, opened[base]) is not None:
         raise UnsupportedError(
             "the recipe's slices give a model of other layers than the base has: `merge` and "
             "`evaluate` take it, but parents and candidates must share layers to be searched"

@@ -111,7 +111,10 @@ name: anything
         ("recipe: {}", "r.yml:1:1 recipe: a study"),
         ("models: []", "r.yml:1:1 merge_method: expected a merge method (linear,"),
         ("merge_method: tie", "r.yml:1:15 merge_method: unknown merge_method 'tie'; did you mean"),
-        ("merge_method: linear", "expected exactly one of `models`, `slices` and `modules`, got none"),
+        (
+            "merge_method: linear",
+            "expected exactly one of `models`, `slices` and `modules`, got none",
+        ),
         (
             "merge_method: linear\nmodels: [{model: a}]\nslices: [{sources: []}]",
             "got models and slices",
