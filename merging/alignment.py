@@ -2,8 +2,9 @@
 
 The output's names are those of each section's reference: its base, else its first source. Layers
 are renumbered in the order of the sections. Tensors before the layers come from the first section,
-those after them from the last, both at depth 0; with modules, of each module. Buffers that transformers computes itself are left
-out. A head that is tied in one model and stored in another is read from the embedding there.
+those after them from the last, both at depth 0; with modules, each has its own. Buffers that
+transformers computes itself are left out. A head that is tied in one model and stored in another
+is read from the embedding there.
 """
 
 from collections.abc import Iterator, Sequence

@@ -40,9 +40,10 @@ class TensorJob:
     """How one tensor of the output is made.
 
     `sources` are the experts in recipe order (for linear: the base too, if the recipe lists it);
-    `base` is None where the method has none. Without sources the base's tensor is taken as it is. `layer` is the output layer index, None outside the
-    layers. `position` of a source for its masks is its index in `sources`, which never contains
-    the base for task-vector methods. `dtype` is what the output is rounded to, once, at the end.
+    `base` is None where the method has none. Without sources the base's tensor is taken as it is.
+    `layer` is the output layer index, None outside the layers. `position` of a source for its
+    masks is its index in `sources`, which never contains the base for task-vector methods.
+    `dtype` is what the output is rounded to, once, at the end.
     """
 
     name: str
