@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 
 from .compatibility import Models, Target, check_layers, check_sources, is_buffer
 from .consistency import embedding_name, head_name, is_tied
-from .errors import RecipeError
-from .layers import layer_of, rename_layer
+from .errors import RecipeError, UnsupportedError
+from .layers import kind_of, layer_of, rename_layer
 from .modules import split_modules
 from .recipe import Source
 from .schedule import depth
@@ -36,7 +36,9 @@ def align(models: Models, sections: Sequence[Section]) -> tuple[Target, ...]:
             check_layers(own, section)
         first, last = runs[0], runs[-1]
         before += _outside(own, first, own.layouts[reference_of(first)].before)
-        inside += _stacked(own, runs)
+        layers = list(_stacked(own, runs))
+        _require_first(own, runs[0], layers)
+        inside += layers
         after += _outside(own, last, own.layouts[reference_of(last)].after)
     targets = [*before, *inside, *after]
     for own, runs in parts:
@@ -62,6 +64,28 @@ def _require_layers(models: Models, sections: Sequence[Section], done: int) -> N
         path = ("modules", section.module, "slices")
         text = "no slice has a layer; expected [first, end] with end > first"
         raise RecipeError(models.message(path, text))
+
+
+def _require_first(models: Models, section: Section, targets: Sequence[Target]) -> None:
+    """Tensors that only the first layer has (T5's relative positions) serve the whole stack."""
+    stacks = models.layouts[reference_of(section)].stacks
+    tensors = models.checkpoints[reference_of(section)].tensors
+    if not section.sliced or not stacks or len(stacks[0].layers) < 2:
+        return
+    first, *others = (
+        {kind_of(name) for name in layer if not is_buffer(name, tensors[name])}
+        for layer in stacks[0].layers
+    )
+    only = first.difference(*others)
+    if not first.issuperset(set().union(*others)) or not only:
+        return
+    kept = [one.layer for one in targets if kind_of(one.name) in only]
+    if kept != [0] * len(only):
+        text = (
+            f"{min(only)} is in the first layer only, for all: the slices must begin with layer 0 "
+            "and take it once"
+        )
+        raise UnsupportedError(models.message(section.path[:-2], text))
 
 
 def _length(section: Section) -> int:

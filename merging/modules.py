@@ -5,7 +5,8 @@ of tensor names (`encoder`, `vision_tower`, `model.visual`, `multi_modal_project
 stack of layers with what stands beside it. Of two paths above a tensor the longer one counts. A
 tensor that stands beside all stacks (`lm_head`, a projection) belongs to the module of its kind,
 by the words of both names (`visual_projection` to `vision_model`), else to the one of the main
-stack. Names that mergekit's tables use and no tensor has (`text_decoder`) are read by their words.
+stack (a head to the decoder's). Names that mergekit's tables use and no tensor has
+(`text_decoder`) are read by their words.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 from .compatibility import Models
 from .document import did_you_mean
 from .errors import RecipeError
-from .layers import Layout, Stack, kinds_of
+from .layers import Layout, Stack, is_embedding, kinds_of
 from .recipe import Source
 from .sections import Section
 
@@ -27,12 +28,14 @@ class Owners:
     """Who owns which tensor.
 
     `paths` are those of the recipe's modules, and of the stacks that it names none for (None);
-    `kinds` says which of them is of a kind, `main` whose the main stack is.
+    `kinds` says which of them is of a kind, `main` whose the main stack is, `head` whose the stack
+    that the output head follows: the decoder's, where there is one.
     """
 
     paths: Mapping[str, str | None]
     kinds: Mapping[str, str | None]
     main: str | None
+    head: str | None
 
     def owner(self, tensor: str) -> str | None:
         """The module that a tensor belongs to, None where the recipe names none for it."""
@@ -42,7 +45,7 @@ class Owners:
         for kind in kinds_of(tensor):
             if kind in self.kinds:
                 return self.kinds[kind]
-        return self.paths.get("", self.main)
+        return self.paths.get("", self.main if is_embedding(tensor) else self.head)
 
 
 def split_modules(
@@ -109,15 +112,17 @@ def _owners(models: Models, names: Sequence[str]) -> Owners:
             paths[path] = name
     kinds: dict[str, str | None] = {}
     for path, owner in paths.items():
-        for kind in (*kinds_of(path), *kinds_of(owner or "")):
+        for kind in (*kinds_of(path)[:1], *kinds_of(owner or "")[:1]):
             kinds.setdefault(kind, owner)
-    main = _owner(layout.stacks[0].prefix, paths) if layout.stacks else None
+    owners = {stack.prefix: _owner(stack.prefix, paths) for stack in layout.stacks}
+    main = next(iter(owners.values()), None)
+    head = next((own for prefix, own in owners.items() if "decoder" in prefix), main)
     for prefix, root in roots.items():
-        if root and _owner(root, paths) is None:
+        if root and owners[prefix] is None:
             paths[root] = None
-            for kind in kinds_of(prefix):
+            for kind in kinds_of(prefix)[:1]:
                 kinds.setdefault(kind, None)
-    return Owners(paths, kinds, main)
+    return Owners(paths, kinds, main, head)
 
 
 def _owner(name: str, paths: Mapping[str, str | None]) -> str | None:

@@ -73,13 +73,19 @@ def stored(stage: StageCheckpoint, cache: Path) -> Checkpoint:
     folder = cache / "stages" / stage.content_hash
     with suppress(SourceError):  # not there, or damaged
         return open_folder(folder, allow_pickle=False, cache=cache)
-    write_merged(
-        folder,
-        stage.jobs.values(),
-        stage.checkpoints,
-        stage.recipe.mask_seed,
-        donor=stage.donor,
-        recipe_text=recipe_yaml(stage.recipe),
-        overwrite=True,
-    )
+    try:
+        write_merged(
+            folder,
+            stage.jobs.values(),
+            stage.checkpoints,
+            stage.recipe.mask_seed,
+            donor=stage.donor,
+            recipe_text=recipe_yaml(stage.recipe),
+            overwrite=True,
+        )
+    except SourceError as error:
+        raise SourceError(
+            f"a stage that is read many times is kept in the cache folder: {error}; "
+            "EUTECTIC_CACHE=FOLDER names another one"
+        ) from error
     return open_folder(folder, allow_pickle=False, cache=cache)
