@@ -7,11 +7,12 @@ transformers computes itself are left out. A head that is tied in one model and 
 is read from the embedding there.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from .compatibility import Models, Target, check_layers, check_sources, is_buffer
 from .consistency import embedding_name, head_name, is_tied
-from .errors import RecipeError, UnsupportedError
+from .errors import RecipeError, SourceError, UnsupportedError
 from .layers import kind_of, layer_of, rename_layer
 from .modules import split_modules
 from .recipe import Source
@@ -44,6 +45,7 @@ def align(models: Models, sections: Sequence[Section]) -> tuple[Target, ...]:
     for own, runs in parts:
         for section in runs:
             check_sources(own, section, [one for one in targets if one.section is section])
+        _require_one_size(own, runs, targets)
     return tuple(targets)
 
 
@@ -86,6 +88,30 @@ def _require_first(models: Models, section: Section, targets: Sequence[Target]) 
             "and take it once"
         )
         raise UnsupportedError(models.message(section.path[:-2], text))
+
+
+def _require_one_size(
+    models: Models, sections: Sequence[Section], targets: Sequence[Target]
+) -> None:
+    """Layers of models of other widths are no model together."""
+    first = reference_of(sections[0])
+    known: dict[str, set[tuple[int, ...]]] = defaultdict(set)
+    for name, info in models.checkpoints[first].tensors.items():
+        known[kind_of(name)].add(info.shape)
+    for section in sections[1:]:
+        model = reference_of(section)
+        at = next(i for i, one in enumerate(section.sources) if one.model == model)
+        for target in (one for one in targets if one.section is section):
+            name = target.names[at]
+            shape = models.checkpoints[model].tensors[name].shape
+            sizes = known.get(kind_of(name), {shape})
+            if shape not in sizes:
+                text = (
+                    f"{name!r} has the shape {list(shape)} in {str(model)!r}, "
+                    f"{list(min(sizes))} in {str(first)!r} of the first slice; slices of models "
+                    "of one size make a model"
+                )
+                raise SourceError(models.message((*section.path, at), text))
 
 
 def _length(section: Section) -> int:
