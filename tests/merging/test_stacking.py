@@ -149,7 +149,7 @@ slices:
 
 
 def test_the_last_slice_keeps_all_its_sources(zoo, opened, tmp_path):
-    """mergekit drops those beyond the number of the first slice's from norm and head."""
+    """Those beyond the number of the first slice's, too, which mergekit drops."""
     text = """\
 merge_method: linear
 slices:
@@ -207,8 +207,8 @@ parameters: {weight: 0.5, density: 1.0, normalize: false}
          "s.yml:4:15 slices[1].sources[0]: 'lm_head.weight' has the shape [40, 32] in 'wide'"),
         ("merge_method: linear\nslices:\n  - sources: [{model: base, layer_range: [0, 1]}, "
          "{model: wide, layer_range: [0, 1]}]\nparameters: {weight: 1}\n",
-         "s.yml:3:50 slices[0].sources[1]: 'model.layers.0.input_layernorm.weight' has the shape "
-         "[32] in 'wide', [16] in 'base'"),
+         "s.yml:3:51 slices[0].sources[1]: 'model.embed_tokens.weight' has the shape [40, 32] "
+         "in 'wide', [40, 16] in 'base'"),
     ],
 )  # fmt: skip
 def test_faults(text, message, opened):
