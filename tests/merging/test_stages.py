@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from merging.document import parse_documents
 from merging.errors import MergeError, RecipeError, SourceError
+from merging.loading import load_model
 from merging.opening import open_recipe
 from merging.recipe import ModelReference
 from merging.stage_checkpoint import StageCheckpoint
@@ -196,6 +197,23 @@ models:
     expected = by_hand(FIRST, final)
     found = opened_file(joined(final, FIRST), keep=keep)
     same_model(write(found, tmp_path / "ours"), expected)
+
+
+def test_an_adapted_stage_as_a_live_model(pico_adapter, opened_file):
+    """Loaded from the cache folder, the adapter's changes written over."""
+    final = f"""\
+merge_method: task_arithmetic
+base_model: stacked+{pico_adapter()}
+models:
+  - {{model: stacked, parameters: {{weight: 0.5}}}}
+"""
+    found = opened_file(joined(final, FIRST, STACK), keep="donor")
+    model = load_model(found.donor)
+    assert model.config.num_hidden_layers == 4
+    for name, live in model.state_dict().items():
+        if name in found.donor.tensors:
+            assert torch.equal(live, found.donor.tensor(name)), name
+    assert torch.equal(model.lm_head.weight, found.donor.tensor("model.embed_tokens.weight"))
 
 
 def test_the_final_recipe():
