@@ -25,6 +25,9 @@ Keep = Literal["nothing", "shared", "donor"]
 """Which stages are written to the cache folder: none, those that are read more than once (where
 the folder allows it), those and the one whose weights a live model is loaded with."""
 
+Planned = tuple[dict[ModelReference, Checkpoint], tuple[TensorJob, ...]]
+"""A recipe's models and jobs."""
+
 
 @dataclass(frozen=True, slots=True)
 class OpenRecipe:
@@ -73,11 +76,10 @@ def open_recipe(
     stages, found = read_stages(documents, strict=False)
     opener = _Opener(stages, folder, mapping, allow_pickle, cache or cache_folder())
     notices = dict.fromkeys(str(notice) for notice in found)
-    wanted = _kept(stages, keep)
-    for stage in stages.before:
-        opener.build(stage, wanted)
+    checkpoints, jobs = opener.run(frozenset())
+    if wanted := _kept(stages, keep):  # only now that no fault is left to find
+        checkpoints, jobs = opener.run(wanted)
     final = stages.final
-    checkpoints, jobs = opener.plan(final)
     notices |= opener.notices
     return OpenRecipe(
         recipe=final.recipe,
@@ -118,7 +120,13 @@ class _Opener:
     built: dict[str, Checkpoint] = field(default_factory=dict)
     notices: dict[str, None] = field(default_factory=dict)
 
-    def plan(self, stage: Stage) -> tuple[dict[ModelReference, Checkpoint], tuple[TensorJob, ...]]:
+    def run(self, wanted: frozenset[str]) -> Planned:
+        """Builds the stages, the wanted ones in the cache folder, and plans the final recipe."""
+        for stage in self.stages.before:
+            self.build(stage, wanted)
+        return self.plan(self.stages.final)
+
+    def plan(self, stage: Stage) -> Planned:
         """Opens the models of one recipe and plans it."""
         recipe, document = stage.recipe, stage.document
         checkpoints = {model: self._open(stage, model) for model in models_of(recipe)}

@@ -174,6 +174,19 @@ def test_a_stage_used_twice_is_written_once(opened_file, tmp_path):
     assert torch.equal(same, load_file(weights)["model.norm.weight"])
 
 
+def test_a_fault_of_the_last_recipe_is_told_before_a_stage_is_built(opened_file, tmp_path):
+    with pytest.raises(MergeError, match="nobody"):
+        opened_file(joined(FIRST, SECOND, FINAL.replace("dtype", "base_model: nobody\ndtype")),
+                    keep="donor")  # fmt: skip
+    assert not (tmp_path / "cache" / "stages").exists()
+
+
+def test_a_cache_that_cannot_be_written(opened_file, tmp_path):
+    (tmp_path / "cache").write_text("a file where the cache folder would be")
+    with pytest.raises(SourceError, match=r"kept in the cache folder: .*EUTECTIC_CACHE=FOLDER"):
+        opened_file(joined(FIRST, SECOND, FINAL), keep="shared")
+
+
 def test_the_hash_of_a_stage_is_that_of_its_recipe(opened_file):
     def content(text: str) -> str:
         end = "merge_method: linear\nmodels: [{model: first, parameters: {weight: 1}}]\n"
