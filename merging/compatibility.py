@@ -140,7 +140,10 @@ def _check_range(models: Models, path: Path, source: Source, layout: Layout) -> 
     first, end = source.layer_range or (0, 0)
     at = (*path, "layer_range")
     if len(layout.stacks) > 1:
-        text = f"model {str(source.model)!r} has {_stacks(layout)}; `slices` take models with one"
+        text = (
+            f"model {str(source.model)!r} has {_stacks(layout)}; `slices` take models with one: "
+            "name each stack under `modules` and give it slices of its own"
+        )
         raise UnsupportedError(models.message(at, text))
     if claimed_layers(models.checkpoints[source.model].config) is None:
         text = (
@@ -183,7 +186,7 @@ def _surplus(
         if name not in used and not is_buffer(name, own[name])
     ]
     head = head_name(own)
-    if head is not None and head not in used and section.path == ("models",):
+    if head in (*layout.before, *layout.after) and head not in used and not section.sliced:
         names.append(head)
     if not names:
         return None

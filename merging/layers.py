@@ -33,6 +33,14 @@ _INDEX = re.compile(r"(?:^|\.)(\d{1,6})(?=\.)")
 _EMBEDDING = re.compile(r"emb|(^|\.)(wte|wpe|shared)(\.|$)", re.IGNORECASE)
 _HEAD = re.compile(r"(^|\.)(embed_out|lm_head|output|score|classifier)(\.|$)")
 
+KINDS: Mapping[str, frozenset[str]] = {
+    "projector": frozenset({"projector", "merger", "connector"}),
+    "vision": frozenset({"vision", "visual", "image", "vit"}),
+    "audio": frozenset({"audio", "speech"}),
+    "text": frozenset({"text", "language", "llm"}),
+}
+"""What a part of a model is for, by the words in its names; the first kind that fits counts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stack:
@@ -105,6 +113,12 @@ def kind_of(name: str) -> str:
     """What a tensor of a layer is, whatever the layer: `mlp.up_proj.weight`."""
     match = _INDEX.search(name)
     return name if match is None else name[match.end() + 1 :]
+
+
+def kinds_of(name: str) -> list[str]:
+    """What a name says about the part of the model it is of: none, or keys of `KINDS`."""
+    words = set(re.split(r"[._]", name.lower()))
+    return [kind for kind, known in KINDS.items() if words & known]
 
 
 def prefix_of(name: str) -> str:

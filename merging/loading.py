@@ -4,16 +4,16 @@ A model with other layers (slices that stack or drop some) is loaded from the sa
 layers that the checkpoint has not are left to the candidate that is written into it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .checkpoint import Checkpoint
-from .depth import depth, resized_config
+from .depth import Orders, model_config, resized_config
 from .errors import MergeError, SourceError, UnsupportedError
-from .layers import layer_of
+from .layers import layer_layout, layer_of, prefix_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -25,7 +25,7 @@ def load_model(
     dtype: str | None = None,
     device: str = "cpu",
     trust_remote_code: bool = False,
-    order: Sequence[int] | None = None,
+    order: Orders | None = None,
 ) -> "PreTrainedModel":
     """Loads a checkpoint, its adapter applied, in eval mode and without gradients.
 
@@ -34,21 +34,18 @@ def load_model(
         dtype: `float32`, `bfloat16`, ...; None is the checkpoint's own.
         device: where the model lives.
         trust_remote_code: run model code that comes with the checkpoint.
-        order: for other layers: which layer of the checkpoint each is made like (`moved_layers`).
+        order: for other layers: which layers of the checkpoint they are made like
+            (`moved_layers`).
 
     Raises:
         SourceError: the folder does not load, or needs code that is not allowed.
         UnsupportedError: no causal language model, or layers that cannot be moved so.
     """
-    from transformers import AutoConfig
-
     _refuse_code(checkpoint, trust_remote_code)
     _refuse_adapter(checkpoint)
     with _loading(checkpoint):
         if order is None:
-            config = AutoConfig.from_pretrained(
-                checkpoint.folder, trust_remote_code=trust_remote_code, local_files_only=True
-            )
+            config = model_config(checkpoint, trust_remote_code=trust_remote_code)
         else:
             config = resized_config(checkpoint, order, trust_remote_code=trust_remote_code)
         loaded: Any = _language_model(checkpoint, config).from_pretrained(
@@ -156,21 +153,25 @@ def _loading(checkpoint: Checkpoint) -> Iterator[None]:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _require_all(
-    checkpoint: Checkpoint, missing: Sequence[str], order: Sequence[int] | None
-) -> None:
+def _require_all(checkpoint: Checkpoint, missing: Sequence[str], order: Orders | None) -> None:
     """Refuses a model some of whose weights would be left random."""
-    layers = None if order is None else depth(checkpoint.config)
-    absent = [
-        name
-        for name in sorted(missing)
-        if layers is None or (layer := layer_of(name)) is None or layer < layers
-    ]
+    layout = layer_layout(checkpoint.tensors, checkpoint.config)
+    heights = {one.prefix: len(one.layers) for one in layout.stacks if one.prefix in (order or {})}
+    absent = [name for name in sorted(missing) if not _is_new(name, heights)]
     if absent:
         raise SourceError(
             f"{checkpoint.folder}: the weights lack {', '.join(absent[:3])}"
             f"{' and more' if len(absent) > 3 else ''}, which config.json's architecture has"
         )
+
+
+def _is_new(name: str, heights: Mapping[str, int]) -> bool:
+    """Whether a live tensor is in a layer that a stack has not in the checkpoint."""
+    layer, prefix = layer_of(name), prefix_of(name)
+    return any(
+        (prefix.endswith(stack) or stack.endswith(prefix)) and layer is not None and layer >= end
+        for stack, end in heights.items()
+    )
 
 
 def _overlay(model: "PreTrainedModel", checkpoint: Checkpoint) -> None:

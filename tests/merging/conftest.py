@@ -172,17 +172,21 @@ def merge_here(own_cache) -> Callable[..., object]:
     from merging.sources import open_models
     from merging.writer import write_merged
 
-    def plan(recipe, root: Path):
+    def opened_plan(recipe, root: Path):
         document = parse_document(yaml.safe_dump(recipe), "recipe.yml")
         read, _ = read_recipe(document, strict=True)
         checkpoints = open_models(read, folder=root, mapping={}, allow_pickle=False)
-        jobs = plan_recipe(read, checkpoints, document=document)
+        return plan_recipe(read, checkpoints, document=document), checkpoints
+
+    def plan(recipe, root: Path):
+        jobs, checkpoints = opened_plan(recipe, root)
         donor = next(iter(checkpoints.values()))
         return jobs, donor, lambda one, name: checkpoints[one].tensor(name)
 
     def write(recipe, root: Path, name: str = "out") -> Path:
-        jobs, donor, tensors = plan(recipe, root)
-        write_merged(root / name, jobs, tensors, 3, donor=donor, recipe_text="")
+        jobs, checkpoints = opened_plan(recipe, root)
+        donor = next(iter(checkpoints.values()))
+        write_merged(root / name, jobs, checkpoints, 3, donor=donor, recipe_text="")
         return root / name
 
     return plan, write

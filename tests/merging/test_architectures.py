@@ -183,8 +183,8 @@ def test_layers_of_experts_are_stacked(write_family, here, merge_here):
     middle = [{**one, "layer_range": [1, 2]} for one in models]
     recipe = {"merge_method": "linear", "slices": [{"sources": models}, {"sources": middle}]}
     jobs, donor, tensors = plan(recipe, root)
-    order = moved_layers(jobs, donor.config)
-    assert order == (0, 1, 1)
+    order = moved_layers(jobs, donor)
+    assert order == {"model.layers": (0, 1, 1)}
     live = live_model(load_model(donor, order=order), donor, [job.name for job in jobs])
     build_candidate(live, jobs, tensors, 3)
     require_same(live.model, load_model(here(write(recipe, root))))

@@ -49,9 +49,7 @@ def test_candidate_equals_the_written_checkpoint(
     before = logits(live.model, load_tokenizer(base))
 
     build_candidate(live, jobs, tensors_of(checkpoints), 7, threads=2)
-    write_merged(
-        tmp_path / "out", jobs, tensors_of(checkpoints), 7, donor=base, recipe_text="x: 1\n"
-    )
+    write_merged(tmp_path / "out", jobs, checkpoints, 7, donor=base, recipe_text="x: 1\n")
 
     written = load_model(open_here(tmp_path / "out"))
     ours = live.model.state_dict()
@@ -107,13 +105,13 @@ def test_stacked_layers(pico_family, open_family, make_jobs, tensors_of, tmp_pat
     checkpoints = open_family(pico_family)
     base = checkpoints[ModelReference("base")]
     jobs = make_jobs(checkpoints, order=(0, 1, 1, 2, 2))
-    order = moved_layers(jobs, base.config)
-    assert order == (0, 1, 1, 2, 2)
-    assert moved_layers(make_jobs(checkpoints), base.config) is None
+    order = moved_layers(jobs, base)
+    assert order == {"model.layers": (0, 1, 1, 2, 2)}
+    assert moved_layers(make_jobs(checkpoints), base) is None
 
     live = live_model(load_model(base, order=order), base, [job.name for job in jobs])
     build_candidate(live, jobs, tensors_of(checkpoints), 0)
-    write_merged(tmp_path / "out", jobs, tensors_of(checkpoints), 0, donor=base, recipe_text="")
+    write_merged(tmp_path / "out", jobs, checkpoints, 0, donor=base, recipe_text="")
 
     written = load_model(open_here(tmp_path / "out"))
     assert written.config.num_hidden_layers == 5
@@ -135,7 +133,7 @@ def test_layers_keep_their_kind_when_they_move(tmp_path):
         pad_token_id=0,
     )
     donor = save_tiny(config, tmp_path / "gemma")
-    kinds = load_model(donor, order=(0, 0, 2, 3, 3)).config.layer_types
+    kinds = load_model(donor, order={"model.layers": (0, 0, 2, 3, 3)}).config.layer_types
     assert kinds == [config.layer_types[index] for index in (0, 0, 2, 3, 3)]
     assert len(set(kinds)) == 2
 

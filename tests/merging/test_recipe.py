@@ -110,10 +110,13 @@ name: anything
         ("recipe: {}", "r.yml:1:1 recipe: a study"),
         ("models: []", "r.yml:1:1 merge_method: expected a merge method (linear,"),
         ("merge_method: tie", "r.yml:1:15 merge_method: unknown merge_method 'tie'; did you mean"),
-        ("merge_method: linear", "expected exactly one of `models` and `slices`, got neither"),
+        (
+            "merge_method: linear",
+            "expected exactly one of `models`, `slices` and `modules`, got none",
+        ),
         (
             "merge_method: linear\nmodels: [{model: a}]\nslices: [{sources: []}]",
-            "got both",
+            "got models and slices",
         ),
         ("merge_method: linear\nmodels: {a: b}", "r.yml:2:9 models: expected a list"),
         ("merge_method: linear\nmodels: [a]", "models[0]: expected keys and values, got 'a'"),
@@ -260,7 +263,7 @@ def test_an_inherited_epsilon_is_checked_against_the_default_density_too() -> No
     assert message.startswith("r.yml:4:23 parameters.epsilon: expected 0 < density - epsilon")
 
 
-@pytest.mark.parametrize("key", ["modules", "tokenizer", "tokenizer_source", "chat_template"])
+@pytest.mark.parametrize("key", ["tokenizer", "tokenizer_source", "chat_template"])
 def test_what_is_not_supported_yet_is_named(key: str) -> None:
     text = f"merge_method: linear\nmodels: [{{model: a}}]\n{key}: union\n"
     message = refused(text, kind=UnsupportedError)
