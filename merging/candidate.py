@@ -6,7 +6,7 @@ the start. Architectures that transformers rebuilds while loading (fused experts
 name.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -50,7 +50,11 @@ class LiveModel:
 
 
 def live_model(
-    model: "PreTrainedModel", checkpoint: Checkpoint, names: Iterable[str] | None = None
+    model: "PreTrainedModel",
+    checkpoint: Checkpoint,
+    names: Iterable[str] | None = None,
+    *,
+    unproved: Collection[str] = (),
 ) -> LiveModel:
     """Maps checkpoint names to the parameters of a model that was loaded from that checkpoint.
 
@@ -58,6 +62,7 @@ def live_model(
         model: from `load_model(checkpoint, ...)`.
         checkpoint: the weights that are in the model now.
         names: of the tensors that candidates have, where these are others (more or fewer layers).
+        unproved: names whose tensors in the model are not the checkpoint's yet.
 
     Raises:
         UnsupportedError: a parameter that no tensor reaches, or that differs from it.
@@ -68,7 +73,7 @@ def live_model(
     destinations = _once(found, checkpoint)
     _require_cover(model, destinations, [name for name in wanted if name not in found])
     for name, destination in destinations.items():
-        if name in checkpoint.tensors:
+        if name in checkpoint.tensors and name not in unproved:
             _prove(model, name, destination, checkpoint.tensor(name))
     return LiveModel(
         model=model,

@@ -13,6 +13,7 @@ from .checkpoint import Checkpoint
 from .errors import UnsupportedError
 from .layers import COUNT_KEYS, claimed_layers, layer_of, prefix_of
 from .plan import TensorJob
+from .speech import speak
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -104,6 +105,7 @@ def resized_config(
         checkpoint.folder, trust_remote_code=trust_remote_code, local_files_only=True
     )
     # With the defaults filled in: layer_types may be there only now.
+    speak(config, checkpoint)
     full = json.loads(config.to_json_string(use_diff=False))
     changed: PretrainedConfig = type(config).from_dict(output_config(full, order))
     return changed

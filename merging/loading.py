@@ -4,16 +4,20 @@ A model with other layers (slices that stack or drop some) is loaded from the sa
 layers that the checkpoint has not are left to the candidate that is written into it.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .aligned import AlignedCheckpoint
 from .checkpoint import Checkpoint
 from .depth import depth, resized_config
 from .errors import MergeError, SourceError
 from .layers import layer_of
+from .speech import speak, speech_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -44,11 +48,12 @@ def load_model(
 
     _refuse_code(checkpoint, trust_remote_code)
     _refuse_adapter(checkpoint)
-    with _loading(checkpoint):
+    with _loading(checkpoint.folder):
         if order is None:
             config = AutoConfig.from_pretrained(
                 checkpoint.folder, trust_remote_code=trust_remote_code, local_files_only=True
             )
+            speak(config, checkpoint)
         else:
             config = resized_config(checkpoint, order, trust_remote_code=trust_remote_code)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
@@ -58,11 +63,14 @@ def load_model(
             trust_remote_code=trust_remote_code,
             local_files_only=True,
             output_loading_info=True,
+            # Tensors of another vocabulary, written over below.
+            ignore_mismatched_sizes=isinstance(checkpoint, AlignedCheckpoint),
         )
     model: PreTrainedModel
     model, outcome = loaded  # what output_loading_info makes of it
     _require_all(checkpoint, outcome["missing_keys"], order)
     _overlay(model, checkpoint)
+    speak(model.generation_config, checkpoint)
     torch.nn.Module.to(model, device)
     model.requires_grad_(False)
     model.train(False)
@@ -72,16 +80,27 @@ def load_model(
 def load_tokenizer(
     checkpoint: Checkpoint, trust_remote_code: bool = False
 ) -> "PreTrainedTokenizerBase":
-    """Loads a checkpoint's tokenizer.
+    """Loads a checkpoint's tokenizer; that of the merge, where a recipe asks for another.
 
     Raises:
         SourceError: there is none, or it needs code that is not allowed.
     """
+    speech = speech_of(checkpoint)
+    if speech is None:
+        return tokenizer_at(checkpoint.folder, trust_remote_code)
+    tokenizer = copy.deepcopy(speech.tokenizer) or tokenizer_at(speech.folder, trust_remote_code)
+    if speech.chat_template is not None:
+        tokenizer.chat_template = speech.chat_template
+    return tokenizer
+
+
+def tokenizer_at(folder: Path, trust_remote_code: bool = False) -> "PreTrainedTokenizerBase":
+    """Loads the tokenizer of a folder; errors as in `load_tokenizer`."""
     from transformers import AutoTokenizer
 
-    with _loading(checkpoint):
+    with _loading(folder):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            checkpoint.folder, trust_remote_code=trust_remote_code, local_files_only=True
+            folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
     return tokenizer
 
@@ -111,7 +130,7 @@ def _refuse_adapter(checkpoint: Checkpoint) -> None:
 
 
 @contextmanager
-def _loading(checkpoint: Checkpoint) -> Iterator[None]:
+def _loading(folder: Path) -> Iterator[None]:
     """Without transformers' own bars and reports; whatever it raises is told in one line."""
     from transformers.utils import logging
 
@@ -125,7 +144,7 @@ def _loading(checkpoint: Checkpoint) -> Iterator[None]:
     except Exception as error:  # a strange folder can make transformers raise nearly anything
         lines = [line for line in str(error).splitlines() if line.strip()]
         reason = lines[0] if lines else type(error).__name__
-        raise SourceError(f"{checkpoint.folder}: transformers cannot load it: {reason}") from error
+        raise SourceError(f"{folder}: transformers cannot load it: {reason}") from error
     finally:
         logging.set_verbosity(verbosity)
         if shown:
@@ -150,13 +169,18 @@ def _require_all(
 
 
 def _overlay(model: "PreTrainedModel", checkpoint: Checkpoint) -> None:
-    """Writes what an adapter changes over the base's weights, which transformers has loaded."""
+    """Writes what adapters and vocabularies change over the weights that were loaded."""
     from .adapters import AdaptedCheckpoint
     from .candidate import live_model
 
-    if not isinstance(checkpoint, AdaptedCheckpoint):
+    changed: set[str] = set()
+    stored = checkpoint
+    while isinstance(stored, AdaptedCheckpoint | AlignedCheckpoint):
+        changed |= stored.changed
+        stored = stored.base
+    if not changed:
         return
-    live = live_model(model, checkpoint.base, checkpoint.base.tensors)
+    live = live_model(model, stored, stored.tensors, unproved=changed)
     with torch.no_grad():
-        for name in sorted(checkpoint.changed - live.ignored):
+        for name in sorted(changed - live.ignored):
             live.destinations[name].copy_(checkpoint.tensor(name))

@@ -2,18 +2,17 @@
 
 Everything that needs no model is checked here: form, names, ranges, the numbers that must go
 together at every depth. Shapes, layer counts and filters that leave a tensor without a value are
-the business of `plan`. Not supported, and refused by name: `modules`, tokenizer sections, several
-stages.
+the business of `plan`. Not supported, and refused by name: `modules`, several stages.
 """
 
 from .document import Document, Notice, Path, did_you_mean
-from .errors import MergeError, RecipeError, UnsupportedError
+from .errors import MergeError, UnsupportedError
 from .lost_indentation import parameter_names
 from .methods.table import METHODS, Method, find_method
 from .recipe import ModelReference, Recipe, Slice, Source
 from .recipe_rules import check_models, check_numbers
-from .recipe_values import Reading, read_parameters, shown
-from .references import parse_reference
+from .recipe_tokenizer import check_tokenizer, read_chat_template, read_tokenizer
+from .recipe_values import Reading, read_model, read_parameters, shown
 
 DTYPES = ("float32", "bfloat16", "float16")
 KEYS = (
@@ -24,6 +23,9 @@ KEYS = (
     "parameters",
     "dtype",
     "out_dtype",
+    "tokenizer",
+    "tokenizer_source",
+    "chat_template",
     "eutectic",
     "name",
 )
@@ -32,11 +34,6 @@ MAX_LAYER = 2**20
 
 _NOT_SUPPORTED = {
     "modules": "write the recipe with `models` or `slices`; one module at a time",
-    "tokenizer_source": "leave it out if all models share one vocabulary: the base model's "
-    "tokenizer is copied; else bring the models to one vocabulary with mergekit first",
-    "tokenizer": "leave it out if all models share one vocabulary: the base model's tokenizer is "
-    "copied; else bring the models to one vocabulary with mergekit first",
-    "chat_template": "leave it out: the base model's chat template is copied",
 }
 
 
@@ -60,7 +57,9 @@ def read_recipe(document: Document, *, strict: bool) -> tuple[Recipe, tuple[Noti
     method = _method(document, data)
     _check_form(reading, data)
     base = (
-        _model(document, data["base_model"], ("base_model",)) if data.get("base_model") else None
+        read_model(document, data["base_model"], ("base_model",))
+        if data.get("base_model")
+        else None
     )
     recipe = Recipe(
         merge_method=method.name,
@@ -73,8 +72,11 @@ def read_recipe(document: Document, *, strict: bool) -> tuple[Recipe, tuple[Noti
         dtype=_dtype(document, data, "dtype"),
         out_dtype=_dtype(document, data, "out_dtype"),
         mask_seed=_mask_seed(reading, data),
+        tokenizer=read_tokenizer(reading, data),
+        chat_template=read_chat_template(document, data),
     )
     check_models(reading, recipe, method)
+    check_tokenizer(document, recipe)
     check_numbers(document, recipe, method)
     notices = sorted(reading.notices, key=lambda one: (one.place.line, one.place.column))
     return recipe, tuple(notices)
@@ -133,16 +135,6 @@ def _method(document: Document, data: dict[str, object]) -> Method:
         raise document.error(at, str(error)) from None
 
 
-def _model(document: Document, value: object, path: Path) -> ModelReference:
-    if not isinstance(value, str):
-        quote = "; quote it" if isinstance(value, bool | int | float) else ""
-        raise document.error(path, f"expected a path or a hub name, got {shown(value)}{quote}")
-    try:
-        return parse_reference(value)
-    except RecipeError as error:
-        raise document.error(path, str(error)) from None
-
-
 def _models(
     reading: Reading, data: dict[str, object], method: Method, base: ModelReference | None
 ) -> tuple[Source, ...]:
@@ -170,7 +162,7 @@ def _slice(
     data = reading.mapping(value, path)
     _only(reading, data, path, ("sources", "base_model", "parameters"), "a slice")
     own = data.get("base_model")
-    own_base = _model(reading.document, own, (*path, "base_model")) if own else None
+    own_base = read_model(reading.document, own, (*path, "base_model")) if own else None
     written = enumerate(reading.sequence(data.get("sources"), (*path, "sources")))
     sources = tuple(
         _source(reading, one, (*path, "sources", at), method, own_base or base, sliced=True)
@@ -197,7 +189,7 @@ def _source(
     _only(reading, data, path, keys, "a source" if sliced else "a model")
     if "model" not in data:
         raise reading.document.error(path, "the key `model` is missing: whose weights?")
-    model = _model(reading.document, data["model"], (*path, "model"))
+    model = read_model(reading.document, data["model"], (*path, "model"))
     parameters = read_parameters(
         reading,
         data.get("parameters"),

@@ -77,7 +77,11 @@ def _recipe_checkup(
 ) -> Checkup:
     recipe, notices = read_recipe(document, strict=False)
     checkpoints = open_models(
-        recipe, folder=folder, mapping=maps, allow_pickle=permissions.allow_pickle
+        recipe,
+        folder=folder,
+        mapping=maps,
+        allow_pickle=permissions.allow_pickle,
+        document=document,
     )
     jobs = plan_recipe(recipe, checkpoints, document=document)
     check_weights(checkpoints)

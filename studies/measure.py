@@ -71,7 +71,11 @@ def evaluate_model(
             file=sys.stderr,
         )
     checkpoints = open_models(
-        recipe, folder=target.folder, mapping=maps, allow_pickle=permissions.allow_pickle
+        recipe,
+        folder=target.folder,
+        mapping=maps,
+        allow_pickle=permissions.allow_pickle,
+        document=target.document,
     )
     jobs = plan_recipe(recipe, checkpoints, document=target.document)
     donor = donor_of(recipe)

@@ -45,7 +45,11 @@ def open_recipe(path: Path, maps: list[str], allow_pickle: bool) -> OpenRecipe:
         print(f"warning: {notice}", file=sys.stderr)
     mapping = parse_maps(maps)
     checkpoints = open_models(
-        recipe, folder=path.resolve().parent, mapping=mapping, allow_pickle=allow_pickle
+        recipe,
+        folder=path.resolve().parent,
+        mapping=mapping,
+        allow_pickle=allow_pickle,
+        document=document,
     )
     jobs = plan_recipe(recipe, checkpoints, document=document)
     for text in (
