@@ -21,7 +21,7 @@ OLD = "chat_template.json"
 
 _CHATML = """\
 {%- for message in messages -%}
-{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] | trim + '<|im_end|>\\n' }}
+{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}
 {%- endfor -%}
 {%- if add_generation_prompt -%}
 {{ '<|im_start|>assistant\\n' }}
@@ -29,7 +29,6 @@ _CHATML = """\
 """
 
 _ALPACA = """\
-{{- bos_token if bos_token is defined and bos_token else '' -}}
 {%- for message in messages -%}
 {%- set text = message['content'] | trim -%}
 {%- if message['role'] == 'system' -%}

@@ -6,7 +6,7 @@ tokenizer that is not the base's; ids that no token has are rows too.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +18,10 @@ from .document import Document
 from .errors import UnsupportedError
 from .hashing import cache_folder
 from .layers import layer_of
+from .methods.table import find_method
 from .output_tokenizer import Output, output_of
-from .recipe import ModelReference, Recipe, TokenizerSection, donor_of, models_of
+from .recipe import ModelReference, Recipe, Slice, TokenizerSection, donor_of, models_of
+from .sections import reference_of, sections_of
 from .speech import Speech, TokenIds
 from .token_rows import RowPlan, Vocabularies, plan_rows, unknown_tokens
 
@@ -28,10 +30,15 @@ Models = Mapping[ModelReference, Checkpoint]
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """The models whose tensors are merged with each other outside the layers, and the base."""
+    """The models whose tensors are merged with each other outside the layers.
+
+    In the order of the recipe's models, so that a recipe that lists them otherwise is the same.
+    `reference` gives the tensors' names.
+    """
 
     models: tuple[ModelReference, ...]
     base: ModelReference | None
+    reference: ModelReference
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,20 +112,21 @@ def _template(recipe: Recipe, family: Models) -> tuple[str | None, tuple[str, ..
 
 
 def _groups(recipe: Recipe) -> _Groups:
+    sections = sections_of(recipe, find_method(recipe.merge_method))
+    first, last = reference_of(sections[0]), reference_of(sections[-1])
     if not recipe.slices:
-        one = _group([source.model for source in recipe.models], recipe.base_model)
+        one = _Group(models_of(recipe), recipe.base_model, first)
         return _Groups(one, one)
-    first, last = (
-        _group([source.model for source in one.sources], one.base_model or recipe.base_model)
-        for one in (recipe.slices[0], recipe.slices[-1])
+    return _Groups(
+        _of_slice(recipe, recipe.slices[0], first), _of_slice(recipe, recipe.slices[-1], last)
     )
-    return _Groups(first, last)
 
 
-def _group(models: Sequence[ModelReference], base: ModelReference | None) -> _Group:
+def _of_slice(recipe: Recipe, one: Slice, reference: ModelReference) -> _Group:
     """The base lends rows wherever it stands, even where it does not take part."""
-    listed = models if base is None else [*models, base]
-    return _Group(tuple(dict.fromkeys(listed)), base)
+    base = one.base_model or recipe.base_model
+    there = {base, *(source.model for source in one.sources)}
+    return _Group(tuple(model for model in models_of(recipe) if model in there), base, reference)
 
 
 def _plans(
@@ -176,10 +184,9 @@ def _head(model: ModelReference, family: Models, group: _Group) -> str | None:
     A tied head has the rows of the embedding, but what it lacks it takes from the others' heads.
     """
     own = head_name(family[model].tensors)
-    reference = group.base or group.models[0]
     if own or model not in group.models or not is_tied(family[model].config):
         return own
-    return head_name(family[reference].tensors)
+    return head_name(family[group.reference].tensors)
 
 
 def _add(
