@@ -160,11 +160,16 @@ def _start(
         chosen = named if named in own else first
         tokenizer, dropped = stripped(family[chosen], rows[chosen])
         return _Start(tokenizer, family[chosen].folder, dropped, False)
-    place, _ = locate(named, folder=folder, mapping=mapping, allow_pickle=False)
-    if not place.is_dir() or not _has_tokenizer(place):
-        fault = f"{place}: no tokenizer there"
-        raise SourceError(document.message(("tokenizer", "source"), fault) if document else fault)
-    return _Start(tokenizer_at(place), place, 0, True)
+    try:
+        place, _ = locate(named, folder=folder, mapping=mapping, allow_pickle=False)
+        if not place.is_dir() or not _has_tokenizer(place):
+            raise SourceError(f"{place}: no tokenizer there")
+        return _Start(tokenizer_at(place), place, 0, True)
+    except SourceError as error:
+        at: tuple[str, ...] = ("tokenizer", "source")
+        if document and at not in document.places:
+            at = ("tokenizer_source",)
+        raise SourceError(document.message(at, str(error)) if document else str(error)) from error
 
 
 def _hash(folder: Path) -> str:

@@ -261,7 +261,7 @@ def test_an_inherited_epsilon_is_checked_against_the_default_density_too() -> No
     assert message.startswith("r.yml:4:23 parameters.epsilon: expected 0 < density - epsilon")
 
 
-@pytest.mark.parametrize("key", ["modules", "tokenizer", "tokenizer_source", "chat_template"])
+@pytest.mark.parametrize("key", ["modules"])
 def test_what_is_not_supported_yet_is_named(key: str) -> None:
     text = f"merge_method: linear\nmodels: [{{model: a}}]\n{key}: union\n"
     message = refused(text, kind=UnsupportedError)
