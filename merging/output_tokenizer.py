@@ -87,7 +87,7 @@ def output_of(
         UnsupportedError: a model without a known embedding, a tokenizer that cannot be changed.
     """
     rows = {model: _rows(checkpoint) for model, checkpoint in family.items()}
-    own, notices = _own(family, rows)
+    own, notices = _own(family)
     start = _start(section, family, rows, own, folder, mapping, document)
     if start.dropped:
         notices.append(f"{start.dropped} tokens of the tokenizer have no row and are left out")
@@ -127,22 +127,24 @@ def _has_tokenizer(folder: Path) -> bool:
 
 
 def _own(
-    family: Family, rows: Mapping[ModelReference, int]
+    family: Family,
 ) -> tuple[dict[ModelReference, "PreTrainedTokenizerBase"], list[str]]:
     """Each model's own tokenizer, and which have none."""
-    first, *others = family
+    first = next(iter(family))
     if not _has_tokenizer(family[first].folder):
         raise SourceError(
             f"{family[first].folder}: no tokenizer, and `tokenizer` starts from that of {first}"
         )
-    found = {first: stripped(family[first], rows[first])[0]}
-    notices = []
-    for model in others:
-        if _has_tokenizer(family[model].folder):
-            found[model] = load_tokenizer(family[model])
-        else:
-            notices.append(f"{model} has no tokenizer; it is taken to have that of {first}")
-    return found, notices
+    own = {
+        model: load_tokenizer(checkpoint)
+        for model, checkpoint in family.items()
+        if _has_tokenizer(checkpoint.folder)
+    }
+    return own, [
+        f"{model} has no tokenizer; it is taken to have that of {first}"
+        for model in family
+        if model not in own
+    ]
 
 
 def _start(
@@ -158,7 +160,7 @@ def _start(
     named = first if isinstance(section.source, str) else section.source
     if named in family:
         chosen = named if named in own else first
-        tokenizer, dropped = stripped(family[chosen], rows[chosen])
+        tokenizer, dropped = stripped(own[chosen], rows[chosen])
         return _Start(tokenizer, family[chosen].folder, dropped, False)
     try:
         place, _ = locate(named, folder=folder, mapping=mapping, allow_pickle=False)

@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .checkpoint import Checkpoint
-from .errors import UnsupportedError
+from .errors import SourceError, UnsupportedError
 from .headers import read_json
-from .loading import load_tokenizer, tokenizer_at
+from .loading import tokenizer_at
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -54,20 +53,20 @@ def add_union(
     return len(fresh)
 
 
-def stripped(checkpoint: Checkpoint, rows: int) -> tuple["PreTrainedTokenizerBase", int]:
-    """A model's tokenizer without the tokens whose ids its embedding has no row for: how many.
+def stripped(
+    tokenizer: "PreTrainedTokenizerBase", rows: int
+) -> tuple["PreTrainedTokenizerBase", int]:
+    """A tokenizer without the tokens whose ids an embedding has no row for, and how many.
 
     Raises:
-        SourceError: there is none, or it cannot be loaded.
         UnsupportedError: it cannot be stripped.
     """
-    tokenizer = load_tokenizer(checkpoint)
     beyond = {token for token, row in tokenizer.get_vocab().items() if row >= rows}
     if not beyond:
         return tokenizer, 0
     fault = (
-        f"{checkpoint.folder}: the tokenizer has {len(beyond)} tokens (like {min(beyond)!r}) that "
-        f"the embedding of {rows} rows does not know"
+        f"{tokenizer.name_or_path}: the tokenizer has {len(beyond)} tokens (like {min(beyond)!r}) "
+        f"that the embedding of {rows} rows does not know"
     )
     if not tokenizer.is_fast:
         raise UnsupportedError(f"{fault}, and only a tokenizer.json can be stripped of them")
@@ -76,7 +75,7 @@ def stripped(checkpoint: Checkpoint, rows: int) -> tuple["PreTrainedTokenizerBas
         tokenizer.save_pretrained(scratch)
         _edit(folder / "tokenizer.json", lambda data: _strip(data, beyond, rows))
         _edit(folder / "tokenizer_config.json", lambda data: _forget(data, beyond))
-        found = tokenizer_at(folder)
+        found = _again(folder, fault)
     if any(row >= rows for row in found.get_vocab().values()):
         raise UnsupportedError(f"{fault}; its class adds them again when they are taken away")
     found.name_or_path = tokenizer.name_or_path
@@ -90,8 +89,10 @@ def settled(tokenizer: "PreTrainedTokenizerBase", size: int) -> "PreTrainedToken
         UnsupportedError: it does not, or it puts tokens around every text that have no row.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        tokenizer.save_pretrained(scratch)
-        found = tokenizer_at(Path(scratch))
+        save_tokenizer(tokenizer, Path(scratch))
+        found = _again(Path(scratch), f"{tokenizer.name_or_path}: tokens were added")
+    if isinstance(found.chat_template, dict):  # merges keep the default, as copied ones do
+        found.chat_template = found.chat_template.get("default")
     found.name_or_path = tokenizer.name_or_path
     vocabulary = tokenizer.get_vocab()
     if found.get_vocab() != vocabulary:
@@ -107,6 +108,12 @@ def settled(tokenizer: "PreTrainedTokenizerBase", size: int) -> "PreTrainedToken
     return found
 
 
+def save_tokenizer(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
+    """Writes a tokenizer, without what transformers notes of how it was loaded here."""
+    tokenizer.save_pretrained(folder)
+    _edit(folder / "tokenizer_config.json", _forget_origin)
+
+
 def add_missing(tokenizer: "PreTrainedTokenizerBase", tokens: Iterable[str]) -> None:
     """Adds the tokens that the recipe speaks of."""
     known = tokenizer.get_vocab()
@@ -116,7 +123,22 @@ def add_missing(tokenizer: "PreTrainedTokenizerBase", tokens: Iterable[str]) -> 
 def _edit(file: Path, change: Callable[[dict[str, Any]], None]) -> None:
     data = read_json(file, MAX_TOKENIZER)
     change(data)
-    file.write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    file.write_text(text + "\n", encoding="utf-8")
+
+
+def _again(folder: Path, why: str) -> "PreTrainedTokenizerBase":
+    """Loads what was changed."""
+    try:
+        return tokenizer_at(folder)
+    except SourceError as error:
+        reason = str(error).removeprefix(f"{folder}: ")
+        raise UnsupportedError(f"{why}; changed so, {reason}") from error
+
+
+def _forget_origin(data: dict[str, Any]) -> None:
+    for key in ("is_local", "local_files_only"):
+        data.pop(key, None)
 
 
 def _strip(data: dict[str, Any], beyond: set[str], rows: int) -> None:

@@ -136,11 +136,12 @@ def _plans(
     document: Document | None,
 ) -> tuple[Mapping[ModelReference, RowPlan], Mapping[ModelReference, RowPlan]]:
     """Of each model the plan for its embedding, and that for its head."""
-    of_embedding, of_head = (
-        plan_rows(vocabularies, group.models, group.base, section.tokens, document)
-        for group in (groups.embedding, groups.head)
-    )
-    return of_embedding, of_head
+
+    def plans(group: _Group) -> dict[ModelReference, RowPlan]:
+        return plan_rows(vocabularies, group.models, group.base, section.tokens, document)
+
+    of_embedding = plans(groups.embedding)
+    return of_embedding, of_embedding if groups.head == groups.embedding else plans(groups.head)
 
 
 def _tensors(

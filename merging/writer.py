@@ -28,6 +28,7 @@ from .merge import Tensors, merge_tensor
 from .plan import TensorJob
 from .speech import Speech, renumbered, speech_of
 from .stream import byte_size, write_file
+from .tokenizer_edits import save_tokenizer
 
 GENERATION = "generation_config.json"
 TOKENIZER_FILES = (
@@ -182,7 +183,7 @@ def _describe(
     _copy(donor.folder, folder, (GENERATION, *code))
     speech = speech_of(donor)
     if speech is not None and speech.tokenizer is not None:
-        speech.tokenizer.save_pretrained(folder)
+        save_tokenizer(speech.tokenizer, folder)
     else:
         _copy(speech.folder if speech else donor.folder, folder, TOKENIZER_FILES)
     if speech is not None:

@@ -273,6 +273,7 @@ def test_what_is_written_is_what_is_scored(model, opened, tmp_path, method: str)
     spoken = load_tokenizer(found["other"])
     assert spoken.get_vocab() == tokenizer.get_vocab()
     assert spoken.chat_template == tokenizer.chat_template
+    assert "local_files_only" not in (tmp_path / "out" / "tokenizer_config.json").read_text()
     assert tokenizer.chat_template.startswith("{%- for message in messages -%}\n{{ '<|im_start|>'")
 
 
