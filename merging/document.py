@@ -160,7 +160,8 @@ def path_text(path: Path) -> str:
     """A path as messages show it: `models[1].parameters.density`."""
     text = ""
     for key in path:
-        text += f"[{key}]" if isinstance(key, int) else f".{key}"
+        plain = isinstance(key, str) and key.isprintable()  # a token may be a line break
+        text += f".{key}" if plain else f"[{key!r}]"
     return text.removeprefix(".")
 
 

@@ -17,7 +17,7 @@ from .errors import SourceError
 from .hashing import cache_folder
 from .plan import TensorJob, plan_notices, plan_recipe
 from .recipe import ModelReference, Recipe, donor_of, models_of
-from .sources import open_adapted, open_checkpoint, refuse_one_for_two
+from .sources import open_adapted, open_checkpoint, refuse_one_for_two, spoken_models
 from .stages import Stage, Stages, named_models, read_stages
 from .vocabulary import vocabulary_notices
 
@@ -131,6 +131,9 @@ class _Opener:
         recipe, document = stage.recipe, stage.document
         checkpoints = {model: self._open(stage, model) for model in models_of(recipe)}
         refuse_one_for_two(checkpoints)
+        checkpoints = spoken_models(
+            recipe, checkpoints, folder=self.folder, mapping=self.mapping, document=document
+        )
         jobs = plan_recipe(recipe, checkpoints, document=document)
         told = (
             *plan_notices(recipe, checkpoints, document=document),
@@ -147,7 +150,9 @@ class _Opener:
         self._tell_shadowed(stage, name)
         checkpoints, jobs = self.plan(stage)
         made = StageCheckpoint(stage.recipe, jobs, checkpoints)
-        self.built[name] = stored(made, self.cache) if name in wanted else made
+        # What builds on it reads its tokenizer too, which stands in a folder or nowhere.
+        speaks = stage.recipe.tokenizer is not None or stage.recipe.chat_template is not None
+        self.built[name] = stored(made, self.cache) if speaks or name in wanted else made
 
     def _open(self, stage: Stage, model: ModelReference) -> Checkpoint:
         if model.path in self.built:

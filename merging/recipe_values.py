@@ -12,11 +12,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .document import Document, Notice, Path, did_you_mean
+from .errors import RecipeError
 from .lost_indentation import parameter_names
 from .methods.method import Method
 from .methods.parameters import Parameter
 from .methods.table import METHODS
-from .recipe import Conditional, Gradient, Scalar, Setting
+from .recipe import Conditional, Gradient, ModelReference, Scalar, Setting
+from .references import parse_reference
 
 MAX_GRADIENT = 4096
 MAX_FILTERS = 256
@@ -69,6 +71,17 @@ def shown(value: object) -> str:
     if value is None:
         return "nothing"
     return repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
+
+
+def read_model(document: Document, value: object, path: Path) -> ModelReference:
+    """A model as a recipe names it."""
+    if not isinstance(value, str):
+        quote = "; quote it" if isinstance(value, bool | int | float) else ""
+        raise document.error(path, f"expected a path or a hub name, got {shown(value)}{quote}")
+    try:
+        return parse_reference(value)
+    except RecipeError as error:
+        raise document.error(path, str(error)) from None
 
 
 def read_parameters(

@@ -18,18 +18,21 @@ from pathlib import Path
 
 import torch
 
+from .chat_templates import write_template
 from .checkpoint import Checkpoint, TensorInfo
 from .consistency import HEADS, is_tied
 from .depth import moved_layers, resized_config
 from .errors import MergeError, SourceError
-from .headers import member
+from .headers import member, read_json
 from .merge import merge_tensor
 from .plan import TensorJob
 from .recipe import ModelReference
+from .speech import Speech, renumbered, speech_of
 from .stream import byte_size, write_file
+from .tokenizer_edits import save_tokenizer
 
-COPIED = (
-    "generation_config.json",
+GENERATION = "generation_config.json"
+TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -224,10 +227,31 @@ def _describe(
     (folder / "config.json").write_text(text + "\n", encoding="utf-8")
     (folder / RECIPE).write_text(recipe_text, encoding="utf-8")
     code = [file.name for file in donor.folder.glob("*.py")] if "auto_map" in config else []
-    for name in (*COPIED, *code):
-        source = member(donor.folder, name)
-        if source.is_file():
-            shutil.copyfile(source, folder / name)
+    _copy(donor.folder, folder, (GENERATION, *code))
+    speech = speech_of(donor)
+    if speech is not None and speech.tokenizer is not None:
+        save_tokenizer(speech.tokenizer, folder)
+    else:
+        _copy(speech.folder if speech else donor.folder, folder, TOKENIZER_FILES)
+    if speech is not None:
+        _respeak(folder, speech)
+
+
+def _copy(source: Path, folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        file = member(source, name)
+        if file.is_file():
+            shutil.copyfile(file, folder / name)
+
+
+def _respeak(folder: Path, speech: Speech) -> None:
+    """Makes the copied files say what the output speaks: its chat template, its token ids."""
+    if speech.chat_template is not None:
+        write_template(folder, speech.chat_template)
+    if speech.ids is not None and (folder / GENERATION).is_file():
+        data = renumbered(read_json(folder / GENERATION), speech.ids)
+        text = json.dumps(data, indent=2, ensure_ascii=False, sort_keys=True)
+        (folder / GENERATION).write_text(text + "\n", encoding="utf-8")
 
 
 def _write_weights(

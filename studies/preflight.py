@@ -21,7 +21,7 @@ from merging.plan import plan_notices, plan_recipe
 from merging.recipe import ModelReference, Recipe, donor_of, models_of
 from merging.recipe_reader import read_recipe
 from merging.references import parse_reference
-from merging.sources import open_checkpoint
+from merging.sources import open_checkpoint, spoken_models
 from merging.vocabulary import vocabulary_faults, vocabulary_notices
 from search.coordinates import Coordinates
 from search.errors import SearchError
@@ -86,6 +86,7 @@ def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) ->
     for model in models_of(recipe):
         if model not in opened:
             opened[model] = _open(study, model, maps, permissions)
+    opened = spoken_models(recipe, opened, folder=study.folder, mapping=maps, document=filled)
     refuse_vocabularies(opened)
     jobs = plan_recipe(recipe, opened, document=filled)
     if moved_layers(jobs, opened[base]) is not None:

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from merging.document import Notice, parse_document, read_document
-from merging.errors import MergeError, RecipeError, UnsupportedError
+from merging.errors import MergeError, RecipeError
 from merging.recipe import Conditional, ModelReference, Recipe, donor_of, models_of
 from merging.recipe_reader import read_recipe
 
@@ -261,13 +261,6 @@ def test_an_inherited_epsilon_is_checked_against_the_default_density_too() -> No
     assert read(text + "parameters: {epsilon: 0.3}")[1] == []
     message = refused(text + "parameters: {epsilon: 0.3, density: 0.8}")
     assert message.startswith("r.yml:4:23 parameters.epsilon: expected 0 < density - epsilon")
-
-
-@pytest.mark.parametrize("key", ["tokenizer", "tokenizer_source", "chat_template"])
-def test_what_is_not_supported_yet_is_named(key: str) -> None:
-    text = f"merge_method: linear\nmodels: [{{model: a}}]\n{key}: union\n"
-    message = refused(text, kind=UnsupportedError)
-    assert message.startswith(f"r.yml:3:1 {key}: not supported yet: ")
 
 
 def test_a_recipe_that_is_only_merged_warns_where_a_study_refuses() -> None:
