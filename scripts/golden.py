@@ -20,8 +20,9 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+import yaml
 from golden_cases import Case, method_cases
-from golden_models import write_models
+from golden_models import STORED, write_models
 from golden_structure import structure_cases
 
 HERE = Path(__file__).resolve().parent
@@ -58,6 +59,14 @@ def run(python: str, cases: list[Case], folder: Path) -> dict[str, dict]:
     return json.loads((folder / "out/outcome.json").read_text())
 
 
+def arithmetic(case: Case) -> str:
+    """The dtype that mergekit computes in: the recipe's, else what the models' promote to."""
+    named = {recipe.get("dtype") for recipe in yaml.safe_load_all(case.recipe)} - {None}
+    stored = {STORED[place.split("/")[0]] for place in case.models.values()}
+    found = sorted(named or stored)
+    return found[-1]  # float32 is the last by name, and the widest
+
+
 def store(cases: list[Case], outcome: dict[str, dict], folder: Path) -> None:
     """Replaces what the tests read."""
     shutil.rmtree(TARGET, ignore_errors=True)
@@ -69,7 +78,9 @@ def store(cases: list[Case], outcome: dict[str, dict], folder: Path) -> None:
         found = outcome["cases"][case.id]
         if found["shapes"] not in shapes:
             shapes.append(found["shapes"])
-        entry = {"id": case.id, "recipe": case.recipe, "models": case.models}
+        used = {name: place for name, place in case.models.items() if name in case.recipe}
+        entry = {"id": case.id, "recipe": case.recipe, "models": used}
+        entry["arithmetic"] = arithmetic(case)
         entry["shapes"] = shapes.index(found["shapes"])
         if found["tokens"]:
             entry["tokens"] = found["tokens"]

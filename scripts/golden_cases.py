@@ -18,8 +18,7 @@ KEEP = (
     "embed_tokens",
     "model.norm",
     "layers.0.input_layernorm",
-    "layers.0.self_attn.q_proj",
-    "layers.3.self_attn.k_proj",
+    "layers.0.self_attn.k_proj",
     "layers.3.mlp.down_proj",
 )
 """What is stored of most cases: the first and last layer, vectors and matrices, and the rest."""
@@ -30,13 +29,14 @@ class Case:
     """One recipe.
 
     `models`: the folder of each name that it uses, below the pico models. `keep`: parts of the
-    names of the tensors that are stored.
+    names of the tensors that are stored. `own_masks`: mergekit draws by itself, seeded.
     """
 
     id: str
     recipe: str
     models: Mapping[str, str]
     keep: Sequence[str]
+    own_masks: bool = False
 
 
 def make_case(
@@ -95,7 +95,7 @@ def dense(density: float, **more: float) -> dict[str, Numbers]:
     return {name: {"weight": weight, "density": density, **more} for name, weight in weights}
 
 
-def linear() -> Iterator[tuple[str, Recipe]] | dict[str, Recipe]:
+def linear() -> dict[str, Recipe]:
     """Averages."""
     one = {"alpha": {"weight": 0.3}}
     listed = {"base": {"weight": 0.2}, "alpha": {"weight": 0.5}, "gamma": {"weight": 0.5}}

@@ -39,10 +39,12 @@ def main() -> None:
     logging.disable(logging.WARNING)
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(1)
-    use_our_masks()
+    drawing = use_our_masks()
     expected, outcome = {}, {}
     for case in json.loads(cases.read_text()):
-        tensors, tokens = merged(case, models)
+        drawing["own"] = case["own_masks"]
+        torch.manual_seed(0)
+        tensors, tokens = by_token(*merged(case, models))
         shapes = {name: list(tensor.shape) for name, tensor in sorted(tensors.items())}
         outcome[case["id"]] = {"shapes": shapes, "tokens": tokens}
         for name, tensor in tensors.items():
@@ -79,13 +81,31 @@ def merged(case: dict, models: Path) -> tuple[dict, dict | None]:
         return tensors, tokens
 
 
-def use_our_masks() -> None:
-    """Puts eutectic's generator in the place of torch's, and notes whose mask is drawn."""
+def by_token(tensors: dict, rows: dict | None) -> tuple[dict, list | None]:
+    """Rows of the vocabulary in the order of the sorted tokens, then padding.
+
+    mergekit numbers the tokens of a union in the order of a hash table: other rows every time.
+    """
+    if rows is None:
+        return tensors, None
+    tokens = sorted(rows)
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        padding = range(len(tokens), len(tensors[name]))
+        tensors[name] = tensors[name][[*(rows[token] for token in tokens), *padding]]
+    return tensors, tokens
+
+
+def use_our_masks() -> dict:
+    """Puts eutectic's generator in the place of torch's, unless `own` is set in what it returns.
+
+    The rest of the result is whose mask is drawn: the tensor's name, the expert's position.
+    """
     spec = importlib.util.spec_from_file_location("masks", ROOT / "merging/kernels/masks.py")
     masks = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(masks)
-    drawing = {"name": "", "position": -1}
+    drawing = {"name": "", "position": -1, "own": False}
     execute, sparsify = ExecuteMergeMethodTask.execute, task_arithmetic.sparsify
+    original = torch.bernoulli
 
     def noted_execute(self: ExecuteMergeMethodTask, *args: object, **named: object) -> object:
         drawing.update(name=self.output_weight.name, position=-1)
@@ -96,6 +116,8 @@ def use_our_masks() -> None:
         return sparsify(*args, **named)
 
     def bernoulli(probability: torch.Tensor) -> torch.Tensor:
+        if drawing["own"]:
+            return original(probability)
         keys = masks.mask_keys(0, drawing["name"], drawing["position"], probability.numel())
         draws = masks.draws(keys, 0, probability.numel(), probability.device)
         limits = torch.round(probability.double() * 2**24)
@@ -104,6 +126,7 @@ def use_our_masks() -> None:
     ExecuteMergeMethodTask.execute = noted_execute
     task_arithmetic.sparsify = noted_sparsify
     sparsifying.torch.bernoulli = bernoulli
+    return drawing
 
 
 if __name__ == "__main__":

@@ -27,6 +27,13 @@ VOCABULARIES = {
     "other": (*SPECIAL, "b", "a", "d", "x", "y", "z"),
     "third": (*SPECIAL, "c", "y", "w", "a"),
 }
+STORED = {
+    "float32": "float32",
+    "bfloat16": "bfloat16",
+    "deep": "float16",
+    "vocabulary": "float32",
+}
+"""The dtype of each family."""
 PADDED = {"other": 12}
 """Models whose embedding has more rows than their tokenizer has tokens."""
 
@@ -86,12 +93,12 @@ def write_models(root: Path) -> None:
     """Writes the families `float32`, `bfloat16`, `deep` (40 layers) and `vocabulary`."""
     shape = Shape(hidden=16, inner=24, layers=4, rows=20)
     family = make_family("main", shape, ("base", "alpha", "beta", "gamma"))
-    for dtype in ("float32", "bfloat16"):
+    for folder in ("float32", "bfloat16"):
         for name, tensors in family.items():
-            write_model(root / dtype / name, tensors, shape, dtype)
+            write_model(root / folder / name, tensors, shape, STORED[folder])
     deep = Shape(hidden=4, inner=4, layers=40, rows=8)
     for name, tensors in make_family("deep", deep, ("base", "alpha", "beta", "gamma")).items():
-        write_model(root / "deep" / name, tensors, deep, "float16")
+        write_model(root / "deep" / name, tensors, deep, STORED["deep"])
     for name, tokens in VOCABULARIES.items():
         own = Shape(hidden=8, inner=8, layers=2, rows=PADDED.get(name, len(tokens)))
         tensors = make_family("vocabulary", own, ("base", name))[name]

@@ -5,10 +5,11 @@ keys and numbers, under the names of their models, which are mapped to pico mode
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from golden_cases import Case, Recipe, make_case, recipe
+from golden_cases import TWO, Case, Recipe, make_case, recipe
 
 LAYERS = ("embed_tokens", "model.norm", "input_layernorm", "k_proj", "lm_head")
 DEEP = ("embed_tokens", "model.norm", "post_attention_layernorm", ".9.mlp.up_proj", ".39.mlp")
@@ -25,6 +26,8 @@ def structure_cases() -> Iterator[Case]:
     for name, made in vocabularies().items():
         yield make_case(f"vocabulary {name}", made, "vocabulary", ("embed", "lm_head", "q_proj"))
     yield make_case("stages", stages(), "float32", LAYERS)
+    yield from mixed()
+    yield from distributions()
     yield from published()
 
 
@@ -132,6 +135,26 @@ def dtypes() -> Iterator[tuple[str, Recipe, str]]:
     yield "dtype slerp float16", recipe("slerp", {"alpha": {}}, dtype="float16", t=0.3), "float32"
     fused = recipe("arcee_fusion", {"alpha": {}})
     yield "dtype arcee_fusion out", fused | {"out_dtype": "bfloat16"}, "bfloat16"
+
+
+def mixed() -> Iterator[Case]:
+    """Models of two dtypes in one merge."""
+    folders = {"base": "bfloat16/base", "alpha": "float32/alpha", "beta": "bfloat16/beta"}
+    for method in ("linear", "task_arithmetic"):
+        made = recipe(method, TWO, None if method == "linear" else "base")
+        whole = make_case(f"dtype mixed {method}", made, "float32", LAYERS)
+        yield replace(whole, models=folders)
+
+
+def distributions() -> Iterator[Case]:
+    """Random methods with mergekit's own masks: they agree in distribution only."""
+    experts = {"alpha": {"weight": 1.0, "density": 0.5, "epsilon": 0.25}}
+    keep = ("embed", "lm_head", "q_proj", "down_proj")
+    for method in ("dare_linear", "della_linear"):
+        for rescale in (True, False):
+            made = recipe(method, experts, dtype="float32", rescale=rescale)
+            name = f"distribution {method} rescale-{'on' if rescale else 'off'}"
+            yield replace(make_case(name, made, "float32", keep), own_masks=True)
 
 
 def vocabularies() -> dict[str, Recipe]:

@@ -1,0 +1,131 @@
+"""Golden values: what the real mergekit made of a case, and the jobs that we make of it.
+
+`scripts/golden.py` wrote `tests/data/golden`; nothing here needs mergekit.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from merging.document import parse_document
+from merging.errors import UnsupportedError
+from merging.kernels import masks
+from merging.plan import TensorJob, TensorSource, plan_recipe
+from merging.recipe import ModelReference
+from merging.recipe_reader import read_recipe
+from merging.sources import open_models
+
+GOLDEN = Path(__file__).resolve().parents[2] / "data/golden"
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """A case: our jobs and where their tensors come from, and mergekit's tensors.
+
+    `shapes` are those of all that mergekit wrote, `expected` the stored selection of them. `dtype`
+    is what mergekit computes in.
+    """
+
+    jobs: tuple[TensorJob, ...]
+    fetch: Callable[[ModelReference, str], torch.Tensor]
+    expected: Mapping[str, torch.Tensor]
+    shapes: Mapping[str, list[int]]
+    dtype: torch.dtype
+
+    def stored_jobs(self) -> list[TensorJob]:
+        """The jobs whose result is known; at least one."""
+        return [job for job in self.jobs if job.name in self.expected]
+
+    def undecided(self, job: TensorJob) -> torch.Tensor:
+        """Elements that mergekit keeps or drops by chance: bool, the shape of the tensor.
+
+        Magnitudes (in its dtype) that are equal just where a selection ends, equal magnitudes of a
+        row for DELLA's ranks, draws between a keep probability and that probability rounded.
+        """
+        if job.base is None:
+            return torch.zeros(self.shapes[job.name], dtype=torch.bool)
+        base = self.read(job.base)
+        deltas = [self.read(source) - base for source in job.sources]
+        found = [
+            _undecided(job, position, delta) for position, delta in enumerate(deltas)
+        ]
+        if job.method == "sce":
+            variance = torch.var(torch.stack(deltas), dim=0, unbiased=False)
+            kept = int(torch.count_nonzero(variance) * float(job.parameters["select_topk"]))
+            found.append(_cut(variance, variance.numel() - kept))
+        return torch.stack([torch.zeros_like(base, dtype=torch.bool), *found]).any(0)
+
+    def read(self, source: TensorSource) -> torch.Tensor:
+        """A tensor in the dtype that mergekit computes in."""
+        return self.fetch(source.model, source.name).to(self.dtype)
+
+
+@pytest.fixture(scope="session")
+def golden_tensors() -> Mapping[str, torch.Tensor]:
+    """Everything that mergekit made, as `case/tensor`."""
+    return load_file(GOLDEN / "expected.safetensors")
+
+
+@pytest.fixture(scope="session")
+def golden(own_cache, golden_tensors) -> Callable[[dict], Golden]:
+    """`golden(case)`: planned; skipped while the method, or a section of it, is not there yet."""
+    shapes = json.loads((GOLDEN / "cases.json").read_text())["shapes"]
+
+    def planned(case: dict) -> Golden:
+        document = parse_document(case["recipe"], "recipe.yml")
+        mapping = {name: GOLDEN / "models" / place for name, place in case["models"].items()}
+        try:
+            recipe, _ = read_recipe(document, strict=False)
+        except UnsupportedError as error:
+            pytest.skip(str(error))
+        opened = open_models(recipe, folder=GOLDEN, mapping=mapping, allow_pickle=False)
+        prefix = f"{case['id']}/"
+        return Golden(
+            jobs=plan_recipe(recipe, opened, document=document),
+            fetch=lambda model, name: opened[model].tensor(name),
+            expected={
+                key.removeprefix(prefix): tensor
+                for key, tensor in golden_tensors.items()
+                if key.startswith(prefix)
+            },
+            shapes=shapes[case["shapes"]],
+            dtype=DTYPES[case["arithmetic"]],
+        )
+
+    return planned
+
+
+def _undecided(job: TensorJob, position: int, delta: torch.Tensor) -> torch.Tensor:
+    """Of one expert; its delta in mergekit's dtype."""
+    numbers, count = job.sources[position].parameters, delta.numel()
+    density = float(numbers.get("density", 1.0))
+    sizes = delta.abs()
+    if density >= 1 or job.method == "task_arithmetic":
+        return torch.zeros_like(delta, dtype=torch.bool)
+    if job.method == "ties":
+        return _cut(sizes, count - max(1, int(density * count)))
+    if job.method.startswith("breadcrumbs"):
+        kept, above = int(density * count), int(float(numbers["gamma"]) * count)
+        first = max(0, count - kept - above)
+        return _cut(sizes, first) | _cut(sizes, first + kept)
+    if job.method.startswith("dare"):
+        draws = masks.draws(masks.mask_keys(0, job.name, position, count), 0, count, delta.device)
+        rounded = float(torch.tensor(density, dtype=delta.dtype))
+        limits = masks.threshold(density), masks.threshold(rounded)
+        return ((draws < limits[0]) != (draws < limits[1])).view(delta.shape)
+    rows = sizes.view(1, -1) if delta.dim() < 2 else sizes
+    return ((rows[:, :, None] == rows[:, None, :]).sum(2) > 1).view(delta.shape)
+
+
+def _cut(sizes: torch.Tensor, at: int) -> torch.Tensor:
+    """The elements that are equal to both the last below and the first above a cut."""
+    ordered = sizes.reshape(-1).sort().values
+    if not 0 < at < len(ordered) or ordered[at - 1] != ordered[at]:
+        return torch.zeros_like(sizes, dtype=torch.bool)
+    return sizes == ordered[at]
