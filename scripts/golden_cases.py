@@ -162,9 +162,10 @@ def random() -> dict[str, Recipe]:
     signed = {name: {**own, "density": 0.625} for name, own in SIGNED.items()}
     for name in ("dare_linear", "dare_ties", "della_linear", "della"):
         della = name.startswith("della")
+        quarter = dense(0.25, epsilon=0.125) if della else dense(0.25)
         grid |= {
             f"{name}": recipe(name, dense(0.5)),
-            f"{name} density-0.25": recipe(name, dense(0.25, **({"epsilon": 0.125} if della else {}))),
+            f"{name} density-0.25": recipe(name, quarter),
             f"{name} density-0.8": recipe(name, dense(0.8)),
             f"{name} rescale-off": recipe(name, dense(0.5), rescale=False),
             f"{name} normalize-on": recipe(name, dense(0.75), normalize=True),
@@ -183,9 +184,7 @@ def spherical() -> dict[str, Recipe]:
     """Angles: slerp, nuslerp, multislerp, karcher, model_stock."""
     pair: dict[str, Numbers] = {"base": {}, "alpha": {}}
     all_of: dict[str, Numbers] = {name: {} for name in FAMILY}
-    grid = {
-        f"slerp t-{t:g}": recipe("slerp", pair, t=t) for t in (0, 0.25, 0.5, 1)
-    } | {
+    grid = {f"slerp t-{t:g}": recipe("slerp", pair, t=t) for t in (0, 0.25, 0.5, 1)} | {
         "slerp base-second": recipe("slerp", {"alpha": {}, "base": {}}, t=0.3),
         "slerp base-unlisted": recipe("slerp", {"alpha": {}}, t=0.7),
         "slerp t-beyond": recipe("slerp", pair, t=1.3),
@@ -230,9 +229,7 @@ def others() -> dict[str, Recipe]:
         "arcee_fusion": recipe("arcee_fusion", {"base": {}, "alpha": {}}),
         "passthrough": recipe("passthrough", {"alpha": {}}, None),
         "passthrough scale": recipe("passthrough", {"alpha": {"scale": 0.3}}, None),
-        "ramplus_tl r-0.5": recipe(
-            "ramplus_tl", experts, r=0.5, alpha=1.5, epsilon=0.004
-        ),
+        "ramplus_tl r-0.5": recipe("ramplus_tl", experts, r=0.5, alpha=1.5, epsilon=0.004),
     }
     for name in ("ram", "ramplus_tl"):
         grid[name] = recipe(name, experts)

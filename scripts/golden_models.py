@@ -8,7 +8,7 @@ the float32 one, rounded.
 
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,7 +129,7 @@ def make_family(label: str, shape: Shape, names: Sequence[str]) -> dict[str, Ten
     }
 
 
-def write_model(folder: Path, tensors: Mapping[str, torch.Tensor], shape: Shape, dtype: str) -> None:
+def write_model(folder: Path, tensors: Tensors, shape: Shape, dtype: str) -> None:
     """Weights in `dtype` and config.json."""
     folder.mkdir(parents=True, exist_ok=True)
     stored = {name: tensor.to(getattr(torch, dtype)) for name, tensor in tensors.items()}

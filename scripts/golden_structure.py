@@ -49,6 +49,8 @@ def depth() -> Iterator[tuple[str, Recipe, str]]:
     switches = {"normalize": [True, False], "rescale": [False, False, True]}
     yield "gradient of switches", recipe("ties", both, **switches), "float32"
     yield "gradient bfloat16", recipe("linear", bent, None), "bfloat16"
+    text = {"alpha": {"weight": "3e-1"}, "beta": {"weight": ["1e-1", 0.7]}}  # texts in YAML 1.1
+    yield "scientific notation", recipe("linear", text, None), "float32"
 
 
 def filters() -> Iterator[tuple[str, Recipe, str]]:
@@ -201,7 +203,7 @@ def stages() -> list[Recipe]:
 
 
 def published() -> Iterator[Case]:
-    """mergekit's examples, each in a file of its own, on 40 layers in float16."""
+    """The examples, each in a file of its own, on 40 layers in float16."""
     for file in sorted(PUBLISHED.glob("*.yml")):
         text = file.read_text()
         names = sorted({word for line in text.splitlines() if (word := _model(line))})

@@ -97,3 +97,20 @@ def test_published_examples_run(case, expected, tmp_path) -> None:
     slack = 2 * torch.finfo(DTYPES[case["arithmetic"]]).eps
     limit = math.inf if case["id"] == NOISY else slack
     assert known and all(off(ours[one], expected[f"{case['id']}/{one}"]) <= limit for one in known)
+
+
+@pytest.mark.parametrize("case", of("published"), ids=named)
+def test_published_examples_exactly(case, expected, tmp_path) -> None:
+    """Rounded as mergekit rounds: up to 1 unit in the last place, `NOISY` too."""
+    from studies.cli import app
+
+    if "--mergekit-exact" not in CliRunner().invoke(app, ["merge", "--help"]).stdout:
+        pytest.skip("merge has no --mergekit-exact yet")
+    ours = merged(case, tmp_path, "--mergekit-exact")
+    known = [name for name in ours if f"{case['id']}/{name}" in expected]
+    assert known
+    for name in known:
+        theirs = expected[f"{case['id']}/{name}"]
+        assert ours[name].dtype == theirs.dtype
+        near = torch.finfo(theirs.dtype).eps * theirs.double().abs()
+        assert bool(((ours[name].double() - theirs.double()).abs() <= near).all()), name

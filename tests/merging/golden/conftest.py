@@ -5,7 +5,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from merging.document import parse_document
 from merging.errors import UnsupportedError
 from merging.kernels import masks
 from merging.plan import TensorJob, TensorSource, plan_recipe
-from merging.recipe import ModelReference
+from merging.recipe import ModelReference, Recipe
 from merging.recipe_reader import read_recipe
 from merging.sources import open_models
 
@@ -46,19 +46,21 @@ class Golden:
         """Elements that mergekit keeps or drops by chance: bool, the shape of the tensor.
 
         Magnitudes (in its dtype) that are equal just where a selection ends, equal magnitudes of a
-        row for DELLA's ranks, draws between a keep probability and that probability rounded.
+        row for DELLA's ranks, draws between a keep probability and that probability rounded, and
+        for Arcee Fusion in float32 importances so near the threshold that it may round across.
         """
         if job.base is None:
             return torch.zeros(self.shapes[job.name], dtype=torch.bool)
         base = self.read(job.base)
         deltas = [self.read(source) - base for source in job.sources]
-        found = [
-            _undecided(job, position, delta) for position, delta in enumerate(deltas)
-        ]
+        found = [_undecided(job, position, delta) for position, delta in enumerate(deltas)]
         if job.method == "sce":
             variance = torch.var(torch.stack(deltas), dim=0, unbiased=False)
             kept = int(torch.count_nonzero(variance) * float(job.parameters["select_topk"]))
             found.append(_cut(variance, variance.numel() - kept))
+        if job.method == "arcee_fusion" and self.dtype == torch.float32:
+            expert = self.read(job.sources[0])
+            found.append(_on_the_threshold(expert.double(), base.double()))
         return torch.stack([torch.zeros_like(base, dtype=torch.bool), *found]).any(0)
 
     def read(self, source: TensorSource) -> torch.Tensor:
@@ -74,16 +76,23 @@ def golden_tensors() -> Mapping[str, torch.Tensor]:
 
 @pytest.fixture(scope="session")
 def golden(own_cache, golden_tensors) -> Callable[[dict], Golden]:
-    """`golden(case)`: planned; skipped while the method, or a section of it, is not there yet."""
+    """`golden(case)`: planned; skipped while the method, or a section of it, is not there yet.
+
+    `golden(case, exact=True)`: to be rounded at every step.
+    """
     shapes = json.loads((GOLDEN / "cases.json").read_text())["shapes"]
 
-    def planned(case: dict) -> Golden:
+    def planned(case: dict, exact: bool = False) -> Golden:
         document = parse_document(case["recipe"], "recipe.yml")
         mapping = {name: GOLDEN / "models" / place for name, place in case["models"].items()}
         try:
             recipe, _ = read_recipe(document, strict=False)
         except UnsupportedError as error:
             pytest.skip(str(error))
+        if exact:
+            if "exact" not in {field.name for field in fields(Recipe)}:
+                pytest.skip("merging as mergekit rounds is not there yet")
+            recipe = replace(recipe, exact=True)
         opened = open_models(recipe, folder=GOLDEN, mapping=mapping, allow_pickle=False)
         prefix = f"{case['id']}/"
         return Golden(
@@ -121,6 +130,19 @@ def _undecided(job: TensorJob, position: int, delta: torch.Tensor) -> torch.Tens
         return ((draws < limits[0]) != (draws < limits[1])).view(delta.shape)
     rows = sizes.view(1, -1) if delta.dim() < 2 else sizes
     return ((rows[:, :, None] == rows[:, None, :]).sum(2) > 1).view(delta.shape)
+
+
+def _on_the_threshold(expert: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
+    """Where Arcee Fusion's importance is within 5% of median + 1.5 interquartile ranges.
+
+    The divergence is a sum that nearly cancels: float32 leaves two digits of it.
+    """
+    p, q = (torch.softmax(tensor, -1) + 1e-8 for tensor in (expert, base))
+    importance = (expert - base).abs() * (p * torch.log(p / q)).sum(-1, keepdim=True)
+    ordered, last = importance.reshape(-1).sort().values, importance.numel() - 1
+    first, median, third = (ordered[int(share * last)] for share in (0.25, 0.5, 0.75))
+    threshold = median + 1.5 * (third - first)
+    return (importance - threshold).abs() < 0.05 * threshold
 
 
 def _cut(sizes: torch.Tensor, at: int) -> torch.Tensor:

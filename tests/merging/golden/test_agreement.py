@@ -1,14 +1,13 @@
 """We merge as mergekit 0.1.5 does: recipe by recipe, against tensors that it wrote.
 
 In float32 up to 1e-6 of a tensor's largest magnitude. In bfloat16 and float16 mergekit rounds at
-every step, and so does the `mergekit` engine: up to 1 unit in the last place. Elements that
+every step, and so does an exact recipe: up to 1 unit in the last place. Elements that
 mergekit keeps or drops by chance are left out (`Golden.undecided`); in the float32 models no two
 magnitudes are equal, so there are none.
 """
 
 import json
 from pathlib import Path
-from typing import get_args, get_type_hints
 
 import pytest
 import torch
@@ -23,11 +22,8 @@ ELSEWHERE = ("vocabulary", "stages", "published", "distribution")
 REFUSED = {"gradient of switches": "expected true or false"}
 """What mergekit merges and we refuse on purpose, with the message."""
 SINGLE = [
-    case
-    for case in CASES
-    if case["id"].split()[0] not in ELSEWHERE and case["id"] not in REFUSED
+    case for case in CASES if case["id"].split()[0] not in ELSEWHERE and case["id"] not in REFUSED
 ]
-ENGINES = get_args(get_type_hints(merge_tensor)["engine"])
 
 
 def named(case: dict) -> str:
@@ -50,14 +46,12 @@ def test_float32_agrees_to_a_millionth(golden, case) -> None:
         assert float(off.max()) <= (1e-6 + slack) * float(expected.double().abs().max()), job.name
 
 
-@pytest.mark.skipif("mergekit" not in ENGINES, reason="the engine is not there yet")
 @pytest.mark.parametrize("case", of_dtype("bfloat16", "float16"), ids=named)
 def test_half_precision_agrees_to_a_unit_in_the_last_place(golden, case) -> None:
-    found = golden(case)
+    found = golden(case, exact=True)
     assert {job.name for job in found.jobs} == {*found.shapes}
     for job in found.stored_jobs():
-        expected = found.expected[job.name]
-        merged = merge_tensor(job, found.fetch, 0, engine="mergekit")
+        expected, merged = found.expected[job.name], merge_tensor(job, found.fetch, 0)
         assert merged.dtype == expected.dtype and merged.shape == expected.shape
         decided = ~found.undecided(job)
         assert int((_order(merged) - _order(expected)).abs()[decided].max()) <= 1, job.name
