@@ -121,7 +121,7 @@ def _job(models: Models, recipe: Recipe, target: Target, numbers: Numbers) -> Te
     named = list(zip(section.sources, target.names, strict=True))
     experts = [(one.model, name) for one, name in named if one.model != section.base]
     read = next((name for one, name in named if one.model == reference_of(section)), target.name)
-    stored = {models.checkpoints[one.model].tensors[name].dtype for one, name in named}
+    stored = models.checkpoints[reference_of(section)].tensors[read].dtype
     return TensorJob(
         name=target.name,
         method=recipe.merge_method,
@@ -132,13 +132,8 @@ def _job(models: Models, recipe: Recipe, target: Target, numbers: Numbers) -> Te
         ),
         parameters={name: value for name, value in numbers.output.items() if name not in IDLE},
         layer=target.layer,
-        dtype=recipe.out_dtype or recipe.dtype or _wide(stored),
+        dtype=recipe.out_dtype or recipe.dtype or stored,
     )
-
-
-def _wide(dtypes: set[str]) -> str:
-    """The dtype that holds them all, as torch and mergekit promote: two kinds meet in float32."""
-    return next(iter(dtypes)) if len(dtypes) == 1 else "float32"
 
 
 def _described(job: TensorJob, content_hashes: Mapping[ModelReference, str]) -> dict[str, object]:

@@ -21,6 +21,8 @@ CASES = json.loads(
 ELSEWHERE = ("vocabulary", "stages", "published", "distribution")
 REFUSED = {"gradient of switches": "expected true or false"}
 """What mergekit merges and we refuse on purpose, with the message."""
+KEEPS_THE_BASE_DTYPE = ("dtype mixed task_arithmetic",)
+"""A bfloat16 base and a float32 expert: mergekit 0.1.5 writes float32, we what the base is in."""
 SINGLE = [
     case for case in CASES if case["id"].split()[0] not in ELSEWHERE and case["id"] not in REFUSED
 ]
@@ -30,31 +32,44 @@ def named(case: dict) -> str:
     return case["id"].replace(" ", "-")
 
 
+def compare_float32(found, *, dtype: bool) -> None:
+    """The same tensors, shapes and (`dtype`) dtypes, and values up to 1e-6 of the largest."""
+    assert {job.name for job in found.jobs} == {*found.shapes}
+    for job in found.stored_jobs():
+        expected, merged = found.expected[job.name], merge_tensor(job, found.fetch, 0)
+        assert list(merged.shape) == found.shapes[job.name]
+        assert not dtype or merged.dtype == expected.dtype
+        off = (merged.double() - expected.double()).abs().masked_fill(found.undecided(job), 0)
+        slack = 0.0 if merged.dtype == torch.float32 else torch.finfo(merged.dtype).eps
+        assert float(off.max()) <= (1e-6 + slack) * float(expected.double().abs().max()), job.name
+
+
 def of_dtype(*names: str) -> list[dict]:
     return [case for case in SINGLE if case["arithmetic"] in names]
 
 
 @pytest.mark.parametrize("case", of_dtype("float32"), ids=named)
 def test_float32_agrees_to_a_millionth(golden, case) -> None:
-    found = golden(case)
-    assert {job.name for job in found.jobs} == {*found.shapes}
-    for job in found.stored_jobs():
-        expected, merged = found.expected[job.name], merge_tensor(job, found.fetch, 0)
-        assert merged.dtype == expected.dtype and list(merged.shape) == found.shapes[job.name]
-        off = (merged.double() - expected.double()).abs().masked_fill(found.undecided(job), 0)
-        slack = 0.0 if expected.dtype == torch.float32 else torch.finfo(expected.dtype).eps
-        assert float(off.max()) <= (1e-6 + slack) * float(expected.double().abs().max()), job.name
+    compare_float32(golden(case), dtype=case["id"] not in KEEPS_THE_BASE_DTYPE)
+
+
+@pytest.mark.parametrize("case", of_dtype("float32"), ids=named)
+def test_exact_float32_agrees_to_a_millionth(golden, case) -> None:
+    compare_float32(golden(case, exact=True), dtype=True)
 
 
 @pytest.mark.parametrize("case", of_dtype("bfloat16", "float16"), ids=named)
-def test_half_precision_agrees_to_a_unit_in_the_last_place(golden, case) -> None:
+def test_exact_half_precision_agrees_to_a_unit_in_the_last_place(golden, case) -> None:
     found = golden(case, exact=True)
     assert {job.name for job in found.jobs} == {*found.shapes}
+    compared = 0
     for job in found.stored_jobs():
         expected, merged = found.expected[job.name], merge_tensor(job, found.fetch, 0)
         assert merged.dtype == expected.dtype and merged.shape == expected.shape
-        decided = ~found.undecided(job)
-        assert int((_order(merged) - _order(expected)).abs()[decided].max()) <= 1, job.name
+        apart = (_order(merged) - _order(expected)).abs()[~found.undecided(job)]
+        assert not apart.numel() or int(apart.max()) <= 1, job.name
+        compared += apart.numel()
+    assert compared
 
 
 @pytest.mark.parametrize("id", REFUSED)
