@@ -45,8 +45,8 @@ class Golden:
     def undecided(self, job: TensorJob) -> torch.Tensor:
         """Elements that mergekit keeps or drops by chance: bool, the shape of the tensor.
 
-        Magnitudes (in its dtype) that are equal just where a selection ends, equal magnitudes of a
-        row for DELLA's ranks, draws between a keep probability and that probability rounded, and
+        Magnitudes (in its dtype) that are equal just where a selection ends; draws between a keep
+        probability and that probability rounded, or those of equal magnitudes for DELLA's ranks;
         for Arcee Fusion in float32 importances so near the threshold that it may round across.
         """
         if job.base is None:
@@ -123,13 +123,22 @@ def _undecided(job: TensorJob, position: int, delta: torch.Tensor) -> torch.Tens
         kept, above = int(density * count), int(float(numbers["gamma"]) * count)
         first = max(0, count - kept - above)
         return _cut(sizes, first) | _cut(sizes, first + kept)
+    draws = masks.draws(masks.mask_keys(0, job.name, position, count), 0, count, delta.device)
+    chance = draws.view(delta.shape) / masks.threshold(1.0)
+    slack = 0.0 if delta.dtype == torch.float32 else torch.finfo(delta.dtype).eps
     if job.method.startswith("dare"):
-        draws = masks.draws(masks.mask_keys(0, job.name, position, count), 0, count, delta.device)
-        rounded = float(torch.tensor(density, dtype=delta.dtype))
-        limits = masks.threshold(density), masks.threshold(rounded)
-        return ((draws < limits[0]) != (draws < limits[1])).view(delta.shape)
-    rows = sizes.view(1, -1) if delta.dim() < 2 else sizes
-    return ((rows[:, :, None] == rows[:, None, :]).sum(2) > 1).view(delta.shape)
+        return (chance - density).abs() < slack
+    low, high = (_probability(sizes, density, float(numbers["epsilon"]), top) for top in (0, 1))
+    return (chance > low - slack) & (chance < high + slack) & (low < high)
+
+
+def _probability(sizes: torch.Tensor, density: float, epsilon: float, top: int) -> torch.Tensor:
+    """DELLA's keep probability, with the lowest or the highest (`top`) rank among equals."""
+    rows = sizes.view(1, -1) if sizes.dim() < 2 else sizes
+    here, there = rows[:, :, None], rows[:, None, :]
+    ranks = (there <= here).sum(2) - 1 if top else (there < here).sum(2)
+    share = ranks.double() / (rows.shape[1] - 1)
+    return (density - epsilon + 2 * epsilon * share).view(sizes.shape)
 
 
 def _on_the_threshold(expert: torch.Tensor, base: torch.Tensor) -> torch.Tensor:

@@ -82,10 +82,10 @@ def test_what_we_refuse_is_told(golden, id) -> None:
 def test_most_elements_are_compared(golden) -> None:
     """No method of the grid is left with nothing to compare."""
     for case in of_dtype("bfloat16"):
-        if case["id"].startswith(("ties", "dare")):
+        if case["id"].startswith(("ties", "dare", "della")):
             found = golden(case)
             left = [~found.undecided(job) for job in found.stored_jobs()]
-            assert sum(int(one.sum()) for one in left) > 0.6 * sum(one.numel() for one in left)
+            assert sum(int(one.sum()) for one in left) > 0.75 * sum(one.numel() for one in left)
 
 
 def _order(tensor: torch.Tensor) -> torch.Tensor:
