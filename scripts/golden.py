@@ -2,8 +2,8 @@
 
 mergekit runs in an environment of its own, which nothing else needs:
 
-    python -m venv /tmp/mk && /tmp/mk/bin/pip install torch==2.13.0 mergekit==0.1.5
-    .venv/bin/python scripts/golden.py --mergekit /tmp/mk/bin/python
+    python -m venv mk && mk/bin/pip install torch==2.13.0 mergekit==0.1.5
+    .venv/bin/python scripts/golden.py --mergekit mk/bin/python
 
 Writes `tests/data/golden`: the pico models, `cases.json` (each recipe, the names of its models,
 the shapes of all merged tensors; the versions that made them) and `expected.safetensors` (a

@@ -6,19 +6,21 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
+from merging.checkpoint import Checkpoint
 from merging.document import parse_document
 from merging.errors import UnsupportedError
 from merging.kernels import masks
 from merging.plan import TensorJob, TensorSource, plan_recipe
-from merging.recipe import ModelReference, Recipe
+from merging.recipe import ModelReference, Recipe, models_of
 from merging.recipe_reader import read_recipe
-from merging.sources import open_models
+from merging.sources import open_checkpoint
 
 GOLDEN = Path(__file__).resolve().parents[2] / "data/golden"
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
@@ -82,9 +84,13 @@ def golden(own_cache, golden_tensors) -> Callable[[dict], Golden]:
     """
     shapes = json.loads((GOLDEN / "cases.json").read_text())["shapes"]
 
+    @cache
+    def checkpoint(place: str) -> Checkpoint:
+        model = ModelReference("model")
+        return open_checkpoint(model, folder=GOLDEN, mapping={"model": GOLDEN / "models" / place})
+
     def planned(case: dict, exact: bool = False) -> Golden:
         document = parse_document(case["recipe"], "recipe.yml")
-        mapping = {name: GOLDEN / "models" / place for name, place in case["models"].items()}
         try:
             recipe, _ = read_recipe(document, strict=False)
         except UnsupportedError as error:
@@ -93,7 +99,7 @@ def golden(own_cache, golden_tensors) -> Callable[[dict], Golden]:
             if "exact" not in {field.name for field in fields(Recipe)}:
                 pytest.skip("merging as mergekit rounds is not there yet")
             recipe = replace(recipe, exact=True)
-        opened = open_models(recipe, folder=GOLDEN, mapping=mapping, allow_pickle=False)
+        opened = {model: checkpoint(case["models"][model.path]) for model in models_of(recipe)}
         prefix = f"{case['id']}/"
         return Golden(
             jobs=plan_recipe(recipe, opened, document=document),
