@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from .checkpoint import Checkpoint
-from .errors import UnsupportedError
+from .errors import MergeError, SourceError, UnsupportedError
 from .layers import COUNT_KEYS, claimed_layers, layer_of, prefix_of
 from .plan import TensorJob
 
@@ -55,9 +55,14 @@ def moved_layers(
     todo = list(jobs)
     order = layer_order(todo)
     stacks = {prefix_of(job.name) for job in todo if job.layer is not None}
-    if len(stacks) > 1 or order == tuple(range(claimed_layers(config) or 0)):
+    if len(stacks) > 1 or _as_it_is(order, claimed_layers(config) or 0):
         return None
     return order or None
+
+
+def _as_it_is(order: Sequence[int], count: int) -> bool:
+    """Whether nothing moves; `count` comes from a config, and may be any number."""
+    return len(order) == count and tuple(order) == tuple(range(count))
 
 
 def output_config(config: Mapping[str, object], order: Sequence[int]) -> dict[str, object]:
@@ -75,7 +80,7 @@ def output_config(config: Mapping[str, object], order: Sequence[int]) -> dict[st
             "recipes that move layers are not supported for it"
         )
     changed = dict(config)
-    if tuple(order) == tuple(range(count)):
+    if _as_it_is(order, count):
         return changed
     if by_place := [key for key in PLACE_KEYS if isinstance(config.get(key), int)]:
         raise UnsupportedError(
@@ -96,14 +101,21 @@ def resized_config(
     """The checkpoint's config as transformers understands it, for other layers.
 
     Raises:
+        SourceError: transformers cannot read the config.
         UnsupportedError: see `output_config`.
     """
     from transformers import AutoConfig
 
-    config: PretrainedConfig = AutoConfig.from_pretrained(
-        checkpoint.folder, trust_remote_code=trust_remote_code, local_files_only=True
-    )
-    # With the defaults filled in: layer_types may be there only now.
-    full = json.loads(config.to_json_string(use_diff=False))
-    changed: PretrainedConfig = type(config).from_dict(output_config(full, order))
+    try:
+        config: PretrainedConfig = AutoConfig.from_pretrained(
+            checkpoint.folder, trust_remote_code=trust_remote_code, local_files_only=True
+        )
+        # With the defaults filled in: layer_types may be there only now.
+        full = json.loads(config.to_json_string(use_diff=False))
+        changed: PretrainedConfig = type(config).from_dict(output_config(full, order))
+    except MergeError:
+        raise
+    except Exception as error:  # a strange config can make transformers raise nearly anything
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise SourceError(f"{checkpoint.folder}: config.json: {reason}") from error
     return changed

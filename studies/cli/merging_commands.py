@@ -1,6 +1,7 @@
 """`merge` and `explain`: a recipe without a search."""
 
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def merge(
     found = open_recipe(recipe, map, allow_pickle)
     donor = found.checkpoints[donor_of(found.recipe)]
     for model, checkpoint in found.checkpoints.items():
-        if out.resolve() == checkpoint.folder.resolve():
+        if os.path.realpath(out) == os.path.realpath(checkpoint.folder):
             raise StudyError(f"{out}: is {model}, a model of the recipe; write to another folder")
     seed = found.recipe.mask_seed if mask_seed is None else mask_seed
     write_merged(

@@ -81,7 +81,9 @@ def _flip(chance: Chance, content: bytes) -> bytes:
 
 def _insert(chance: Chance, content: bytes) -> bytes:
     at = chance.randrange(len(content) + 1)
-    what = chance.choice((*(one.encode() for one in ATOMS), b"\0", b"\xff", b"\xed\xa0\x80", b"\r"))
+    what = chance.choice(
+        (*(one.encode() for one in ATOMS), b"\0", b"\xff", b"\xed\xa0\x80", b"\r")
+    )
     return content[:at] + what + content[at:]
 
 

@@ -89,15 +89,17 @@ def study_text(chance: Chance) -> str:
         "name": "fuzz",
         "recipe": data,
         "tasks": [sums(chance), lines(chance)],
-        "budget": {chance.choice(("trials", "items", "minutes")): chance.choice((5, 60, 5000))},
+        "budget": {
+            chance.choice(("trials", "items", "minutes")): chance.choice((5, 60, 5000, 5000))
+        },
     }
     parts: dict[str, Callable[[], object]] = {
-        "sampler": lambda: chance.choice(("auto", "gp", "tpe", "cmaes", "nsgaii", "random")),
+        "sampler": lambda: chance.choice(("auto", "gp", "tpe", "nsgaii", "random", "cmaes")),
         "seed": lambda: chance.choice((0, 7, 2**63)),
         "split": lambda: {"calibration": 0, "search": 0.4, "select": 0.3, "test": 0.3},
         "constraints": lambda: [{"task": "sums", "metric": "acc", "max_drop": 0.1}],
         "objectives": lambda: {"one": {"task": "sums"}, "two": {"mean": [{"task": "lines"}]}},
-        "winner": lambda: {"rule": chance.choice(("maximin", "maximin", "task"))},
+        "winner": lambda: {"rule": chance.choice(("maximin",) * 5 + ("task",))},
     }
     study |= {key: part() for key, part in parts.items() if chance.random() < 0.4}
     return dump(chance, spoiled(chance, study, spoiling(chance)))
@@ -132,7 +134,7 @@ def lines(chance: Chance) -> dict[object, object]:
         "target": "text",
     }
     if chance.random() < 0.1:
-        data[chance.choice(("group", "stratum", "system", "limit"))] = "text"
+        data[chance.choice(("group", "stratum", "system"))] = "text"
     return data
 
 
@@ -251,8 +253,10 @@ def value(chance: Chance, parameter: Parameter, ranges: float) -> object:
         "step": lambda: chance.choice((0.1, 1e-9, 0, -1)),
         "start": lambda: chance.choice((one, other, 9.0)),
     }
-    found |= {key: make() for key, make in extras.items() if chance.random() < 0.15}
-    return found if chance.random() < 0.9 else {"choice": [one, other, "x"][: chance.randint(0, 3)]}
+    found |= {key: make() for key, make in extras.items() if chance.random() < 0.07}
+    return (
+        found if chance.random() < 0.9 else {"choice": [one, other, "x"][: chance.randint(0, 3)]}
+    )
 
 
 def spoiling(chance: Chance) -> float:
@@ -366,9 +370,11 @@ MONSTERS: tuple[Callable[[Chance], str], ...] = (
     lambda chance: "#" * _size(chance),
     lambda chance: "{a: 1," * min(_size(chance), 2**16),
     lambda chance: "merge_method: " + "9" * _size(chance),
-    lambda chance: "merge_method: linear\nmodels: [{model: a, parameters: {weight: ["
-    + "0.5, " * (_size(chance) // 5)
-    + "1]}}]\n",
+    lambda chance: (
+        "merge_method: linear\nmodels: [{model: a, parameters: {weight: ["
+        + "0.5, " * (_size(chance) // 5)
+        + "1]}}]\n"
+    ),
     lambda chance: "!" * _size(chance) + " a",
     lambda chance: "%TAG ! " + "x" * min(_size(chance), 2**16) + "\n--- a",
     lambda chance: "--- a\n" * (_size(chance) // 6),

@@ -81,7 +81,7 @@ def one_message(error: Exception, file: Path | None = None) -> None:
     text = str(error)
     if not text.strip() or any(ord(one) < 32 or one in "\x7f\x85\u2028\u2029" for one in text):
         raise Broken(f"not one line of text: {text!r}")
-    if len(text) > 3000:
+    if len(text) > 10_000:  # two paths of 4096 characters and some words
         raise Broken(f"a message of {len(text)} characters: {text[:200]!r}")
     if file is not None and not _placed(text, file):
         raise Broken(f"a message without its place: {text!r}")
@@ -183,9 +183,7 @@ def _same_again(recipe: Recipe) -> None:
         raise Broken(f"written back, it is another recipe: {text}")
 
 
-def _planned(
-    recipe: Recipe, document: Document, file: Path, zoo: Mapping[str, Checkpoint]
-) -> str:
+def _planned(recipe: Recipe, document: Document, file: Path, zoo: Mapping[str, Checkpoint]) -> str:
     names = list(zoo)
     checkpoints = {
         model: zoo.get(model.path) or zoo[names[len(str(model)) % len(names)]]
@@ -216,28 +214,29 @@ def examine_study(file: Path) -> str:
     with bounded(seconds=20):
         try:
             check_file(file, {}, Permissions())
-        except RecipeError as error:
-            one_message(error, file)
-            return "refused with its place"
-        except FAULTS as error:
+        except SourceError as error:
             one_message(error)
+            return "refused for a model"
+        except FAULTS as error:
+            one_message(error, file)
             return "refused"
         return "no fault found"
 
 
-def examine_model(chance: Chance, folder: Path) -> str:
-    """Opens, plans and merges with a model, one of whose files was damaged by chance."""
+def examine_model(chance: Chance | None, folder: Path) -> str:
+    """Opens, plans and merges with a model, one of whose files was damaged by chance (if any)."""
     write_model(folder / "base", 1)
-    kind = chance.choice(("single", "shards", "adapter"))
+    kind = chance.choice(("single", "shards", "adapter")) if chance else "shards"
     victim = folder / ("adapter" if kind == "adapter" else "other")
     if kind == "adapter":
         write_adapter(victim, 2)
     else:
         (write_model if kind == "single" else write_shards)(victim, 2)
         write_tokenizer(victim)
-    damage(chance, chance.choice(sorted(victim.iterdir())))
+    if chance is not None:
+        damage(chance, chance.choice(sorted(victim.iterdir())))
     named = "base+adapter" if kind == "adapter" else "other"
-    with bounded():
+    with bounded(SECONDS if chance else 60):
         try:
             return _merged_with(named, folder)
         except SourceError as error:
