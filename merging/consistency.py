@@ -38,9 +38,7 @@ def is_tied(config: Mapping[str, object]) -> bool:
     kind = CONFIG_MAPPING[model_type]
     try:
         return bool(getattr(kind(), "tie_word_embeddings", False))
-    except (
-        Exception
-    ):  # a config that cannot be made of defaults alone says it in its class, if at all
+    except Exception:  # some configs cannot be made of defaults alone
         return bool(getattr(kind, "tie_word_embeddings", False))
 
 

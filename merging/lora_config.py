@@ -89,8 +89,8 @@ def _refuse_others(file: Path, data: Mapping[str, object]) -> None:
     for key, value in data.items():
         if value and key not in HARMLESS | READ and value != {}:
             raise UnsupportedError(
-                f"{file}: {_brief(key)}: {_brief(value)} is more than plain LoRA; merge it with peft "
-                "(merge_and_unload) and give the merged folder"
+                f"{file}: {_brief(key)}: {_brief(value)} is more than plain LoRA; merge it with "
+                "peft (merge_and_unload) and give the merged folder"
             )
     if data.get("init_lora_weights") not in PLAIN_STARTS:
         raise UnsupportedError(

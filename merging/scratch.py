@@ -1,8 +1,8 @@
 """Where a merge grows: a hidden folder beside its final place, gone when the merge is.
 
-A process that is killed leaves its folder behind. Each folder is locked while its process lives, so
-the next merge to the same place knows which are left over, and removes them. Where there are no
-locks (other systems than Unix, some network file systems) they stay.
+A process that is killed leaves its folder behind. Each folder is locked while its process lives,
+so the next merge to the same place knows which are left over, and removes them. Where there are
+no locks (other systems than Unix, some network file systems) they stay.
 """
 
 import glob

@@ -1,7 +1,7 @@
 """A merge written to disk, tensor by tensor, as a checkpoint that transformers loads.
 
 Everything goes into a folder beside the final one, which takes its name in the end: a folder of
-that name is whole or not there. Not here: what README.md of the model says (whoever exports knows).
+that name is whole or not there. Not here: what the model's README.md says (the exporter knows).
 """
 
 import itertools

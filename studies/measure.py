@@ -24,7 +24,7 @@ from search.scoring import blocks
 
 from .config import Study
 from .errors import StudyError
-from .preflight import Permissions, load_tasks, split_tasks
+from .preflight import Permissions, check_weights, load_tasks, split_tasks
 from .reopen import open_study
 from .session import Hardware, load_runner, refuse_hardware
 from .summary import finite
@@ -74,6 +74,7 @@ def evaluate_model(
         recipe, folder=target.folder, mapping=maps, allow_pickle=permissions.allow_pickle
     )
     jobs = plan_recipe(recipe, checkpoints, document=target.document)
+    check_weights(checkpoints)
     donor = donor_of(recipe)
     tasks = load_tasks(study, donor, checkpoints[donor], permissions)
     chosen = _items(study, tasks, split, target.exported)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import StudyError
-from .faults import guarded
+from .faults import guarded, interruptible
 from .options import AllowPickle, Json, Map, parse_maps
 
 if TYPE_CHECKING:
@@ -81,15 +81,16 @@ def merge(
         if os.path.realpath(out) == os.path.realpath(checkpoint.folder):
             raise StudyError(f"{out}: is {model}, a model of the recipe; write to another folder")
     seed = found.recipe.mask_seed if mask_seed is None else mask_seed
-    write_merged(
-        out,
-        found.jobs,
-        lambda model, name: found.checkpoints[model].tensor(name),
-        seed,
-        donor=donor,
-        recipe_text=found.text,
-        overwrite=overwrite,
-    )
+    with interruptible():
+        write_merged(
+            out,
+            found.jobs,
+            lambda model, name: found.checkpoints[model].tensor(name),
+            seed,
+            donor=donor,
+            recipe_text=found.text,
+            overwrite=overwrite,
+        )
     print(f"wrote {out} ({len(found.jobs)} tensors)")
 
 

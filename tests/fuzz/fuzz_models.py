@@ -115,7 +115,7 @@ def write_bench(folder: Path) -> Path:
     write_zoo(folder)
     draw = random.Random(0)
     sums, lines = [], []
-    for _ in range(60):
+    for _ in range(100):
         one, other = draw.randrange(50), draw.randrange(50)
         choices = [str(one + other), str(one + other + 1)]
         sums.append({"question": f"{one} + {other} =", "choices": choices, "answer": 0})

@@ -1,8 +1,8 @@
-"""What must hold for any input: a result or one message with its place, in bounded time and memory.
+"""What must hold for any input: a result, or one message with its place; bounded time and memory.
 
 Each `examine_*` gives the outcome in a word (how far the input came) or raises `Broken`. Time is
-bounded by two timers (the processor's, so that a busy machine breaks no rule, and the wall's), memory
-by the growth of the process's highest resident size.
+bounded by two timers (the processor's, so that a busy machine breaks no rule, and the wall's),
+memory by the growth of the process's highest resident size.
 """
 
 import json
@@ -53,7 +53,7 @@ def _late(_number: int, _frame: object) -> None:
 
 @contextmanager
 def bounded(seconds: float = SECONDS, megabytes: int = MEGABYTES) -> Iterator[None]:
-    """Turns too much time or memory, and any error that is no fault of the input, into `Broken`."""
+    """Turns too much time or memory, and any error that is no fault of the input, to `Broken`."""
     before = {one: signal.signal(one, _late) for one in (signal.SIGPROF, signal.SIGALRM)}
     high = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     signal.setitimer(signal.ITIMER_PROF, seconds)
@@ -77,7 +77,7 @@ def bounded(seconds: float = SECONDS, megabytes: int = MEGABYTES) -> Iterator[No
 
 
 def one_message(error: Exception, file: Path | None = None) -> None:
-    """A fault's text is one line that a terminal can show, and opens with its place in the file."""
+    """A fault is one line that a terminal can show, and opens with its place in the file."""
     text = str(error)
     if not text.strip() or any(ord(one) < 32 or one in "\x7f\x85\u2028\u2029" for one in text):
         raise Broken(f"not one line of text: {text!r}")
