@@ -146,6 +146,9 @@ def _layout(jobs: list[TensorJob], tensors: Tensors) -> dict[str, TensorInfo]:
 
 def _require_free(out: Path, donor: Checkpoint, overwrite: bool) -> None:
     """Only a merge is ever replaced, and only when asked: never a model that somebody trained."""
+    above = next(folder for folder in out.parents if folder.exists())
+    if not above.is_dir():
+        raise SourceError(f"{out}: {above} is a file, not a folder; choose another place")
     if not os.path.lexists(out):
         return
     if not out.is_dir():

@@ -1,4 +1,4 @@
-"""Five hundred files made or damaged by chance, and some models; `scripts/stress` does thousands."""
+"""Five hundred files made or damaged by chance, and some models; `scripts/stress`: thousands."""
 
 from collections import Counter
 from pathlib import Path
