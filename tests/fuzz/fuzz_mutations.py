@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 
-from fuzz_recipes import ATOMS, Chance
+from fuzz_texts import ATOMS, Chance
 
 Mutation = Callable[[Chance, bytes], bytes]
 
