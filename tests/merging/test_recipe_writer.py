@@ -13,10 +13,11 @@ from merging.errors import MergeError
 from merging.methods.table import METHODS
 from merging.recipe import Conditional, ModelReference, Parameters, Recipe, Slice, Source
 from merging.recipe_reader import read_recipe
+from merging.recipe_values import MAX_NUMBER
 from merging.recipe_writer import recipe_data, recipe_yaml
 
 DATA = Path(__file__).parent.parent / "data" / "recipes"
-NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+NUMBERS = st.floats(-MAX_NUMBER, MAX_NUMBER)
 NAMES = st.text(
     st.characters(codec="utf-8", exclude_characters="+@", exclude_categories=("Cc", "Cs", "Z")),
     min_size=1,
