@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .checkpoint import Checkpoint
-from .errors import SourceError, UnsupportedError
+from .errors import MergeError, SourceError, UnsupportedError
 from .headers import read_json
 from .layers import COUNT_KEYS, kinds_of, layer_layout, layer_of, prefix_of
 from .plan import TensorJob
@@ -100,14 +100,21 @@ def resized_config(
     """The checkpoint's config as transformers understands it, for other layers.
 
     Raises:
+        SourceError: transformers cannot read the config.
         UnsupportedError: see `output_config`.
     """
     config = model_config(checkpoint, trust_remote_code=trust_remote_code)
-    # With the defaults filled in: layer_types may be there only now.
-    full = json.loads(config.to_json_string(use_diff=False))
-    changed: PretrainedConfig = type(config).from_dict(
-        output_config(full, _heights(checkpoint), orders)
-    )
+    try:
+        # With the defaults filled in: layer_types may be there only now.
+        full = json.loads(config.to_json_string(use_diff=False))
+        changed: PretrainedConfig = type(config).from_dict(
+            output_config(full, _heights(checkpoint), orders)
+        )
+    except MergeError:
+        raise
+    except Exception as error:  # a strange config can make transformers raise nearly anything
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise SourceError(f"{checkpoint.folder}: config.json: {reason}") from error
     return changed
 
 

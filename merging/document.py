@@ -6,6 +6,7 @@ twice in one mapping is refused with both lines, and aliases cannot blow the doc
 """
 
 import pathlib
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -122,14 +123,13 @@ def read_documents(path: pathlib.Path) -> tuple[Document, ...]:
         RecipeError: as `read_document`.
     """
     try:
+        _require_ordinary(path)
         with path.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise RecipeError(f"{path}: is a folder; give the YAML file in it") from None
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"{path}: cannot be read: {error}") from None
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
     if len(content) > MAX_BYTES:
         raise RecipeError(f"{path}: larger than {MAX_BYTES >> 20} MiB, no recipe or study")
     return parse_documents(_decode(content, str(path)), str(path))
@@ -201,6 +201,15 @@ def _only(documents: tuple[Document, ...]) -> Document:
 def _below(places: Mapping[Path, Place], path: Path) -> dict[Path, Place]:
     depth = len(path)
     return {at[depth:]: place for at, place in places.items() if at[:depth] == path}
+
+
+def _require_ordinary(path: pathlib.Path) -> None:
+    """Refuses folders, and pipes and devices, which could be read for ever."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise RecipeError(f"{path}: is a folder; give the YAML file in it")
+    if not stat.S_ISREG(mode):
+        raise RecipeError(f"{path}: is a pipe or a device; save the YAML to a file first")
 
 
 def _decode(content: bytes, file: str) -> str:

@@ -162,8 +162,10 @@ def _loading(folder: Path) -> Iterator[None]:
     except MergeError:
         raise
     except Exception as error:  # a strange folder can make transformers raise nearly anything
-        lines = [line for line in str(error).splitlines() if line.strip()]
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[0] if lines else type(error).__name__
+        if reason.endswith(":") and len(lines) > 1:
+            reason = f"{reason} {lines[1]}"
         raise SourceError(f"{folder}: transformers cannot load it: {reason}") from error
     finally:
         logging.set_verbosity(verbosity)

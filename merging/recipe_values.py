@@ -6,7 +6,6 @@ unknown name (refused if `strict`), a parameter at a level where it does nothing
 other methods read, a filter entry that is never reached.
 """
 
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -22,7 +21,8 @@ from .references import parse_reference
 
 MAX_GRADIENT = 4096
 MAX_FILTERS = 256
-MAX_NUMBER = sys.float_info.max
+MAX_NUMBER = 3.4028234663852886e38
+"""The largest number of float32, in which merges are computed."""
 
 Level = Literal["model", "base", "slice", "recipe"]
 """Where `parameters:` stands; "base" is the base model among the models."""
@@ -213,6 +213,8 @@ def _read_scalar(
     number = None if parameter.kind == "bool" else _finite(value)
     if number is None:
         hint = "; remove the quotes" if isinstance(value, str) and _is_number(value) else ""
+        if isinstance(value, int | float) and abs(value) > MAX_NUMBER:
+            hint = "; merges are computed in float32, which ends at 3.4e+38"
         expected = parameter.expected()
         raise document.error(path, f"expected {expected}, got {shown(value)}{hint}")
     if checked and (fault := parameter.fault(number)):

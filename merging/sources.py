@@ -205,6 +205,7 @@ def open_folder(folder: Path, *, allow_pickle: bool, cache: Path) -> Checkpoint:
     config = read_json(member(folder, "config.json"), MAX_CONFIG)
     if quantised := config.get("quantization_config"):
         kind = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        kind = kind if isinstance(kind, str) and kind.isidentifier() else repr(kind)[:40]
         raise UnsupportedError(
             f"{folder}: the weights are quantised ({kind}), which cannot be merged; "
             "use the model they were made from"

@@ -15,11 +15,14 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from .errors import RecipeError
 from .lost_indentation import Line, lost_under_duplicate
+from .references import breaks_lines
 from .yaml_text import MAX_DEPTH, MAX_NODES, compose, is_empty
 
 Keys = tuple[str | int, ...]
 Mark = tuple[int, int]
 """Line and column, from 1."""
+
+MAX_KEY = 500
 
 _TAG = "tag:yaml.org,2002:"
 _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
@@ -100,7 +103,8 @@ def _plain(tree: Tree, node: Node, path: Keys, above: tuple[Node, ...]) -> objec
 
 
 def _no_plain_data(tree: Tree, node: Node) -> RecipeError:
-    return _fault(tree, node, f"the tag `{node.tag}` is not plain data; remove it")
+    tag = repr(node.tag)[1:61].rstrip("'")  # a tag may have any character in it, written as %0A
+    return _fault(tree, node, f"the tag `{tag}` is not plain data; remove it")
 
 
 def _mapping(
@@ -144,7 +148,12 @@ def _key(tree: Tree, node: Node) -> str:
         kind = node.tag.removeprefix(_TAG)
         kind = _KINDS.get(kind, f"a {kind}")
         raise _fault(tree, node, f"the key `{node.value}` is read as {kind}, not a text; quote it")
-    return _clean(tree, node)
+    key = _clean(tree, node)
+    if len(key) > MAX_KEY:
+        raise _fault(tree, node, f"a key of {len(key)} characters; at most {MAX_KEY} are read")
+    if breaks_lines(key):
+        raise _fault(tree, node, f"the key {key[:60]!r} has a line break or control character")
+    return key
 
 
 def _refuse_twice(tree: Tree, lines: list[Line]) -> None:

@@ -52,7 +52,7 @@ def check_file(path: Path, maps: Mapping[str, Path], permissions: Permissions) -
         return _study_checkup(preflight)
     if not isinstance(document.data, Mapping) or "merge_method" not in document.data:
         raise StudyError(
-            f"{path}: neither a study (it has no `recipe`) nor a recipe (no `merge_method`)"
+            f"{path}:1:1 neither a study (it has no `recipe`) nor a recipe (no `merge_method`)"
         )
     return _recipe_checkup(documents, path.resolve().parent, maps, permissions)
 

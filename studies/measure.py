@@ -22,7 +22,7 @@ from search.scoring import blocks
 
 from .config import Study
 from .errors import StudyError
-from .preflight import Permissions, load_tasks, split_tasks
+from .preflight import Permissions, check_weights, load_tasks, split_tasks
 from .reopen import open_study
 from .session import Hardware, load_runner, refuse_hardware
 from .summary import finite
@@ -75,6 +75,7 @@ def evaluate_model(
             "study.yaml as --study",
             file=sys.stderr,
         )
+    check_weights(found.stored)
     tasks = load_tasks(study, donor_of(recipe), found.donor, permissions)
     chosen = _items(study, tasks, split, target.exported)
 

@@ -35,8 +35,8 @@ def _from_document(document: Document, path: Path) -> tuple[Study, Mapping[str, 
     folder = Path(str(section.get("folder", "")))
     if not folder.is_absolute() or not folder.is_dir():
         raise RunError(
-            f"{path}: the study came from {folder}, which is gone; put it back, or change "
-            "`resolved.folder`"
+            f"{document.place(('resolved', 'folder'))} the study came from {str(folder)!r}, which "
+            "is gone; put it back, or change `resolved.folder`"
         )
     maps = section.get("maps")
     named = maps.items() if isinstance(maps, dict) else ()

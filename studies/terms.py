@@ -1,9 +1,12 @@
 """What a search is asked to do, what it will take, and whether it can be done at all."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from search.errors import SearchError
 from search.loop import refuse_small_budget, searched_tasks
 from search.objectives import Budget
 from search.winner import MAX_FINALISTS
@@ -62,8 +65,25 @@ def refuse_hopeless(preflight: Preflight) -> None:
                 f"{place} objective {one.name!r}: a parameter, or a column of trials.csv, has "
                 "that name; give it another under `objectives`"
             )
-    sampler_of(preflight)
-    refuse_small_budget(study.budget, len(preflight.references), items_per_candidate(preflight))
+    with _placed(study, study.sampler, "sampler"):
+        sampler_of(preflight)
+    with _placed(study, study.budget.items, "budget", "items"):
+        each = items_per_candidate(preflight)
+        refuse_small_budget(study.budget, len(preflight.references), each)
+
+
+@contextmanager
+def _placed(study: Study, value: object, *path: str) -> Iterator[None]:
+    """Puts the place before a fault of what the file says; the command line's has none."""
+    try:
+        yield
+    except SearchError as error:
+        written: Any = study.document.data
+        for key in path:
+            written = written.get(key) if isinstance(written, Mapping) else None
+        if written != value:
+            raise
+        raise StudyError(f"{study.document.place(path)} {error}") from None
 
 
 def items_per_candidate(preflight: Preflight, split: str = "search") -> int:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from ..errors import StudyError
-from .faults import DIFFERENT, guarded
+from .faults import DIFFERENT, guarded, interruptible
 from .options import (
     AllowBenchmarkTest,
     AllowCode,
@@ -113,7 +113,8 @@ def export(
     from ..show import export_run
 
     _no_storage(storage)
-    text = export_run(run, trial, names.value, weights, allow_pickle=allow_pickle)
+    with interruptible():
+        text = export_run(run, trial, names.value, weights, allow_pickle=allow_pickle)
     if output is None:
         print(text, end="")
     else:

@@ -1,6 +1,7 @@
 """`merge` and `explain`: a recipe without a search."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import StudyError
-from .faults import guarded
+from .faults import guarded, interruptible
 from .options import AllowPickle, Json, Map, Methods, parse_maps
 
 if TYPE_CHECKING:
@@ -56,18 +57,19 @@ def merge(
 
     found = open_file(recipe, map, allow_pickle, "shared")
     for model, checkpoint in found.stored.items():
-        if out.resolve() == checkpoint.folder.resolve():
+        if os.path.realpath(out) == os.path.realpath(checkpoint.folder):
             raise StudyError(f"{out}: is {model}, a model of the recipe; write to another folder")
     seed = found.recipe.mask_seed if mask_seed is None else mask_seed
-    write_merged(
-        out,
-        found.jobs,
-        found.checkpoints,
-        seed,
-        donor=found.donor,
-        recipe_text=recipe.read_text(encoding="utf-8"),
-        overwrite=overwrite,
-    )
+    with interruptible():
+        write_merged(
+            out,
+            found.jobs,
+            found.checkpoints,
+            seed,
+            donor=found.donor,
+            recipe_text=recipe.read_text(encoding="utf-8"),
+            overwrite=overwrite,
+        )
     after = f", after the stages {', '.join(found.stages)}" if found.stages else ""
     print(f"wrote {out} ({len(found.jobs)} tensors{after})")
 

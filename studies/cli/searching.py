@@ -1,7 +1,6 @@
 """`search`, `check`, `demo` and `init`: from a study file to a winner."""
 
 import json
-import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import NoWinnerError, StudyError
-from .faults import INTERRUPTED, guarded
+from .faults import INTERRUPTED, guarded, interruptible
 from .options import (
     AllowBenchmarkTest,
     AllowCode,
@@ -115,11 +114,8 @@ def run_search(study: Path, options: "SearchOptions", as_json: bool) -> None:
     from ..conduct import conduct
     from ..summary import outcome_json, print_outcome
 
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
+    with interruptible():
         outcome = conduct(study, options)
-    finally:
-        signal.signal(signal.SIGTERM, before)
     if as_json:
         print(json.dumps(outcome_json(outcome)))
     elif not options.quiet:
@@ -141,10 +137,6 @@ def _exit(outcome: "Outcome", max_failed: float) -> None:
             f"{outcome.failed} of {outcome.trials} trials failed, more than --max-failed "
             f"{max_failed:g}; `eutectic trials {outcome.run.path}` shows them"
         )
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 @guarded

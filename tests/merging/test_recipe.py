@@ -303,3 +303,11 @@ def test_a_document_filled_by_a_program_keeps_its_places() -> None:
     data = yaml.safe_load(DELLA.format(density=1.5, epsilon=0.1))
     with pytest.raises(RecipeError, match=r"^s.yml:5:40 models\[0\].parameters.density: expected"):
         read_recipe(written.with_data(data), strict=True)
+
+
+def test_numbers_end_where_float32_does() -> None:
+    text = "merge_method: linear\nmodels:\n  - {{model: a, parameters: {{weight: {}}}}}\n"
+    recipe, _ = read_recipe(parse_document(text.format("3.4e+38"), "f.yml"), strict=True)
+    assert recipe.models[0].parameters["weight"] == 3.4e38
+    with pytest.raises(RecipeError, match="f.yml:3:37 .*3.5e.38; merges are computed in float32"):
+        read_recipe(parse_document(text.format("3.5e+38"), "f.yml"), strict=True)

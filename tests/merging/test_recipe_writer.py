@@ -25,10 +25,11 @@ from merging.recipe import (
     TokenRule,
 )
 from merging.recipe_reader import read_recipe
+from merging.recipe_values import MAX_NUMBER
 from merging.recipe_writer import recipe_data, recipe_yaml
 
 DATA = Path(__file__).parent.parent / "data" / "recipes"
-NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+NUMBERS = st.floats(-MAX_NUMBER, MAX_NUMBER)
 NAMES = st.text(
     st.characters(codec="utf-8", exclude_characters="+@", exclude_categories=("Cc", "Cs", "Z")),
     min_size=1,
