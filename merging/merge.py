@@ -17,7 +17,7 @@ from .errors import MergeError
 from .kernels.engine import Engine
 from .kernels.masks import mask_keys
 from .kernels.twin import Twin
-from .methods.formula import Numbers, TaskVectors
+from .methods.formula import Numbers, OtherFormula, TaskVectors, WeightedMean
 from .methods.method import Method
 from .methods.table import find_method
 from .plan import TensorJob, TensorSource
@@ -83,7 +83,7 @@ def merge_tensor(
 
 def _fetch(method: Method, job: TensorJob, tensors: Tensors) -> list[torch.Tensor]:
     """The base, where deltas are taken from it, and the sources, all of one shape."""
-    if method.base_apart and job.base is None:
+    if method.base == "required" and job.base is None:
         raise MergeError(f"{job.name}: {method.name} needs a base model; give base_model")
     sources = [job.base, *job.sources] if job.base and method.base_apart else [*job.sources]
     if not sources:
@@ -155,15 +155,32 @@ def _evaluate(
         formula = method.merge(numbers)
     except MergeError as error:
         raise MergeError(f"{job.name}: {error}") from None
-    if isinstance(formula, TaskVectors):
-        base, *experts = fetched
+    apart = method.base_apart and job.base is not None
+    base, experts = (fetched[0], fetched[1:]) if apart else (None, fetched)
+    if isinstance(formula, WeightedMean):
+        engine.weighted_mean(experts, formula, target)
+    elif isinstance(formula, TaskVectors) and base is not None:
         keys = [
             mask_keys(mask_seed, job.name, position, target.numel())
             for position in range(len(experts))
         ]
         engine.task_vectors(base, experts, formula, keys, target)
-    else:
-        engine.weighted_mean(fetched, formula, target)
+    elif not isinstance(formula, TaskVectors):
+        _other(job, base, experts, formula, engine, target)
+
+
+def _other(
+    job: TensorJob,
+    base: torch.Tensor | None,
+    experts: list[torch.Tensor],
+    formula: OtherFormula,
+    engine: Engine,
+    target: torch.Tensor,
+) -> None:
+    try:
+        engine.other(base, experts, formula, target)
+    except MergeError as error:
+        raise MergeError(f"{job.name}: {error}") from None
 
 
 def _deliver(merged: torch.Tensor, job: TensorJob, out: torch.Tensor | None) -> torch.Tensor:

@@ -6,151 +6,62 @@ engine runs it on several spans at once (`merging.kernels.engine`). It works thr
 fast-math: LLVM neither reorders nor fuses, and bits equal those of the torch twin, whatever the
 spans.
 
-Tensors come as (address, dtype code): one compilation serves any number of experts and mix of
-dtypes. Integers are wrapped in uint32 at every step: numba would compute in 64 bits, and nothing
-vectorise. All that a kernel inlines stands in this file: numba's cache does not see edits
-elsewhere.
+What they inline from elsewhere is in `primitives`.
 """
 
 from typing import Any
 
 import numpy as np
-from numba import types
-from numba.extending import intrinsic
 from numba.np.numpy_support import carray
 
 from .jit import Array, compiled, inlined
+from .numbers import BLOCK
+from .primitives import (
+    bits_of,
+    draw,
+    l1_norm,
+    load,
+    magnitudes_of,
+    pointer,
+    store,
+    subtract,
+    uint32,
+)
 
-BLOCK = 4096
-FLOAT32, BFLOAT16, FLOAT16 = 0, 1, 2
-ALL, CUT, RANDOM, BYTES = 0, 1, 2, 3
-uint32: Any = types.uint32
+ALL, CUT, BAND, RANDOM, BYTES = 0, 1, 2, 3, 4
+"""What is kept, by the numbers that follow:
 
-
-def _cast(to: Any, source: Any, instruction: str) -> Any:
-    """An instruction that numba lacks: the bits of a number stay, its type changes."""
-
-    def typed(context: Any, value: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return getattr(builder, instruction)(arguments[0], context.get_value_type(to))
-
-        return to(source), generate
-
-    return intrinsic(typed)
-
-
-_pointer = _cast(types.voidptr, types.int64, "inttoptr")
-_bits = _cast(types.uint32, types.float32, "bitcast")
-_float = _cast(types.float32, types.uint32, "bitcast")
-
-
-@inlined
-def _load(address: int, code: int, start: int, count: int, out: Array) -> None:
-    """Reads elements [start, start + count) as float32."""
-    if code == FLOAT32:
-        out[:count] = carray(_pointer(address + 4 * start), count, np.float32)
-        return
-    half = carray(_pointer(address + 2 * start), count, np.uint16)
-    if code == BFLOAT16:
-        for i in range(count):
-            out[i] = _float(uint32(uint32(half[i]) << uint32(16)))
-        return
-    for i in range(count):
-        word = uint32(half[i])
-        magnitude = uint32(uint32(word & uint32(0x7FFF)) << uint32(13))
-        # 2^112 moves the exponent bias from 15 to 127; exact, for subnormals too.
-        finite = _bits(_float(magnitude) * np.float32(2.0**112))
-        special = uint32(magnitude | uint32(0x7F800000))
-        moved = special if magnitude >= uint32(0x0F800000) else finite
-        out[i] = _float(uint32(moved | uint32(uint32(word & uint32(0x8000)) << uint32(16))))
-
-
-@inlined
-def _store(address: int, code: int, start: int, count: int, values: Array) -> None:
-    """Writes elements [start, start + count): nearest, ties to even, NaN stays."""
-    if code == FLOAT32:
-        carray(_pointer(address + 4 * start), count, np.float32)[:] = values[:count]
-        return
-    half = carray(_pointer(address + 2 * start), count, np.uint16)
-    if code == BFLOAT16:
-        for i in range(count):
-            word = _bits(values[i])
-            odd = uint32(uint32(word >> uint32(16)) & uint32(1))
-            nearest = uint32(uint32(word + uint32(0x7FFF)) + odd)
-            quiet = uint32(word | uint32(0x400000))
-            nan = uint32(word & uint32(0x7FFFFFFF)) > uint32(0x7F800000)
-            half[i] = np.uint16(uint32((quiet if nan else nearest) >> uint32(16)))
-        return
-    for i in range(count):
-        word = _bits(values[i])
-        magnitude = uint32(word & uint32(0x7FFFFFFF))
-        odd = uint32(uint32(magnitude >> uint32(13)) & uint32(1))
-        # 0xC8000000 moves the bias back to 15; 0xFFF and the last kept bit round to even.
-        normal = uint32(uint32(uint32(magnitude + uint32(0xC8000FFF)) + odd) >> uint32(13))
-        # Adding 0.5 rounds below 2^-14 to multiples of 2^-24, the steps of subnormals.
-        small = uint32(_bits(_float(magnitude) + np.float32(0.5)) - uint32(0x3F000000))
-        huge = uint32(0x7E00) if magnitude > uint32(0x7F800000) else uint32(0x7C00)
-        result = small if magnitude < uint32(0x38800000) else normal
-        result = huge if magnitude >= uint32(0x47800000) else result
-        half[i] = np.uint16(uint32(result | uint32(uint32(word >> uint32(16)) & uint32(0x8000))))
-
-
-@inlined
-def _draw(index: int, k0: int, k1: int) -> Any:
-    """The 24-bit draw of one element; twin and specification: `merging.kernels.masks`."""
-    x = uint32(uint32(index) ^ k0)
-    x = uint32(x ^ uint32(x >> uint32(16)))
-    x = uint32(x * uint32(0x7FEB352D))
-    x = uint32(x ^ uint32(x >> uint32(15)))
-    x = uint32(x + k1)
-    x = uint32(x * uint32(0x846CA68B))
-    x = uint32(x ^ uint32(x >> uint32(16)))
-    return uint32(x >> uint32(8))
-
-
-@inlined
-def _delta(base: Array, expert: Array, start: int, count: int, shelf: Array, out: Array) -> None:
-    """Leaves the base in `shelf` and expert - base in `out`; a tensor is (address, code)."""
-    _load(base[0], base[1], start, count, shelf)
-    _load(expert[0], expert[1], start, count, out)
-    for i in range(count):
-        out[i] -= shelf[i]
+ALL; CUT: magnitudes above the first, and those equal to it up to the element of index second;
+BAND: those from the first (from the element second on) to the third (to the element fourth);
+RANDOM: draws below the first; BYTES: where the bytes at the address first are 1.
+"""
 
 
 @inlined
 def _keep(rule: Array, keys: Array, start: int, count: int, delta: Array) -> None:
-    """Multiplies what is not kept by zero (a NaN stays); rule: (kind, number, index, address)."""
+    """Multiplies what is not kept by zero (a NaN stays); rule: a kind and four numbers."""
     if rule[0] == CUT:
         cut, last = uint32(rule[1]), rule[2]
         for i in range(count):
-            magnitude = uint32(_bits(delta[i]) & uint32(0x7FFFFFFF))
+            magnitude = uint32(bits_of(delta[i]) & uint32(0x7FFFFFFF))
             kept = (magnitude > cut) | ((magnitude == cut) & (start + i <= last))
             delta[i] *= np.float32(kept)
+    elif rule[0] == BAND:
+        low, begin, high, end = uint32(rule[1]), rule[2], uint32(rule[3]), rule[4]
+        for i in range(count):
+            magnitude = uint32(bits_of(delta[i]) & uint32(0x7FFFFFFF))
+            above = (magnitude > low) | ((magnitude == low) & (start + i >= begin))
+            below = (magnitude < high) | ((magnitude == high) & (start + i <= end))
+            delta[i] *= np.float32(above & below)
     elif rule[0] == RANDOM:
         k0, k1 = keys[start >> 32]
         first, below = uint32(start & 0xFFFFFFFF), uint32(rule[1])
         for i in range(count):
-            delta[i] *= np.float32(_draw(uint32(first + uint32(i)), k0, k1) < below)
+            delta[i] *= np.float32(draw(uint32(first + uint32(i)), k0, k1) < below)
     elif rule[0] == BYTES:
-        mask = carray(_pointer(rule[3] + start), count, np.uint8)
+        mask = carray(pointer(rule[1] + start), count, np.uint8)
         for i in range(count):
             delta[i] *= np.float32(mask[i])
-
-
-@inlined
-def _norm(values: Array, count: int) -> float:
-    """The L1 norm: scaled by a power of two to 30 bits, truncated, added in integers."""
-    top = uint32(0)
-    for i in range(count):
-        top = max(top, uint32(_bits(values[i]) & uint32(0x7FFFFFFF)))
-    if top >= uint32(0x7F800000):
-        return np.nan
-    exponent = min(np.int64(283) - np.int64(uint32(top >> uint32(23))), np.int64(254))
-    scale = _float(uint32(uint32(exponent) << uint32(23)))
-    total = np.int64(0)
-    for i in range(count):
-        total += np.int64(np.int32(abs(values[i]) * scale))
-    return np.float64(total) / np.float64(scale)
 
 
 @inlined
@@ -200,12 +111,12 @@ def weighted_mean(
         count = min(BLOCK, stop - block)
         total[:] = 0
         for e in range(len(tensors)):
-            _load(tensors[e, 0], tensors[e, 1], block, count, one)
+            load(tensors[e, 0], tensors[e, 1], block, count, one)
             _add(total, one, weights[e], count)
         if divisor != 1:
             one[:] = divisor
             _divide(total, one, count)
-        _store(out[0], out[1], block, count, total)
+        store(out[0], out[1], block, count, total)
 
 
 @compiled
@@ -223,7 +134,7 @@ def task_vectors(
 ) -> None:
     """The base + scale x consensus of the sparse, rescaled, weighted deltas.
 
-    tensors int64 [1 + experts, 2], the base first; rules int64 [experts, 4]; keys uint32 [experts,
+    tensors int64 [1 + experts, 2], the base first; rules int64 [experts, 5]; keys uint32 [experts,
     runs, 2]; factors float32 [experts, 2]: rescaling, weight. divisor 1: none; 0: the weights that
     agree, by element.
     """
@@ -237,7 +148,7 @@ def task_vectors(
         count = min(BLOCK, stop - block)
         room[4:] = 0
         for e in range(len(rules)):
-            _delta(tensors[0], tensors[1 + e], block, count, origin, delta)
+            subtract(tensors[0], tensors[1 + e], block, count, origin, delta)
             _keep(rules[e], keys[e], block, count, delta)
             rescale, weight = factors[e]
             _scale(delta, rescale, weight, count)
@@ -254,7 +165,7 @@ def task_vectors(
         if divisor != 1:
             _divide(merged, weights, count)
         _add(origin, merged, scale, count)
-        _store(out[0], out[1], block, count, origin)
+        store(out[0], out[1], block, count, origin)
 
 
 @compiled
@@ -265,16 +176,10 @@ def norms(
     shelf, delta = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     for block in range(start, stop, BLOCK):
         count = min(BLOCK, stop - block)
-        _delta(base, expert, block, count, shelf, delta)
-        out[block // BLOCK, 0] = _norm(delta, count)
+        subtract(base, expert, block, count, shelf, delta)
+        out[block // BLOCK, 0] = l1_norm(delta, count)
         _keep(rule, keys, block, count, delta)
-        out[block // BLOCK, 1] = _norm(delta, count)
-
-
-@inlined
-def _magnitudes(delta: Array, count: int, out: Array) -> None:
-    for i in range(count):
-        out[i] = uint32(_bits(delta[i]) & uint32(0x7FFFFFFF))
+        out[block // BLOCK, 1] = l1_norm(delta, count)
 
 
 @compiled
@@ -283,8 +188,8 @@ def magnitudes(base: Array, expert: Array, out: Array, start: int, stop: int) ->
     shelf, delta = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     for block in range(start, stop, BLOCK):
         count = min(BLOCK, stop - block)
-        _delta(base, expert, block, count, shelf, delta)
-        _magnitudes(delta, count, out[block - start :])
+        subtract(base, expert, block, count, shelf, delta)
+        magnitudes_of(delta, count, out[block - start :])
 
 
 @compiled
@@ -296,4 +201,4 @@ def mask(limits: Array, keys: Array, out: Array, start: int, stop: int) -> None:
         first, part = uint32(low & 0xFFFFFFFF), out[low - start : high - start]
         bounds = limits[low - start : high - start]
         for i in range(len(part)):
-            part[i] = _draw(uint32(first + uint32(i)), k0, k1) < bounds[i]
+            part[i] = draw(uint32(first + uint32(i)), k0, k1) < bounds[i]

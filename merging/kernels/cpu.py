@@ -14,19 +14,19 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from ..methods.formula import Sparsity, TaskVectors, WeightedMean
-from . import compiled, masks
-from .delta import Delta, cut, rank_mask
+from ..methods.formula import OtherFormula, Sparsity, TaskVectors, WeightedMean
+from . import compiled, masks, others, primitives
+from .delta import Delta, cut, ends, rank_mask
 from .engine import Keys
 from .jit import Array
-from .numbers import common_divisor, kept, limits, rescaling, rows
+from .numbers import BLOCK, band, common_divisor, kept, limits, rescaling, rows
 
 CHUNK = 1 << 18
 SPANS = 32
 CODES = {
-    torch.float32: compiled.FLOAT32,
-    torch.bfloat16: compiled.BFLOAT16,
-    torch.float16: compiled.FLOAT16,
+    torch.float32: primitives.FLOAT32,
+    torch.bfloat16: primitives.BFLOAT16,
+    torch.float16: primitives.FLOAT16,
 }
 Result = TypeVar("Result")
 
@@ -84,24 +84,37 @@ class Compiled:
 
         self._run(work, out.numel())
 
+    def other(
+        self,
+        base: torch.Tensor | None,
+        experts: Sequence[torch.Tensor],
+        formula: OtherFormula,
+        out: torch.Tensor,
+    ) -> None:
+        """See `Engine`."""
+        others.evaluate(base, experts, formula, out, self._run)
+
     def _sparse(self, delta: Delta, sparsity: Sparsity) -> "_Sparse":
         """Turns a rule into what the kernel reads, by looking at the delta once or more."""
         mask = None
         if sparsity.rule == "all":
-            return _Sparse((compiled.ALL, 0, 0, 0), 1.0, None)
+            return _Sparse((compiled.ALL, 0, 0, 0, 0), 1.0, None)
         if sparsity.rule == "random":
-            rule = (compiled.RANDOM, masks.threshold(sparsity.density), 0, 0)
+            rule = (compiled.RANDOM, masks.threshold(sparsity.density), 0, 0, 0)
         elif sparsity.rule == "magnitude":
-            rule = (compiled.CUT, *cut(delta, kept(sparsity, delta.elements), self._run), 0)
+            rule = (compiled.CUT, *cut(delta, kept(sparsity, delta.elements), self._run), 0, 0)
+        elif sparsity.rule == "band":
+            edges = band(sparsity, delta.elements)
+            rule = (compiled.BAND, *ends(delta, *edges, self._run))
         else:
             width, inner = rows(delta.shape)
             mask = rank_mask(delta, width, inner, limits(sparsity, width), self._run)
-            rule = (compiled.BYTES, 0, 0, mask.ctypes.data)
+            rule = (compiled.BYTES, mask.ctypes.data, 0, 0, 0)
         factor = self._factor(delta, np.array(rule, np.int64)) if sparsity.rescale else 1.0
         return _Sparse(rule, factor, mask)
 
     def _factor(self, delta: Delta, rule: Array) -> float:
-        norms = np.empty((-(-delta.elements // compiled.BLOCK), 2), np.float64)
+        norms = np.empty((-(-delta.elements // BLOCK), 2), np.float64)
 
         def work(start: int, stop: int) -> None:
             compiled.norms(delta.base, delta.expert, rule, delta.keys, norms, start, stop)
@@ -123,9 +136,9 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True)
 class _Sparse:
-    """A rule as the kernel reads it (kind, number, index, address), and what must live."""
+    """A rule as the kernel reads it (a kind and four numbers), and what must live."""
 
-    rule: tuple[int, int, int, int]
+    rule: tuple[int, int, int, int, int]
     factor: float
     mask: Array | None
 

@@ -56,7 +56,29 @@ class Delta:
 
 
 def cut(delta: Delta, count: int, run: Run) -> tuple[int, int]:
-    """The smallest magnitude of the `count` largest, and the last element of it that is kept.
+    """The smallest magnitude of the `count` largest, and the last element of it that is kept."""
+    value, wanted, equal = _value(delta, count, run)
+    if wanted == equal:
+        return value, delta.elements - 1
+    return value, _tie(delta, value, wanted, run)
+
+
+def ends(delta: Delta, first: int, stop: int, run: Run) -> tuple[int, int, int, int]:
+    """The magnitude and the element of the ranks first and stop - 1, rank 0 being the smallest.
+
+    Elements of equal magnitude are ranked in their order. No rank: numbers that keep nothing.
+    """
+    if first == stop:
+        return 0, 0, 0, -1
+    found = []
+    for rank in (first, stop - 1):
+        value, above, equal = _value(delta, delta.elements - rank, run)
+        found += [value, _tie(delta, value, equal - above + 1, run)]
+    return found[0], found[1], found[2], found[3]
+
+
+def _value(delta: Delta, count: int, run: Run) -> tuple[int, int, int]:
+    """The smallest of the `count` largest magnitudes, how many of it are among them, and in all.
 
     Exact: each reading counts one field of the magnitudes that begin as the one looked for.
     """
@@ -66,9 +88,7 @@ def cut(delta: Delta, count: int, run: Run) -> tuple[int, int]:
         counts: Array = np.sum(spans, axis=0)
         field, count = _reach(counts, count)
         value = value << bits | field
-    if count == counts[field]:
-        return value, delta.elements - 1
-    return value, _tie(delta, value, count, run)
+    return value, count, int(counts[field])
 
 
 def _counter(delta: Delta, low: int, bits: int, prefix: int) -> Callable[[int, int], Array]:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import torch
 
-from ..methods.formula import TaskVectors, WeightedMean
+from ..methods.formula import OtherFormula, TaskVectors, WeightedMean
 
 Keys = tuple[tuple[int, int], ...]
 """The mask keys of one expert: one pair for each run of 2^32 elements."""
@@ -36,3 +36,12 @@ class Engine(Protocol):
         out: torch.Tensor,
     ) -> None:
         """Fills `out` with base + scale x consensus; experts, weights and keys in one order."""
+
+    def other(
+        self,
+        base: torch.Tensor | None,
+        experts: Sequence[torch.Tensor],
+        formula: OtherFormula,
+        out: torch.Tensor,
+    ) -> None:
+        """Fills `out` by any other formula; base None where there is none."""

@@ -15,7 +15,7 @@ field (seed \0 name \0 position \0 high), so each run of 2^32 elements has a key
 then the low word.
 
 The mixing constants are those of Chris Wellons' hash prospector (lowbias32). The compiled copy of
-the mixing is `draws` in `merging.kernels.compiled`; this module has the keys and the torch copy.
+the mixing is `draw` in `merging.kernels.primitives`; this module has the keys and the torch copy.
 """
 
 from hashlib import blake2b

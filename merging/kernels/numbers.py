@@ -40,6 +40,13 @@ def kept(sparsity: Sparsity, elements: int) -> int:
     return max(1, int(sparsity.density * elements))
 
 
+def band(sparsity: Sparsity, elements: int) -> tuple[int, int]:
+    """The ranks [first, stop) that the band rule keeps, 0 being the smallest magnitude."""
+    count = int(sparsity.density * elements)
+    first = max(0, elements - count - int(sparsity.gamma * elements))
+    return first, first + count
+
+
 def rows(shape: tuple[int, ...]) -> tuple[int, int]:
     """(width, inner) of the rows that ranks are taken in, along dimension 1 or a vector."""
     if len(shape) < 2:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import torch
 
-from ..methods.formula import Sparsity, TaskVectors, WeightedMean
-from . import masks
+from ..methods.formula import OtherFormula, Sparsity, TaskVectors, WeightedMean
+from . import masks, twin_others
 from .engine import Keys
-from .numbers import BLOCK, common_divisor, kept, limits, rescaling, rows
+from .numbers import BLOCK, band, common_divisor, kept, limits, rescaling, rows
 
 MAGNITUDE = 0x7FFFFFFF
 INFINITE = 0x7F800000
@@ -54,6 +54,16 @@ class Twin:
         total = _consensus(deltas, formula, out.device)
         out.copy_(origin + total * _number(formula.scale, out.device))
 
+    def other(
+        self,
+        base: torch.Tensor | None,
+        experts: Sequence[torch.Tensor],
+        formula: OtherFormula,
+        out: torch.Tensor,
+    ) -> None:
+        """See `Engine`."""
+        twin_others.evaluate(base, experts, formula, out)
+
 
 def sparsify(delta: torch.Tensor, sparsity: Sparsity, keys: Keys) -> torch.Tensor:
     """Keeps what the rule keeps, rescaled if it says so; delta float32, any shape."""
@@ -83,6 +93,8 @@ def _mask(delta: torch.Tensor, sparsity: Sparsity, keys: Keys) -> torch.Tensor:
     """Which elements are kept: bool, the shape of delta."""
     if sparsity.rule == "magnitude":
         return _largest(delta, kept(sparsity, delta.numel()))
+    if sparsity.rule == "band":
+        return _ranked(delta, *band(sparsity, delta.numel()))
     draws = masks.draws(keys, 0, delta.numel(), delta.device).view(delta.shape)
     if sparsity.rule == "random":
         return draws < masks.threshold(sparsity.density)
@@ -97,6 +109,14 @@ def _largest(delta: torch.Tensor, count: int) -> torch.Tensor:
     wanted = count - int(above.sum())
     above[equal.nonzero()[:wanted, 0]] = True
     return above.view(delta.shape)
+
+
+def _ranked(delta: torch.Tensor, first: int, stop: int) -> torch.Tensor:
+    """The elements of ranks [first, stop) by magnitude, equal ones ranked in element order."""
+    words = delta.reshape(-1).view(torch.int32) & MAGNITUDE
+    chosen = torch.zeros(len(words), dtype=torch.bool, device=delta.device)
+    chosen[words.sort(stable=True).indices[first:stop]] = True
+    return chosen.view(delta.shape)
 
 
 def _rank_limits(delta: torch.Tensor, sparsity: Sparsity) -> torch.Tensor:

@@ -23,6 +23,10 @@ Coefficients = np.ndarray[Any, np.dtype[np.float64]]
 """What each vector is multiplied by in each group of elements: [groups, vectors]."""
 
 
+Groups = Literal["tensor", "last", "first"]
+"""Elements that share coefficients: all, a row along the last dimension, or along the first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Numbers:
     """The numbers of one tensor, complete and in range: of each expert, and of the output."""
@@ -50,14 +54,17 @@ class Sparsity:
     rule: "all"; "magnitude", the largest int(density n), at least one, ties in element order;
     "random", each with probability `density`; "rank", each with probability density - epsilon + 2
     epsilon rank, rank in [0, 1] by magnitude within its row (along dimension 1; a vector is one
-    row; a row of one has rank 0.5). rescale: multiply what is kept so that the whole tensor's L1
-    norm is what it was.
+    row; a row of one has rank 0.5); "band", int(density n) elements below the int(gamma n) largest
+    (of elements ranked from the smallest magnitude, equal ones in element order, those from rank
+    max(0, n - int(density n) - int(gamma n)) on). rescale: multiply what is kept so that the
+    whole tensor's L1 norm is what it was.
     """
 
-    rule: Literal["all", "magnitude", "random", "rank"] = "all"
+    rule: Literal["all", "magnitude", "random", "rank", "band"] = "all"
     density: float = 1.0
     epsilon: float = 0.0
     rescale: bool = False
+    gamma: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,7 @@ class Span:
 
     solve: Callable[[Grams], Coefficients]
     vectors: Literal["plain", "with_base", "from_base"]
-    groups: Literal["tensor", "last", "first"]
+    groups: Groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,4 +146,5 @@ class Fusion:
     """
 
 
-Formula = WeightedMean | TaskVectors | Scaled | Span | Selected | Overlap | NearSwap | Fusion
+OtherFormula = Scaled | Span | Selected | Overlap | NearSwap | Fusion
+Formula = WeightedMean | TaskVectors | OtherFormula

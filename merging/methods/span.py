@@ -11,11 +11,12 @@ Thresholds are mergekit's.
 """
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from ..errors import MergeError
-from .formula import Coefficients, Grams, Numbers, Scaled, Span
+from .formula import Coefficients, Grams, Groups, Numbers, Scaled, Span
 
 COLLINEAR = 0.9995
 TINY = 1e-6
@@ -31,8 +32,9 @@ def nuslerp(numbers: Numbers) -> Span:
     first, second = numbers.of(0, "weight"), numbers.of(1, "weight")
     total = first + second
     t = 0.5 if abs(total) < TINY else second / total
-    along = "first" if numbers.output["nuslerp_row_wise"] else "last"
-    groups = "tensor" if numbers.output["nuslerp_flatten"] else along
+    groups: Groups = "first" if numbers.output["nuslerp_row_wise"] else "last"
+    if numbers.output["nuslerp_flatten"]:
+        groups = "tensor"
     return Span(partial(_nuslerp, t), "from_base", groups)
 
 
@@ -67,7 +69,7 @@ def karcher(numbers: Numbers) -> Span | Scaled:
 
 def model_stock(numbers: Numbers) -> Span:
     """From the base towards the mean of the experts, the farther the more they agree."""
-    groups = "last" if numbers.output["filter_wise"] else "tensor"
+    groups: Groups = "last" if numbers.output["filter_wise"] else "tensor"
     return Span(_model_stock, "from_base", groups)
 
 
@@ -78,7 +80,7 @@ def _norms(grams: Grams) -> Coefficients:
     return lengths
 
 
-def _arc(t: float, cosines: Coefficients, straight: Coefficients) -> Coefficients:
+def _arc(t: float, cosines: Coefficients, straight: np.ndarray[Any, Any]) -> Coefficients:
     """sin((1-t) theta) / sin(theta) and sin(t theta) / sin(theta); 1 - t and t where straight."""
     theta = np.arccos(np.where(straight, 0.0, cosines))
     curved = np.stack([np.sin((1 - t) * theta), np.sin(t * theta)], -1) / np.sin(theta)[..., None]
@@ -137,7 +139,7 @@ def _karcher(steps: int, tolerance: float, grams: Grams) -> Coefficients:
         moving = valid & (angles >= tolerance)
         factors = np.where(moving, shares * angles / np.where(moving, np.sin(angles), 1), 0.0)
         tangent = factors - (factors @ dots) * mean
-        step = np.sqrt(max(tangent @ cosines @ tangent, 0.0))
+        step = float(np.sqrt(max(float(tangent @ cosines @ tangent), 0.0)))
         if step < tolerance or step == 0:
             break
         moved = np.cos(step) * mean + np.sin(step) * tangent / step
@@ -150,7 +152,7 @@ def _karcher(steps: int, tolerance: float, grams: Grams) -> Coefficients:
 
 def _directed(shares: Coefficients, cosines: Grams, tolerance: float) -> Coefficients | None:
     """The sum of the directions, of length 1; None where it has next to none."""
-    length = np.sqrt(max(shares @ cosines @ shares, 0.0))
+    length = float(np.sqrt(max(float(shares @ cosines @ shares), 0.0)))
     return None if length <= tolerance else shares / length
 
 

@@ -1,8 +1,12 @@
 """The compiled kernels against their twin in torch: equal bits, whatever dtypes and threads."""
 
+import importlib.util
+import itertools
 import math
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,6 +24,7 @@ from merging.kernels.twin import Twin, block_norms, sparsify
 from merging.methods.formula import Sparsity, TaskVectors, WeightedMean
 
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
+RULES = ("all", "magnitude", "random", "rank", "band")
 INTEGERS = {2: torch.int16, 4: torch.int32}
 
 shapes = st.one_of(
@@ -32,11 +37,12 @@ weights = st.floats(-3, 3, width=32)
 
 @st.composite
 def sparsities(draw: st.DrawFn) -> Sparsity:
-    rule = draw(st.sampled_from(["all", "magnitude", "random", "rank"]))
+    rule = draw(st.sampled_from(RULES))
     if rule == "all":
         return Sparsity()
     epsilon = draw(st.floats(0, 0.1)) if rule == "rank" else 0.0
-    return Sparsity(rule, draw(st.floats(0.11, 0.89)), epsilon, draw(st.booleans()))
+    gamma = draw(st.floats(0, 0.5)) if rule == "band" else 0.0
+    return Sparsity(rule, draw(st.floats(0.11, 0.89)), epsilon, draw(st.booleans()), gamma)
 
 
 @st.composite
@@ -100,13 +106,13 @@ def test_weighted_means_equal_the_twin(own, divisor, shape, dtypes):
     assert_same_bits(fast, plain)
 
 
-@pytest.mark.parametrize("rule", ["all", "magnitude", "random", "rank"])
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("coarse", [False, True])
 def test_threads_change_no_bit(rule, coarse):
     shape = (1030, 777)
     assert shape[0] * shape[1] > 3 * CHUNK
     base, *tuned = models(shape, (torch.bfloat16,) * 3, 1, coarse)
-    sparsity = Sparsity(rule, 0.37, 0.1 if rule == "rank" else 0.0, rule != "all")
+    sparsity = Sparsity(rule, 0.37, 0.1 if rule == "rank" else 0.0, rule != "all", 0.02)
     formula = TaskVectors((0.7, -0.4), (sparsity, sparsity), True, True, 1.3)
     keys = keys_of(2, base.numel())
     plain = torch.empty(shape, dtype=torch.bfloat16)
@@ -147,7 +153,7 @@ def test_rounding_is_to_nearest_even(dtype):
 
 
 @pytest.mark.parametrize("engine", [Compiled(None), Twin()])
-@pytest.mark.parametrize("rule", ["all", "magnitude", "random", "rank"])
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("rescale", [False, True])
 @pytest.mark.parametrize("elect", [False, True])
 @pytest.mark.parametrize("where", ["base", "expert"])
@@ -195,6 +201,41 @@ def test_the_magnitude_rule_keeps_the_largest_in_element_order(values, density):
     assert made.tolist() == [v if i in order else 0 for i, v in enumerate(values)]
 
 
+@given(st.lists(st.integers(-6, 6), min_size=1, max_size=300), st.floats(0, 1), st.floats(0, 0.99))
+@settings(max_examples=80, deadline=None)
+def test_the_band_rule_in_closed_form(values, density, gamma):
+    n = len(values)
+    target, top = int(density * n), int(gamma * n)
+    bottom = max(0, n - target - top)
+    kept = sorted(range(n), key=lambda i: (abs(values[i]), i))[bottom : bottom + target]
+    expected = [value if i in kept else 0 for i, value in enumerate(values)]
+    delta, sparsity = torch.tensor(values, dtype=torch.float32), Sparsity("band", density)
+    sparsity = replace(sparsity, gamma=gamma)
+    assert sparsify(delta, sparsity, ()).tolist() == expected
+    formula = TaskVectors((1.0,), (sparsity,), False, False, 1.0)
+    made, base = torch.empty_like(delta), torch.zeros_like(delta)
+    Compiled(None).task_vectors(base, [delta], formula, keys_of(1, n), made)
+    assert made.tolist() == expected
+
+
+def test_bands_without_outliers_and_of_everything():
+    delta = torch.tensor([3.0, -1.0, 2.0, -4.0])
+    assert sparsify(delta, Sparsity("band", 0.5), ()).tolist() == [3, 0, 0, -4]
+    assert sparsify(delta, Sparsity("band", 0.5, gamma=0.25), ()).tolist() == [3, 0, 2, 0]
+    assert sparsify(delta, Sparsity("band", 1.0, gamma=0.25), ()).tolist() == delta.tolist()
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.01, 0.3])
+def test_raising_the_density_of_a_band_only_adds(gamma):
+    base, tuned = models((40, 50), (torch.bfloat16,) * 2, 0, coarse=True)
+    delta = tuned.float() - base.float() + 2**-20  # no zeros: what is kept can be told
+    kept = [
+        sparsify(delta, Sparsity("band", step / 20, gamma=gamma), ()) != 0 for step in range(21)
+    ]
+    for step, (fewer, more) in enumerate(itertools.pairwise(kept)):
+        assert (fewer <= more).all() and fewer.sum() == int(step / 20 * delta.numel())
+
+
 @given(st.integers(1, 40), st.integers(1, 5), st.integers(1, 6), st.integers(0, 9))
 @settings(max_examples=40, deadline=None)
 def test_ranks_are_those_of_a_stable_sort(width, inner, slabs, seed):
@@ -238,13 +279,57 @@ def test_kernels_do_without_a_cache_folder():
     assert compile_kernel(space["double"])(4) == 8
 
 
+@pytest.fixture
+def kernel_file(tmp_path):
+    """Compiles a kernel that stands in a file of its own."""
+    file = tmp_path / "kernel.py"
+    file.write_text("def double(x):\n    return 2 * x\n")
+
+    def compile_it():
+        spec = importlib.util.spec_from_file_location("kernel", file)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return compile_kernel(module.double)
+
+    return compile_it
+
+
+def cached(kernel) -> bool:
+    """Whether its machine code came from the disk."""
+    assert kernel(4) == 8
+    return bool(kernel.stats.cache_hits)
+
+
+def test_the_cache_sees_edits_of_other_files(kernel_file, tmp_path):
+    (tmp_path / "part.py").write_text("x = 1")
+    assert [cached(kernel_file()) for _ in range(2)] == [False, True]
+    (tmp_path / "part.py").write_text("x = 2")
+    assert [cached(kernel_file()) for _ in range(2)] == [False, True]
+    (tmp_path / "another.py").write_text("")
+    assert not cached(kernel_file())
+
+
+def test_a_damaged_cache_costs_a_compilation(kernel_file, tmp_path):
+    assert not cached(kernel_file())
+    for file in (tmp_path / "__pycache__").glob("*.nb*"):
+        file.write_bytes(file.read_bytes()[:100])
+    assert not cached(kernel_file()) and cached(kernel_file())
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(kernel_file, tmp_path):
+    kernel = kernel_file()
+    shutil.rmtree(tmp_path / "__pycache__")
+    (tmp_path / "__pycache__").write_text("a file is in the way")
+    assert not cached(kernel)
+
+
 def test_a_kernel_is_compiled_once():
     """Types that vary would cost seconds each; the tests above used every dtype and shape."""
     out = torch.empty(8, dtype=torch.bfloat16)
     for dtype in DTYPES:
         tensors = models((8,), (dtype,) * 3, 0)
         Compiled(None).weighted_mean(tensors, WeightedMean((1.0, 2.0, 3.0), 6.0), out)
-        for rule in ("all", "magnitude", "random", "rank"):
+        for rule in RULES:
             formula = TaskVectors((1.0, 2.0), (Sparsity(rule, 0.5, 0.1, True),) * 2, True, True, 1)
             Compiled(None).task_vectors(tensors[0], tensors[1:], formula, keys_of(2, 8), out)
     kernels = [compiled.weighted_mean, compiled.task_vectors, compiled.norms, compiled.magnitudes]

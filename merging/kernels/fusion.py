@@ -1,0 +1,162 @@
+"""Arcee Fusion and NearSwap on the compiled kernels: two models, element by element.
+
+Arcee Fusion takes quartiles of importance. They are exact order statistics of the whole tensor
+here, where mergekit samples tensors of more than a million elements.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..methods.formula import NearSwap
+from .combine import ROWS, spread
+from .jit import Array, compiled, inlined
+from .largest import nth_largest
+from .numbers import BLOCK
+from .operands import Run
+from .primitives import load, magnitudes_of, store, subtract
+
+SOFT = 1e-8
+"""Added to probabilities before their logarithm is taken."""
+SMALLEST = 1e-6
+
+
+def nearswap(table: Array, formula: NearSwap, elements: int, out: Array, run: Run) -> None:
+    """Fills `out`; table: base and expert as (address, dtype code), out: the target's."""
+    t: Any = np.float32(formula.t)
+    smallest: Any = np.float32(SMALLEST)
+    run(lambda a, b: swap(out, table, t, smallest, a, b), elements)
+
+
+def fusion(table: Array, shape: Sequence[int], out: Array, run: Run) -> None:
+    """Fills `out`; table: base and expert as (address, dtype code), out: the target's."""
+    elements = math.prod(shape)
+    width = shape[-1] if shape else 1
+    rows = np.empty(elements // width, np.float32)
+    run(lambda a, b: divergences(table, width, rows, a, b), len(rows), 64)
+
+    def words(out: Array, start: int) -> None:
+        importances(table, rows, width, out, start, start + len(out))
+
+    ordered = [
+        _quantile(nth_largest(words, elements - rank, elements, run)[0])
+        for rank in quartiles(elements)
+    ]
+    cut = threshold(*ordered)
+    run(lambda a, b: fuse(out, table, rows, width, cut, a, b), elements)
+
+
+def quartiles(elements: int) -> tuple[int, int, int]:
+    """The places of the quartiles among the sorted elements, from 0."""
+    return (elements - 1) // 4, (elements - 1) // 2, 3 * (elements - 1) // 4
+
+
+def threshold(first: Any, median: Any, third: Any) -> Any:
+    """The importance from which an element counts: the median + 1.5 x the interquartile range."""
+    return np.float32(median + np.float32(np.float32(1.5) * np.float32(third - first)))
+
+
+def _quantile(bits: int) -> Any:
+    return np.array([bits], np.uint32).view(np.float32)[0]
+
+
+@compiled
+def swap(out: Array, tensors: Array, t: float, smallest: float, start: int, stop: int) -> None:
+    """The expert's part is t / |expert - base|, at most 1."""
+    one: Any = np.float32(1)
+    a, b = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    mixed = np.empty(BLOCK, np.float32)
+    for block in range(start, stop, BLOCK):
+        count = min(BLOCK, stop - block)
+        load(tensors[0, 0], tensors[0, 1], block, count, a)
+        load(tensors[1, 0], tensors[1, 1], block, count, b)
+        for i in range(count):
+            off = abs(a[i] - b[i])
+            share = t / (smallest if off < smallest else off)  # a NaN stays
+            share = one if share > one else share
+            mixed[i] = share * b[i] + (one - share) * a[i]
+        store(out[0], out[1], block, count, mixed)
+
+
+@inlined
+def _peak(tensor: Array, start: int, length: int, room: Array) -> float:
+    top = np.float32(-np.inf)
+    for first in range(start, start + length, BLOCK):
+        count = min(BLOCK, start + length - first)
+        load(tensor[0], tensor[1], first, count, room)
+        for i in range(count):
+            top = max(top, room[i])
+    return np.float64(top)
+
+
+@inlined
+def _mass(tensor: Array, start: int, length: int, peak: float, room: Array) -> float:
+    total = np.float64(0)
+    for first in range(start, start + length, BLOCK):
+        count = min(BLOCK, start + length - first)
+        load(tensor[0], tensor[1], first, count, room)
+        for i in range(count):
+            total += np.exp(np.float64(room[i]) - peak)
+    return total
+
+
+@compiled
+def divergences(tensors: Array, width: int, out: Array, start: int, stop: int) -> None:
+    """The divergence of the expert's softmax from the base's in rows [start, stop): float32."""
+    a, b = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    soft = np.float64(SOFT)
+    for row in range(start, stop):
+        begin = row * width
+        peak_a = _peak(tensors[0], begin, width, a)
+        peak_b = _peak(tensors[1], begin, width, b)
+        mass_a = _mass(tensors[0], begin, width, peak_a, a)
+        mass_b = _mass(tensors[1], begin, width, peak_b, b)
+        total = np.float64(0)
+        for first in range(begin, begin + width, BLOCK):
+            count = min(BLOCK, begin + width - first)
+            load(tensors[0, 0], tensors[0, 1], first, count, a)
+            load(tensors[1, 0], tensors[1, 1], first, count, b)
+            for i in range(count):
+                q = np.exp(np.float64(a[i]) - peak_a) / mass_a + soft
+                p = np.exp(np.float64(b[i]) - peak_b) / mass_b + soft
+                total += p * np.log(p / q)
+        out[row] = np.float32(0 if total < 0 else total)  # rounding alone; a NaN stays
+
+
+@inlined
+def _importance(
+    tensors: Array, rows: Array, width: int, start: int, count: int, base: Array, room: Array
+) -> None:
+    """Leaves the delta in room[0], the importance in room[1]."""
+    subtract(tensors[0], tensors[1], start, count, base, room[0])
+    spread(rows, ROWS, width, start, count, room[1])
+    for i in range(count):
+        room[1, i] *= abs(room[0, i])
+
+
+@compiled
+def importances(
+    tensors: Array, rows: Array, width: int, out: Array, start: int, stop: int
+) -> None:
+    """The bits of |expert - base| x the row's divergence: uint32 [stop - start]."""
+    base, room = np.empty(BLOCK, np.float32), np.empty((2, BLOCK), np.float32)
+    for block in range(start, stop, BLOCK):
+        count = min(BLOCK, stop - block)
+        _importance(tensors, rows, width, block, count, base, room)
+        magnitudes_of(room[1], count, out[block - start :])
+
+
+@compiled
+def fuse(
+    out: Array, tensors: Array, rows: Array, width: int, cut: float, start: int, stop: int
+) -> None:
+    """The base + the delta where its importance is not below `cut`."""
+    base, room = np.empty(BLOCK, np.float32), np.empty((2, BLOCK), np.float32)
+    for block in range(start, stop, BLOCK):
+        count = min(BLOCK, stop - block)
+        _importance(tensors, rows, width, block, count, base, room)
+        for i in range(count):
+            room[0, i] = base[i] + room[0, i] * np.float32(room[1, i] >= cut)
+        store(out[0], out[1], block, count, room[0])
