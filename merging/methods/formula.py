@@ -10,16 +10,17 @@ order; one rounding to the output's dtype at the end.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ..recipe import Scalar
 
-Grams = np.ndarray[Any, np.dtype[np.float64]]
+if TYPE_CHECKING:
+    import numpy as np
+
+Grams: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 """Inner products of vectors in each group of elements: [groups, vectors, vectors]."""
 
-Coefficients = np.ndarray[Any, np.dtype[np.float64]]
+Coefficients: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 """What each vector is multiplied by in each group of elements: [groups, vectors]."""
 
 
@@ -99,7 +100,7 @@ class Span:
     for the whole tensor, for each row along its last dimension, or for each along its first.
     """
 
-    solve: Callable[[Grams], Coefficients]
+    solve: "Callable[[Grams], Coefficients]"
     vectors: Literal["plain", "with_base", "from_base"]
     groups: Groups
 

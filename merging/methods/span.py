@@ -4,38 +4,36 @@ Every one of them is a sum of inputs times coefficients that depend on the input
 their inner products. So engines compute one small matrix of inner products in float64 (the Gram
 matrix), the coefficients follow on the host, and the sum is taken in one more reading.
 
-SLERP: Shoemake, Animating rotation with quaternion curves, 1985. NuSLERP and Multi-SLERP: Goddard,
-https://goddard.blog/posts/multislerp-wow-what-a-cool-idea. Karcher mean: Karcher 1977, as in
-https://arxiv.org/abs/2603.04972. Model Stock: Jang et al., https://arxiv.org/abs/2403.19522.
-Thresholds are mergekit's.
+The papers are named beside the coefficients, in `angles`, which is imported where a formula is
+made: it costs numpy.
 """
 
 from functools import partial
-from typing import Any
-
-import numpy as np
 
 from ..errors import MergeError
-from .formula import Coefficients, Grams, Groups, Numbers, Scaled, Span
+from .formula import Groups, Numbers, Scaled, Span
 
-COLLINEAR = 0.9995
-TINY = 1e-6
+SMALLEST_SUM = 1e-6
 
 
 def slerp(numbers: Numbers) -> Span:
     """From the base (t = 0) to the expert (t = 1) along the arc between them."""
-    return Span(partial(_slerp, float(numbers.output["t"])), "with_base", "tensor")
+    from . import angles
+
+    return Span(partial(angles.slerp, float(numbers.output["t"])), "with_base", "tensor")
 
 
 def nuslerp(numbers: Numbers) -> Span:
     """SLERP between two experts, or between their deltas where there is a base."""
+    from . import angles
+
     first, second = numbers.of(0, "weight"), numbers.of(1, "weight")
     total = first + second
-    t = 0.5 if abs(total) < TINY else second / total
+    t = 0.5 if abs(total) < SMALLEST_SUM else second / total
     groups: Groups = "first" if numbers.output["nuslerp_row_wise"] else "last"
     if numbers.output["nuslerp_flatten"]:
         groups = "tensor"
-    return Span(partial(_nuslerp, t), "from_base", groups)
+    return Span(partial(angles.nuslerp, t), "from_base", groups)
 
 
 def multislerp(numbers: Numbers) -> Span | Scaled:
@@ -44,126 +42,37 @@ def multislerp(numbers: Numbers) -> Span | Scaled:
     Raises:
         MergeError: the weights cancel and `normalize_weights` would divide by zero.
     """
-    weights = np.array([numbers.of(index, "weight") for index in range(len(numbers.experts))])
+    from . import angles
+
+    weights = [numbers.of(index, "weight") for index in range(len(numbers.experts))]
     if len(weights) == 1:
         return Scaled(1.0)
+    total = sum(weights)
     if numbers.output["normalize_weights"]:
-        if abs(weights.sum()) < 1e-8:
+        if abs(total) < 1e-8:
             raise MergeError(
                 "multislerp: the weights add up to zero, and normalize_weights divides by their "
                 "sum; change a weight or set normalize_weights: false"
             )
-        weights = weights / weights.sum()
-    solve = partial(_multislerp, weights, float(numbers.output["eps"]))
+        weights = [weight / total for weight in weights]
+    solve = partial(angles.multislerp, tuple(weights), float(numbers.output["eps"]))
     return Span(solve, "from_base", "tensor")
 
 
 def karcher(numbers: Numbers) -> Span | Scaled:
     """The Karcher mean of the directions, of the mean length."""
+    from . import angles
+
     if len(numbers.experts) == 1:
         return Scaled(1.0)
     output = numbers.output
-    solve = partial(_karcher, int(output["max_iter"]), float(output["tol"]))
+    solve = partial(angles.karcher, int(output["max_iter"]), float(output["tol"]))
     return Span(solve, "plain", "tensor")
 
 
 def model_stock(numbers: Numbers) -> Span:
     """From the base towards the mean of the experts, the farther the more they agree."""
+    from . import angles
+
     groups: Groups = "last" if numbers.output["filter_wise"] else "tensor"
-    return Span(_model_stock, "from_base", groups)
-
-
-def _norms(grams: Grams) -> Coefficients:
-    """Lengths, from the diagonal: [groups, vectors]."""
-    squares = np.diagonal(grams, axis1=1, axis2=2)
-    lengths: Coefficients = np.sqrt(squares)
-    return lengths
-
-
-def _arc(t: float, cosines: Coefficients, straight: np.ndarray[Any, Any]) -> Coefficients:
-    """sin((1-t) theta) / sin(theta) and sin(t theta) / sin(theta); 1 - t and t where straight."""
-    theta = np.arccos(np.where(straight, 0.0, cosines))
-    curved = np.stack([np.sin((1 - t) * theta), np.sin(t * theta)], -1) / np.sin(theta)[..., None]
-    return np.where(straight[..., None], np.array([1 - t, t]), curved)
-
-
-def _slerp(t: float, grams: Grams) -> Coefficients:
-    """Near-parallel and opposite vectors (|cos| > 0.9995) are interpolated along the chord."""
-    norms = _norms(grams)
-    norms = np.where(norms > 1e-8, norms, 1.0)
-    cosines = np.clip(grams[:, 0, 1] / (norms[:, 0] * norms[:, 1]), -1, 1)
-    return _arc(t, cosines, np.abs(cosines) > COLLINEAR)
-
-
-def _nuslerp(t: float, grams: Grams) -> Coefficients:
-    """Only vectors without an angle between them are interpolated along the chord."""
-    norms = np.maximum(_norms(grams), 1e-7)
-    cosines = np.clip(grams[:, 0, 1] / (norms[:, 0] * norms[:, 1]), -1, 1)
-    return _arc(t, cosines, 1 - cosines**2 <= 1e-16)
-
-
-def _multislerp(weights: Coefficients, eps: float, grams: Grams) -> Coefficients:
-    """The exponential map at the weighted mean of a tangent vector that is always zero.
-
-    The weighted sum of the tangent parts is the tangent part of the weighted sum, which is the
-    mean itself: so the result is the mean's direction.
-    """
-    norms = _norms(grams)[0]
-    shares = weights / (norms + eps)
-    length = float(np.sqrt(max(shares @ grams[0] @ shares, 0.0)))
-    if length < eps or length == 0:
-        if len(weights) == 2:
-            return weights[None]
-        raise MergeError("multislerp: the weighted sum of the directions is zero; change a weight")
-    result: Coefficients = (shares / length * (norms @ weights))[None]
-    return result
-
-
-def _karcher(steps: int, tolerance: float, grams: Grams) -> Coefficients:
-    """Steps along the mean of the logarithms, until one is shorter than the tolerance.
-
-    Vectors not longer than the tolerance have no direction, and count as zero vectors.
-    """
-    norms = _norms(grams)[0]
-    valid = norms > tolerance
-    if not valid.any():
-        return np.zeros((1, len(norms)))
-    shares = valid / valid.sum()
-    cosines = grams[0] / np.outer(np.where(valid, norms, 1), np.where(valid, norms, 1))
-    mean = _directed(shares, cosines, tolerance)
-    if mean is None:
-        mean = np.eye(len(norms))[np.argmax(valid)]
-    for _ in range(steps):
-        dots = np.clip(cosines @ mean, -1, 1)
-        angles = np.arccos(dots)
-        moving = valid & (angles >= tolerance)
-        factors = np.where(moving, shares * angles / np.where(moving, np.sin(angles), 1), 0.0)
-        tangent = factors - (factors @ dots) * mean
-        step = float(np.sqrt(max(float(tangent @ cosines @ tangent), 0.0)))
-        if step < tolerance or step == 0:
-            break
-        moved = np.cos(step) * mean + np.sin(step) * tangent / step
-        directed = _directed(moved, cosines, tolerance)
-        mean = moved if directed is None else directed
-    scale = norms.mean()
-    result: Coefficients = (scale * mean / np.where(valid, norms, 1) * valid)[None]
-    return result
-
-
-def _directed(shares: Coefficients, cosines: Grams, tolerance: float) -> Coefficients | None:
-    """The sum of the directions, of length 1; None where it has next to none."""
-    length = float(np.sqrt(max(float(shares @ cosines @ shares), 0.0)))
-    return None if length <= tolerance else shares / length
-
-
-def _model_stock(grams: Grams) -> Coefficients:
-    """N cos / (1 + (N - 1) cos) of the mean of pairwise cosines; 0 where that has no value."""
-    experts = grams.shape[1]
-    norms = _norms(grams)
-    first, second = np.triu_indices(experts, 1)
-    products = np.maximum(norms[:, first] * norms[:, second], TINY)
-    cosine = np.clip(grams[:, first, second] / products, -1, 1).mean(1)
-    below = 1 + (experts - 1) * cosine
-    singular = np.abs(below) < TINY
-    ratio = np.where(singular, 0.0, experts * cosine / np.where(singular, 1.0, below))
-    return np.repeat(ratio[:, None] / experts, experts, axis=1)
+    return Span(angles.model_stock, "from_base", groups)

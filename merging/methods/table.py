@@ -160,6 +160,13 @@ _TASK_VECTORS = (
     _deltas("ties", _sparse(True, False), _TIES, task_vectors.ties),
     _deltas("dare_linear", _sparse(False, True), _DARE, task_vectors.dare_linear, random=True),
     _deltas("dare_ties", _sparse(False, True), _DARE, task_vectors.dare_ties, random=True),
+    _deltas("breadcrumbs", _sparse(False, False, _GAMMA), _BREADCRUMBS, task_vectors.breadcrumbs),
+    _deltas(
+        "breadcrumbs_ties",
+        _sparse(False, False, _GAMMA),
+        _BREADCRUMBS,
+        task_vectors.breadcrumbs_ties,
+    ),
     _deltas(
         "della_linear",
         _sparse(False, True, _EPSILON),
