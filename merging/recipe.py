@@ -66,7 +66,10 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One merge. Exactly one of `models` and `slices` is not empty."""
+    """One merge. Exactly one of `models` and `slices` is not empty.
+
+    `exact`: rounded at every step, and read, as mergekit does; see `merging.differences`.
+    """
 
     merge_method: str
     base_model: ModelReference | None
@@ -76,6 +79,7 @@ class Recipe:
     dtype: str | None
     out_dtype: str | None
     mask_seed: int
+    exact: bool = False
 
 
 def models_of(recipe: Recipe) -> tuple[ModelReference, ...]:

@@ -27,7 +27,9 @@ def recipe_data(recipe: Recipe) -> dict[str, object]:
         data["dtype"] = recipe.dtype
     if recipe.out_dtype is not None:
         data["out_dtype"] = recipe.out_dtype
-    if recipe.mask_seed or METHODS[recipe.merge_method].random:
+    if recipe.exact:
+        data["eutectic"] = {"mask_seed": recipe.mask_seed, "exact": True}
+    elif recipe.mask_seed or METHODS[recipe.merge_method].random:
         data["eutectic"] = {"mask_seed": recipe.mask_seed}
     return data
 

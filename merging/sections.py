@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from .document import Path
 from .methods.method import Method
+from .methods.table import find_method
 from .recipe import ModelReference, Parameters, Recipe, Slice, Source
 
 
@@ -31,6 +32,12 @@ class Section:
             for index, source in enumerate(self.sources)
             if source.model != self.base
         )
+
+
+def method_of(recipe: Recipe) -> Method:
+    """The recipe's method, with mergekit's own bounds where the recipe is exact."""
+    method = find_method(recipe.merge_method)
+    return method.loosened() if recipe.exact else method
 
 
 def sections_of(recipe: Recipe, method: Method) -> tuple[Section, ...]:

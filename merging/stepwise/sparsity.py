@@ -41,7 +41,7 @@ def outliers(
     elements = delta.numel()
     count = int(density * elements)
     first = max(0, elements - count - int(gamma * elements))
-    order = _sizes(delta).argsort(stable=True)
+    order = _sizes(delta).argsort()
     return _masked(delta, _chosen(delta, order[first : first + count]), rescale)
 
 
