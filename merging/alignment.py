@@ -7,17 +7,24 @@ out. A head that is tied in one model and stored in another is read from the emb
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from .compatibility import Models, Target, check_layers, check_sources, is_buffer
 from .consistency import embedding_name, head_name, is_tied
+from .errors import SourceError
 from .layers import layer_of, rename_layer
 from .recipe import Source
 from .schedule import depth
 from .sections import Section, reference_of
 
 
-def align(models: Models, sections: Sequence[Section]) -> tuple[Target, ...]:
+def align(
+    models: Models, sections: Sequence[Section], *, lose_sources: bool = False
+) -> tuple[Target, ...]:
     """The output's tensors in order: before the layers, layer by layer, after them.
+
+    lose_sources: tensors after the layers have no more sources than the first section has, as in
+    mergekit, instead of all of the last one's.
 
     Raises:
         SourceError: layers, names or shapes of the models do not fit.
@@ -26,15 +33,30 @@ def align(models: Models, sections: Sequence[Section]) -> tuple[Target, ...]:
     for section in sections:
         check_layers(models, section)
     first, last = sections[0], sections[-1]
+    if lose_sources and len(last.sources) > len(first.sources):
+        last = _cut(models, last, len(first.sources))
     targets = [*_outside(models, first, models.layouts[reference_of(first)].before)]
     done = 0
     for section in sections:
         targets += _inside(models, section, done)
         done += _length(section)
     targets += _outside(models, last, models.layouts[reference_of(last)].after)
-    for section in sections:
+    for section in sections if last is sections[-1] else (*sections, last):
         check_sources(models, section, [one for one in targets if one.section is section])
     return tuple(targets)
+
+
+def _cut(models: Models, section: Section, count: int) -> Section:
+    """The section with its first sources alone."""
+    kept = replace(section, sources=section.sources[:count])
+    if section.base is not None and section.base not in {one.model for one in kept.sources}:
+        text = (
+            f"mergekit gives the tensors after the layers the first {count} of these sources, "
+            "because the first slice has no more, and fails without the base model; list the base "
+            "model first"
+        )
+        raise SourceError(models.message(section.path, text))
+    return kept
 
 
 def _length(section: Section) -> int:

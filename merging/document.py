@@ -47,6 +47,7 @@ class Document:
     """One YAML document: plain data, where each value (`places`) and key (`key_places`) stands.
 
     `prefix` is the way from the file's root to `data`: messages show it, paths given here lack it.
+    `notices` tell what was read in mergekit's way (`exact`) and would be refused otherwise.
     """
 
     file: str
@@ -54,6 +55,7 @@ class Document:
     places: Mapping[Path, Place]
     key_places: Mapping[Path, Place]
     prefix: Path = ()
+    notices: tuple[Notice, ...] = ()
 
     def place(self, path: Path, *, key: bool = False) -> Place:
         """Where the value (or the key) at a path stands, else the nearest known one around it."""
@@ -98,6 +100,7 @@ class Document:
             _below(self.places, path),
             _below(self.key_places, path),
             (*self.prefix, *path),
+            self.notices,
         )
 
     def with_data(self, data: object) -> "Document":
@@ -105,8 +108,8 @@ class Document:
         return replace(self, data=data)
 
 
-def read_document(path: pathlib.Path) -> Document:
-    """Reads a YAML file of at most 1 MiB, in UTF-8.
+def read_document(path: pathlib.Path, *, exact: bool = False) -> Document:
+    """Reads a YAML file of at most 1 MiB, in UTF-8; `exact` as in `parse_document`.
 
     Raises:
         RecipeError: the file is missing, unreadable, too large, not UTF-8, or not plain YAML.
@@ -123,11 +126,13 @@ def read_document(path: pathlib.Path) -> Document:
         raise RecipeError(f"{path}: cannot be read: {error}") from None
     if len(content) > MAX_BYTES:
         raise RecipeError(f"{path}: larger than {MAX_BYTES >> 20} MiB, no recipe or study")
-    return parse_document(_decode(content, str(path)), str(path))
+    return parse_document(_decode(content, str(path)), str(path), exact=exact)
 
 
-def parse_document(text: str, file: str) -> Document:
+def parse_document(text: str, file: str, *, exact: bool = False) -> Document:
     """Reads YAML from a text; `file` is the name that messages give it.
+
+    exact: read as mergekit reads it: the last of equal keys counts, `010` is 8; with notices.
 
     Raises:
         RecipeError: it is not plain YAML of a bearable size; with its place.
@@ -135,12 +140,13 @@ def parse_document(text: str, file: str) -> Document:
     """
     if len(text) > MAX_BYTES:
         raise RecipeError(f"{file}: larger than {MAX_BYTES >> 20} MiB, no recipe or study")
-    tree = parse_tree(text, file)
+    tree = parse_tree(text, file, exact=exact)
     return Document(
         file,
         tree.data,
         {path: Place(file, *mark) for path, mark in tree.marks.items()},
         {path: Place(file, *mark) for path, mark in tree.key_marks.items()},
+        notices=tuple(Notice(Place(file, *mark), message) for mark, message in tree.notices),
     )
 
 

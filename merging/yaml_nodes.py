@@ -11,6 +11,7 @@ import math
 import re
 from dataclasses import dataclass, field
 
+import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from .errors import RecipeError
@@ -40,16 +41,21 @@ class Tree:
     marks: dict[Keys, Mark] = field(default_factory=dict)
     key_marks: dict[Keys, Mark] = field(default_factory=dict)
     nodes: int = 0
+    exact: bool = False
+    notices: list[tuple[Mark, str]] = field(default_factory=list)
 
 
-def parse_tree(text: str, file: str) -> Tree:
+def parse_tree(text: str, file: str, *, exact: bool = False) -> Tree:
     """Reads the one document of a YAML text.
+
+    exact: of a key given twice the last counts, and numbers are what YAML 1.1 makes of them, both
+    with a notice.
 
     Raises:
         RecipeError: not YAML, empty, out of bounds, or a value that is not plain data.
         UnsupportedError: more than one document.
     """
-    tree = Tree(file)
+    tree = Tree(file, exact=exact)
     tree.data = _plain(tree, compose(text, file), (), ())
     return tree
 
@@ -104,7 +110,7 @@ def _mapping(
     """A mapping; what `<<` merges in gives way to its own keys, as in YAML 1.1."""
     own = [pair for pair in node.value if pair[0].tag != _TAG + "merge"]
     lines = [Line(_key(tree, key), *_mark(key), empty=_is_empty(value)) for key, value in own]
-    _refuse_twice(tree, lines)
+    _tell_twice(tree, lines)
     data: dict[str, object] = {}
     for line, (_, value) in zip(lines, own, strict=True):
         tree.key_marks[(*path, line.key)] = (line.line, line.column)
@@ -122,7 +128,7 @@ def _merge_in(
     for one in node.value if isinstance(node, SequenceNode) else [node]:
         if not isinstance(one, MappingNode):
             raise _fault(tree, one, "`<<` takes a mapping or a list of mappings")
-        part = Tree(tree.file, nodes=tree.nodes)
+        part = Tree(tree.file, nodes=tree.nodes, exact=tree.exact, notices=tree.notices)
         found = _mapping(part, one, path, _enter(part, one, above))
         tree.nodes = part.nodes
         fresh = found.keys() - data.keys()
@@ -146,15 +152,19 @@ def _is_empty(node: Node) -> bool:
     return isinstance(node, ScalarNode) and node.tag == _TAG + "null"
 
 
-def _refuse_twice(tree: Tree, lines: list[Line]) -> None:
+def _tell_twice(tree: Tree, lines: list[Line]) -> None:
+    """Refuses a key that is given twice; tells of it where the last one counts."""
     first: dict[str, Line] = {}
     for line in lines:
         if line.key in first:
-            why = lost_under_duplicate(lines, line.key) or "; keep one of them"
-            raise RecipeError(
-                f"{tree.file}:{line.line}:{line.column} the key `{line.key}` is given twice, "
-                f"in line {first[line.key].line} and in line {line.line}{why}"
+            twice = (
+                f"the key `{line.key}` is given twice, in line {first[line.key].line} and in line "
+                f"{line.line}"
             )
+            if not tree.exact:
+                why = lost_under_duplicate(lines, line.key) or "; keep one of them"
+                raise RecipeError(f"{tree.file}:{line.line}:{line.column} {twice}{why}")
+            tree.notices.append(((line.line, line.column), f"{twice}; the last one counts"))
         first[line.key] = line
 
 
@@ -194,12 +204,23 @@ def _number(tree: Tree, node: ScalarNode, kind: str) -> int | float:
     if kind == "float" and (_REAL.fullmatch(value) or reads_as_number(value)):
         if math.isfinite(real := _float(value)):
             return real
+    if tree.exact and isinstance(found := _as_yaml_reads(value), int | float):
+        tree.notices.append((_mark(node), f"`{value[:40]}` is read as {found}"))
+        return found
     raise _fault(
         tree,
         node,
         f"`{value[:40]}` is not a plain decimal number (YAML 1.1 reads octal, hexadecimal and "
         "sexagesimal ones); write it in decimal, or quote it to make it a text",
     )
+
+
+def _as_yaml_reads(text: str) -> object:
+    """What PyYAML, and so mergekit, makes of a number; None where it makes nothing of it."""
+    try:
+        return yaml.safe_load(text) if len(text) <= 20 else None
+    except (yaml.YAMLError, ValueError):
+        return None
 
 
 def _float(text: str) -> float:

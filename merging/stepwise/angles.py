@@ -18,7 +18,7 @@ def slerp(given: Inputs) -> torch.Tensor:
     first, second = given.origin.reshape(1, -1), given.experts[0].reshape(1, -1)
     t = torch.tensor([given.of("t")], dtype=torch.float32).view(-1, 1)
     left, right = _length(first), _length(second)
-    pairs = list(zip(first.split(PIECE, 1), second.split(PIECE, 1), strict=True))
+    pairs = list(zip(_pieces(first), _pieces(second), strict=True))
     dots = [((a.float() / left) * (b.float() / right)).sum(1, keepdim=True) for a, b in pairs]
     cosine = torch.stack(dots).sum(0).clamp(-1, 1)
     straight = cosine.abs() > COLLINEAR
@@ -81,14 +81,17 @@ def karcher(given: Inputs) -> torch.Tensor:
     scale = share * norms[0]
     for norm in norms[1:]:
         scale = scale + share * norm
-    return scale * mean
+    merged: torch.Tensor = scale * mean
+    return merged
+
+
+def _pieces(row: torch.Tensor) -> list[torch.Tensor]:
+    return [row[:, start : start + PIECE] for start in range(0, row.shape[1], PIECE)]
 
 
 def _length(row: torch.Tensor) -> torch.Tensor:
     """The norm of a [1, elements] row in float32, as the norm of the norms of its pieces."""
-    parts = [
-        torch.linalg.vector_norm(part.float(), dim=1, keepdim=True) for part in row.split(PIECE, 1)
-    ]
+    parts = [torch.linalg.vector_norm(part.float(), dim=1, keepdim=True) for part in _pieces(row)]
     norm = torch.linalg.vector_norm(torch.stack(parts), dim=0)
     return torch.where(norm > 1e-8, norm, 1)
 
@@ -103,7 +106,8 @@ def _arc(t: float, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 
 def _unit(vectors: torch.Tensor) -> torch.Tensor:
-    return vectors / torch.norm(vectors, dim=-1, keepdim=True).clamp(min=1e-7)
+    units: torch.Tensor = vectors / torch.norm(vectors, dim=-1, keepdim=True).clamp(min=1e-7)
+    return units
 
 
 def _barycentre(rows: torch.Tensor, given: Inputs) -> torch.Tensor:
@@ -125,7 +129,8 @@ def _barycentre(rows: torch.Tensor, given: Inputs) -> torch.Tensor:
     step = (tangents * shares).sum(0)
     size = torch.norm(step) + eps
     point = mean * torch.cos(size) + step * (torch.sin(size) / size)
-    return point * (norms.squeeze(-1) * weights).sum()
+    result: torch.Tensor = point * (norms.squeeze(-1) * weights).sum()
+    return result
 
 
 def _over(tensor: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
