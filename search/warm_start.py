@@ -102,6 +102,9 @@ def _mean(space: Space, models: Sequence[str]) -> dict[str, Any]:
     """The mean of whole models; of one, that model bit for bit."""
     listed = [{"model": model, "parameters": {"weight": 1.0}} for model in models]
     kept = {key: space.template[key] for key in _KEPT if key in space.template}
+    own = space.template.get("eutectic")
+    if isinstance(own, Mapping) and own.get("exact"):
+        kept["eutectic"] = {"exact": True}
     return {METHOD: "linear", "models": listed, **kept}
 
 

@@ -43,12 +43,14 @@ class Checkup:
     warnings: tuple[str, ...]
 
 
-def check_file(path: Path, maps: Mapping[str, Path], permissions: Permissions) -> Checkup:
+def check_file(
+    path: Path, maps: Mapping[str, Path], permissions: Permissions, *, exact: bool = False
+) -> Checkup:
     """Checks a study, or a recipe (a file without `recipe`); raises the first fault."""
-    document = read_document(path)
+    document = read_document(path, exact=exact)
     if isinstance(document.data, Mapping) and "recipe" in document.data:
         study, remembered = open_study(path)
-        study = overridden(study, SearchOptions())
+        study = overridden(study, SearchOptions(exact=exact))
         preflight = inspect(study, {**remembered, **maps}, permissions)
         refuse_hopeless(preflight)
         return _study_checkup(preflight)
@@ -56,7 +58,7 @@ def check_file(path: Path, maps: Mapping[str, Path], permissions: Permissions) -
         raise StudyError(
             f"{path}: neither a study (it has no `recipe`) nor a recipe (no `merge_method`)"
         )
-    return _recipe_checkup(document, path.resolve().parent, maps, permissions)
+    return _recipe_checkup(document, path.resolve().parent, maps, permissions, exact)
 
 
 def print_checkup(found: Checkup) -> None:
@@ -73,9 +75,13 @@ def print_checkup(found: Checkup) -> None:
 
 
 def _recipe_checkup(
-    document: Document, folder: Path, maps: Mapping[str, Path], permissions: Permissions
+    document: Document,
+    folder: Path,
+    maps: Mapping[str, Path],
+    permissions: Permissions,
+    exact: bool,
 ) -> Checkup:
-    recipe, notices = read_recipe(document, strict=False)
+    recipe, notices = read_recipe(document, strict=False, exact=exact)
     checkpoints = open_models(
         recipe, folder=folder, mapping=maps, allow_pickle=permissions.allow_pickle
     )

@@ -50,19 +50,21 @@ def evaluate_model(
     maps: Mapping[str, Path],
     hardware: Hardware,
     permissions: Permissions,
+    *,
+    exact: bool = False,
 ) -> dict[str, Any]:
     """`{"model", "tasks": {task: {metric: {"value", "stderr", "items"}}}}`.
 
     All items unless `split` names one; a recipe that a run exported leaves out `test` unless
-    asked for it.
+    asked for it. `exact` reads and rounds a recipe as mergekit does.
     """
     if split is not None and split not in SPLITS:
         raise StudyError(f"--split {split}: one of {', '.join(SPLITS)}")
     refuse_hardware(hardware)
     study, remembered = open_study(study_file)
     maps = {**remembered, **maps}
-    target = _target(model, study)
-    recipe, _ = read_recipe(target.document, strict=False)
+    target = _target(model, study, exact)
+    recipe, _ = read_recipe(target.document, strict=False, exact=exact)
     if target.exported and recipe.mask_seed != study.seed:
         print(
             f"warning: {model} was found with seed {recipe.mask_seed}, the study splits with seed "
@@ -117,11 +119,13 @@ def print_scores(found: Mapping[str, Any]) -> None:
     Console(highlight=False).print(table)
 
 
-def _target(model: str, study: Study) -> _Target:
+def _target(model: str, study: Study, exact: bool) -> _Target:
     path = Path(model)
     if path.is_file():
-        document = read_document(path)
-        exported = isinstance(document.data, Mapping) and "eutectic" in document.data
+        document = read_document(path, exact=exact)
+        data = document.data
+        own = data.get("eutectic") if isinstance(data, Mapping) else None
+        exported = isinstance(own, Mapping) and "mask_seed" in own
         return _Target(model, document, path.resolve().parent, exported)
     named = str(path.resolve()) if path.is_dir() else model
     text = (

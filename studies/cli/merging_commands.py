@@ -11,7 +11,7 @@ import typer
 
 from ..errors import StudyError
 from .faults import guarded
-from .options import AllowPickle, Json, Map, parse_maps
+from .options import AllowPickle, Json, Map, MergekitExact, parse_maps
 
 if TYPE_CHECKING:
     from merging.checkpoint import Checkpoint
@@ -31,16 +31,20 @@ class OpenRecipe:
     text: str
 
 
-def open_recipe(path: Path, maps: list[str], allow_pickle: bool) -> OpenRecipe:
-    """Reads, opens and plans a recipe; warnings go to standard error."""
+def open_recipe(path: Path, maps: list[str], allow_pickle: bool, exact: bool) -> OpenRecipe:
+    """Reads, opens and plans a recipe; warnings go to standard error.
+
+    The text of one that only the command line makes exact says so itself.
+    """
     from merging.document import read_document
     from merging.plan import plan_notices, plan_recipe
     from merging.recipe_reader import read_recipe
+    from merging.recipe_writer import recipe_yaml
     from merging.sources import open_models
     from merging.vocabulary import vocabulary_notices
 
-    document = read_document(path)
-    recipe, notices = read_recipe(document, strict=False)
+    document = read_document(path, exact=exact)
+    recipe, notices = read_recipe(document, strict=False, exact=exact)
     for notice in notices:
         print(f"warning: {notice}", file=sys.stderr)
     mapping = parse_maps(maps)
@@ -53,7 +57,8 @@ def open_recipe(path: Path, maps: list[str], allow_pickle: bool) -> OpenRecipe:
         *vocabulary_notices(checkpoints),
     ):
         print(f"warning: {text}", file=sys.stderr)
-    return OpenRecipe(recipe, checkpoints, jobs, path.read_text(encoding="utf-8"))
+    text = recipe_yaml(recipe) if exact else path.read_text(encoding="utf-8")
+    return OpenRecipe(recipe, checkpoints, jobs, text)
 
 
 @guarded
@@ -66,6 +71,7 @@ def merge(
     mask_seed: Annotated[
         int | None, typer.Option("--mask-seed", help="Instead of the recipe's own.")
     ] = None,
+    mergekit_exact: MergekitExact = False,
 ) -> None:
     """Merge to disk: a checkpoint that transformers loads.
 
@@ -74,7 +80,7 @@ def merge(
     from merging.recipe import donor_of
     from merging.writer import write_merged
 
-    found = open_recipe(recipe, map, allow_pickle)
+    found = open_recipe(recipe, map, allow_pickle, mergekit_exact)
     donor = found.checkpoints[donor_of(found.recipe)]
     for model, checkpoint in found.checkpoints.items():
         if out.resolve() == checkpoint.folder.resolve():
@@ -98,6 +104,7 @@ def explain(
     map: Map = [],  # noqa: B006
     allow_pickle: AllowPickle = False,
     full: Annotated[bool, typer.Option("--full", help="Every tensor, not grouped.")] = False,
+    mergekit_exact: MergekitExact = False,
     as_json: Json = False,
 ) -> None:
     """Show the effective value of every parameter for every tensor.
@@ -106,7 +113,7 @@ def explain(
     """
     from .explain_table import explain_json, print_explanation
 
-    found = open_recipe(recipe, map, allow_pickle)
+    found = open_recipe(recipe, map, allow_pickle, mergekit_exact)
     if as_json:
         print(json.dumps(explain_json(found.jobs)))
     else:

@@ -19,6 +19,7 @@ from .options import (
     Dtype,
     Json,
     Map,
+    MergekitExact,
     Threads,
     TokenBudget,
     TrustRemoteCode,
@@ -66,6 +67,7 @@ def search(
     trust_task_code: TrustTaskCode = False,
     allow_benchmark_test: AllowBenchmarkTest = False,
     allow_code: AllowCode = [],  # noqa: B006
+    mergekit_exact: MergekitExact = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -95,6 +97,7 @@ def search(
         source=source,
         max_failed=max_failed,
         quiet=quiet,
+        exact=mergekit_exact,
         maps=parse_maps(map),
         hardware=Hardware(device, dtype, token_budget, threads),
         permissions=Permissions(
@@ -154,6 +157,7 @@ def check(
     trust_task_code: TrustTaskCode = False,
     allow_benchmark_test: AllowBenchmarkTest = False,
     allow_code: AllowCode = [],  # noqa: B006
+    mergekit_exact: MergekitExact = False,
     as_json: Json = False,
 ) -> None:
     """Find every fault of a study or a recipe before any weight is loaded.
@@ -170,7 +174,7 @@ def check(
         allow_benchmark_test,
         frozenset(path.resolve() for path in allow_code),
     )
-    found = check_file(study, parse_maps(map), permissions)
+    found = check_file(study, parse_maps(map), permissions, exact=mergekit_exact)
     if as_json:
         print(json.dumps({**found.data, "warnings": found.warnings}))
     else:
