@@ -166,6 +166,8 @@ def _evaluate(
 ) -> None:
     if target.numel() == 0:
         return
+    if target.dim() == 0:  # engines take a number to have a dimension
+        fetched, target = [tensor.reshape(1) for tensor in fetched], target.view(1)
     if not job.sources:
         target.copy_(fetched[0])
         return

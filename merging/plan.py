@@ -149,7 +149,7 @@ def _described(job: TensorJob, content_hashes: Mapping[ModelReference, str]) -> 
     return {
         **rounded,
         "name": job.name,
-        "method": job.method,
+        "method": job.method + METHODS[job.method].origin,
         "base": base,
         "sources": [_source(source, content_hashes) for source in job.sources],
         "parameters": dict(job.parameters),

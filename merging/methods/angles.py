@@ -54,10 +54,11 @@ def multislerp(given: tuple[float, ...], eps: float, grams: Grams) -> Coefficien
     """
     weights = np.array(given)
     norms = _norms(grams)[0]
-    shares = weights / (norms + eps)
+    lengths = norms + eps
+    shares = weights / np.where(lengths > 0, lengths, 1)
     length = float(np.sqrt(max(shares @ grams[0] @ shares, 0.0)))
     if length < eps or length == 0:
-        if len(weights) == 2:
+        if len(weights) == 2 or not norms.any():  # models that do not differ from their base
             return weights[None]
         raise MergeError("multislerp: the weighted sum of the directions is zero; change a weight")
     result: Coefficients = (shares / length * (norms @ weights))[None]

@@ -11,7 +11,7 @@ import typer
 
 from ..errors import StudyError
 from .faults import guarded
-from .options import AllowPickle, Json, Map, MergekitExact, parse_maps
+from .options import AllowPickle, Json, Map, MergekitExact, Methods, parse_maps
 
 if TYPE_CHECKING:
     from merging.checkpoint import Checkpoint
@@ -67,6 +67,7 @@ def merge(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; must not exist.")],
     map: Map = [],  # noqa: B006 - typer copies defaults
     allow_pickle: AllowPickle = False,
+    methods: Methods = [],  # noqa: B006
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
     mask_seed: Annotated[
         int | None, typer.Option("--mask-seed", help="Instead of the recipe's own.")
@@ -103,6 +104,7 @@ def explain(
     recipe: RecipeFile,
     map: Map = [],  # noqa: B006
     allow_pickle: AllowPickle = False,
+    methods: Methods = [],  # noqa: B006
     full: Annotated[bool, typer.Option("--full", help="Every tensor, not grouped.")] = False,
     mergekit_exact: MergekitExact = False,
     as_json: Json = False,

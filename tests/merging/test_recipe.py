@@ -7,7 +7,6 @@ import yaml
 
 from merging.document import Notice, parse_document, read_document
 from merging.errors import MergeError, RecipeError, UnsupportedError
-from merging.methods.table import NOT_YET
 from merging.recipe import Conditional, ModelReference, Recipe, donor_of, models_of
 from merging.recipe_reader import read_recipe
 
@@ -268,12 +267,6 @@ def test_what_is_not_supported_yet_is_named(key: str) -> None:
     assert message.startswith(f"r.yml:3:1 {key}: not supported yet: ")
 
 
-@pytest.mark.parametrize("method", NOT_YET)
-def test_mergekits_other_methods_are_named(method: str) -> None:
-    message = refused(f"merge_method: {method}", kind=UnsupportedError)
-    assert message.startswith(f"r.yml:1:15 merge_method: merge_method {method!r} is not supported")
-
-
 def test_a_recipe_that_is_only_merged_warns_where_a_study_refuses() -> None:
     text = (
         "merge_method: linear\nnormalise: true\nmodels:\n- model: a\n  layer_range: [0, 1]\n"
@@ -281,7 +274,7 @@ def test_a_recipe_that_is_only_merged_warns_where_a_study_refuses() -> None:
     )
     assert "did you mean 'normalize'" in refused(text)
     recipe, notices = read(text, strict=False)
-    assert recipe.models[0].parameters == {"weight": 1.0, "density": 7.0}
+    assert recipe.models[0].parameters == {"weight": 1.0, "t": 0.5, "density": 7.0}
     assert [notice.split(": ")[0] for notice in notices] == [
         "r.yml:2:1 normalise",
         "r.yml:5:3 models[0].layer_range",
