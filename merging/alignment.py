@@ -33,17 +33,19 @@ def align(
     for section in sections:
         check_layers(models, section)
     first, last = sections[0], sections[-1]
-    if lose_sources and len(last.sources) > len(first.sources):
-        last = _cut(models, last, len(first.sources))
     targets = [*_outside(models, first, models.layouts[reference_of(first)].before)]
     done = 0
     for section in sections:
         targets += _inside(models, section, done)
         done += _length(section)
-    targets += _outside(models, last, models.layouts[reference_of(last)].after)
-    for section in sections if last is sections[-1] else (*sections, last):
-        check_sources(models, section, [one for one in targets if one.section is section])
-    return tuple(targets)
+    names = models.layouts[reference_of(last)].after
+    tail = [*_outside(models, last, names)]
+    for section in sections:
+        own = [one for one in (*targets, *tail) if one.section is section]
+        check_sources(models, section, own)
+    if lose_sources and len(last.sources) > len(first.sources):
+        tail = [*_outside(models, _cut(models, last, len(first.sources)), names)]
+    return (*targets, *tail)
 
 
 def _cut(models: Models, section: Section, count: int) -> Section:

@@ -34,8 +34,8 @@ class Method:
     loose: bool = False
 
     def loosened(self) -> "Method":
-        """The same method with mergekit's own bounds for its numbers."""
-        return replace(self, loose=True)
+        """The same method with mergekit's own bounds, where it is a method of mergekit's."""
+        return self if self.origin else replace(self, loose=True)
 
     @property
     def base_apart(self) -> bool:
