@@ -97,6 +97,8 @@ def read_parameters(
         idle = _why_idle(name, own, method, level)
         if idle is not None:
             reading.notice(at, idle)
+        if written is None and reading.exact:
+            raise reading.document.error(at, f"expected {known.expected()}, got nothing")
         if written is not None and not (reading.exact and written == []):
             found[name] = _read_setting(reading, written, at, known, checked=idle is None)
     return found
