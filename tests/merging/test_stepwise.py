@@ -1,4 +1,4 @@
-"""mergekit's rounding: examples rounded by hand, its dtypes, masks and failures, method by method."""
+"""mergekit's rounding by hand: its steps, dtypes, masks and failures, method by method."""
 
 import math
 from collections.abc import Mapping, Sequence
