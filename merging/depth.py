@@ -25,7 +25,7 @@ PLACE_KEYS = (
     "interleave_moe_layer_step",
     "decoder_sparse_step",
 )
-"""Numbers that give single layers another form by where they stand."""
+"""Numbers that give single layers another form by where they stand; a step of 1 gives none."""
 
 
 def depth(config: Mapping[str, object]) -> int | None:
@@ -51,11 +51,13 @@ def moved_layers(
     """The `layer_order` of jobs that need a model of other layers; None if the donor's will do.
 
     Several stacks (an image tower) are never moved: their heights say nothing about the config.
+    Nor is anything where the config has no number of layers: plans with `slices` are refused.
     """
     todo = list(jobs)
     order = layer_order(todo)
     stacks = {prefix_of(job.name) for job in todo if job.layer is not None}
-    if len(stacks) > 1 or order == tuple(range(claimed_layers(config) or 0)):
+    count = claimed_layers(config)
+    if len(stacks) > 1 or count is None or order == tuple(range(count)):
         return None
     return order or None
 
@@ -77,17 +79,33 @@ def output_config(config: Mapping[str, object], order: Sequence[int]) -> dict[st
     changed = dict(config)
     if tuple(order) == tuple(range(count)):
         return changed
-    if by_place := [key for key in PLACE_KEYS if isinstance(config.get(key), int)]:
+    if by_place := _by_place(config, count):
         raise UnsupportedError(
             f"config.json makes layers differ by their place ({', '.join(by_place)}): "
             "recipes that move layers are not supported for it"
         )
     for key, value in config.items():
         if isinstance(value, list) and len(value) == count and key.endswith(("types", "layers")):
-            changed[key] = [value[index] for index in order]
+            every = value == list(range(count))  # the indices of all layers, not a value for each
+            changed[key] = [at if every else value[index] for at, index in enumerate(order)]
         elif key in COUNT_KEYS:
             changed[key] = len(order)
     return changed
+
+
+def _by_place(config: Mapping[str, object], count: int) -> list[str]:
+    """The keys that make layers differ by place: steps, and lists of some layers' indices."""
+    steps = [
+        key
+        for key in PLACE_KEYS
+        if isinstance(value := config.get(key), int) and value > (not key.startswith("first"))
+    ]
+    lists = [
+        key
+        for key, value in config.items()
+        if key.endswith("layers") and isinstance(value, list) and len(value) not in (0, count)
+    ]
+    return steps + lists
 
 
 def resized_config(

@@ -12,7 +12,7 @@ import torch
 
 from .checkpoint import Checkpoint
 from .depth import depth, resized_config
-from .errors import MergeError, SourceError
+from .errors import MergeError, SourceError, UnsupportedError
 from .layers import layer_of
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ def load_model(
 
     Raises:
         SourceError: the folder does not load, or needs code that is not allowed.
-        UnsupportedError: layers that cannot be moved so.
+        UnsupportedError: no causal language model, or layers that cannot be moved so.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
     _refuse_code(checkpoint, trust_remote_code)
     _refuse_adapter(checkpoint)
@@ -51,7 +51,7 @@ def load_model(
             )
         else:
             config = resized_config(checkpoint, order, trust_remote_code=trust_remote_code)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = _language_model(checkpoint, config).from_pretrained(
             checkpoint.folder,
             config=config,
             dtype=dtype or "auto",
@@ -84,6 +84,30 @@ def load_tokenizer(
             checkpoint.folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
     return tokenizer
+
+
+def _language_model(checkpoint: Checkpoint, config: Any) -> Any:
+    """The auto class that loads a causal language model, be it one that sees images too.
+
+    transformers would make one of an encoder or half an encoder-decoder as well: it scores noise.
+    """
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    written = config.architectures or []
+    both = bool(getattr(config, "is_encoder_decoder", False))
+    for auto in (AutoModelForCausalLM, AutoModelForImageTextToText):
+        known: Any = auto._model_mapping
+        if type(config) not in known or both:
+            continue
+        encoder = getattr(config, "is_decoder", None) is False and written
+        if not encoder or known[type(config)].__name__ in written:
+            return auto
+    if not both and "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {}):
+        return AutoModelForCausalLM
+    raise UnsupportedError(
+        f"{checkpoint.folder}: {', '.join(written) or config.model_type} is no causal language "
+        "model, so it cannot be scored; `eutectic merge` merges it"
+    )
 
 
 def _refuse_code(checkpoint: Checkpoint, allowed: bool) -> None:
@@ -152,11 +176,12 @@ def _require_all(
 def _overlay(model: "PreTrainedModel", checkpoint: Checkpoint) -> None:
     """Writes what an adapter changes over the base's weights, which transformers has loaded."""
     from .adapters import AdaptedCheckpoint
-    from .candidate import live_model
+    from .candidate import live_model, write_fused
 
     if not isinstance(checkpoint, AdaptedCheckpoint):
         return
     live = live_model(model, checkpoint.base, checkpoint.base.tensors)
     with torch.no_grad():
-        for name in sorted(checkpoint.changed - live.ignored):
+        for name in sorted(checkpoint.changed & live.destinations.keys()):
             live.destinations[name].copy_(checkpoint.tensor(name))
+        write_fused(live, checkpoint.tensor, checkpoint.changed)

@@ -44,6 +44,13 @@ DESCRIPTION_FILES = (
     "tekken.json",
     "chat_template.jinja",
     "chat_template.json",
+    "sentencepiece.bpe.model",
+    "spm.model",
+    "source.spm",
+    "target.spm",
+    "vocab.bpe",
+    "bpe.codes",
+    "normalizer.json",
 )
 """Files beside the weights on which scores depend: part of the content hash."""
 

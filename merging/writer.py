@@ -41,6 +41,16 @@ COPIED = (
     "tekken.json",
     "chat_template.jinja",
     "chat_template.json",
+    "sentencepiece.bpe.model",
+    "spm.model",
+    "source.spm",
+    "target.spm",
+    "vocab.bpe",
+    "bpe.codes",
+    "normalizer.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "video_preprocessor_config.json",
 )
 RECIPE = "mergekit_config.yml"
 

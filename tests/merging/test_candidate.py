@@ -140,54 +140,6 @@ def test_layers_keep_their_kind_when_they_move(tmp_path):
     assert len(set(kinds)) == 2
 
 
-@pytest.mark.parametrize(
-    "kind", ["gpt_neox", "gpt2", "qwen2", "qwen3", "gemma3_text", "opt", "phi3"]
-)
-def test_architectures(kind, tmp_path):
-    from transformers import AutoConfig
-
-    sizes = {
-        "vocab_size": 64,
-        "hidden_size": 16,
-        "intermediate_size": 32,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "num_key_value_heads": 1,
-        "head_dim": 8,
-        "pad_token_id": 0,
-        "ffn_dim": 32,
-        "word_embed_proj_dim": 16,
-        "max_position_embeddings": 64,
-    }
-    if kind in ("gpt_neox", "opt"):
-        del sizes["head_dim"], sizes["num_key_value_heads"]
-    if kind == "gpt2":
-        sizes = {"vocab_size": 64, "n_embd": 16, "n_layer": 2, "n_head": 2}
-    checkpoint = save_tiny(AutoConfig.for_model(kind, **sizes), tmp_path / kind)
-    live = live_model(load_model(checkpoint), checkpoint)
-    held = {tensor.data_ptr() for tensor in live.destinations.values()}
-    assert held >= {parameter.data_ptr() for parameter in live.model.parameters()}
-    assert len(held) == len(live.destinations)
-
-
-def test_rebuilt_experts_are_refused_by_name(tmp_path):
-    from transformers import MixtralConfig
-
-    config = MixtralConfig(
-        vocab_size=64,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        num_local_experts=2,
-    )
-    checkpoint = save_tiny(config, tmp_path / "mixtral")
-    model = load_model(checkpoint)
-    with pytest.raises(UnsupportedError, match="MixtralForCausalLM.*mlp"):
-        live_model(model, checkpoint)
-
-
 def test_another_model_than_the_checkpoint_is_found_out(pico_family, open_family):
     checkpoints = open_family(pico_family)
     model = load_model(checkpoints[ModelReference("alpha")])
