@@ -48,6 +48,7 @@ class Document:
     """One YAML document: plain data, where each value (`places`) and key (`key_places`) stands.
 
     `prefix` is the way from the file's root to `data`: messages show it, paths given here lack it.
+    `notices` tell what was read in mergekit's way (`exact`) and would be refused otherwise.
     """
 
     file: str
@@ -55,6 +56,7 @@ class Document:
     places: Mapping[Path, Place]
     key_places: Mapping[Path, Place]
     prefix: Path = ()
+    notices: tuple[Notice, ...] = ()
 
     def place(self, path: Path, *, key: bool = False) -> Place:
         """Where the value (or the key) at a path stands, else the nearest known one around it."""
@@ -99,6 +101,7 @@ class Document:
             _below(self.places, path),
             _below(self.key_places, path),
             (*self.prefix, *path),
+            self.notices,
         )
 
     def with_data(self, data: object) -> "Document":
@@ -106,17 +109,19 @@ class Document:
         return replace(self, data=data)
 
 
-def read_document(path: pathlib.Path) -> Document:
+def read_document(path: pathlib.Path, *, exact: bool = False) -> Document:
     """Reads a YAML file of at most 1 MiB, in UTF-8, that holds one document.
+
+    exact: as in `parse_document`.
 
     Raises:
         RecipeError: the file is missing, unreadable, too large, not UTF-8, or not plain YAML.
         UnsupportedError: it holds several documents.
     """
-    return _only(read_documents(path))
+    return _only(read_documents(path, exact=exact))
 
 
-def read_documents(path: pathlib.Path) -> tuple[Document, ...]:
+def read_documents(path: pathlib.Path, *, exact: bool = False) -> tuple[Document, ...]:
     """Reads all documents (`---` between them) of a YAML file; at least one.
 
     Raises:
@@ -132,20 +137,22 @@ def read_documents(path: pathlib.Path) -> tuple[Document, ...]:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
     if len(content) > MAX_BYTES:
         raise RecipeError(f"{path}: larger than {MAX_BYTES >> 20} MiB, no recipe or study")
-    return parse_documents(_decode(content, str(path)), str(path))
+    return parse_documents(_decode(content, str(path)), str(path), exact=exact)
 
 
-def parse_document(text: str, file: str) -> Document:
+def parse_document(text: str, file: str, *, exact: bool = False) -> Document:
     """Reads YAML of one document from a text; `file` is the name that messages give it.
+
+    exact: read as mergekit reads it: the last of equal keys counts, `010` is 8; with notices.
 
     Raises:
         RecipeError: it is not plain YAML of a bearable size; with its place.
         UnsupportedError: it holds several documents.
     """
-    return _only(parse_documents(text, file))
+    return _only(parse_documents(text, file, exact=exact))
 
 
-def parse_documents(text: str, file: str) -> tuple[Document, ...]:
+def parse_documents(text: str, file: str, *, exact: bool = False) -> tuple[Document, ...]:
     """Reads all documents of a YAML text; at least one.
 
     Raises:
@@ -153,7 +160,7 @@ def parse_documents(text: str, file: str) -> tuple[Document, ...]:
     """
     if len(text) > MAX_BYTES:
         raise RecipeError(f"{file}: larger than {MAX_BYTES >> 20} MiB, no recipe or study")
-    return tuple(_document(tree) for tree in parse_trees(text, file))
+    return tuple(_document(tree) for tree in parse_trees(text, file, exact=exact))
 
 
 def path_text(path: Path) -> str:
@@ -184,6 +191,7 @@ def _document(tree: Tree) -> Document:
         tree.data,
         {path: Place(tree.file, *mark) for path, mark in tree.marks.items()},
         {path: Place(tree.file, *mark) for path, mark in tree.key_marks.items()},
+        notices=tuple(Notice(Place(tree.file, *mark), text) for mark, text in tree.notices),
     )
 
 

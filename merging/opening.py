@@ -59,6 +59,7 @@ def open_recipe(
     allow_pickle: bool,
     keep: Keep = "nothing",
     cache: Path | None = None,
+    exact: bool = False,
 ) -> OpenRecipe:
     """Reads, opens and plans the recipe of a file.
 
@@ -69,11 +70,12 @@ def open_recipe(
         allow_pickle: see `open_checkpoint`.
         keep: which stages are written to the cache folder now.
         cache: that folder; None is the user's.
+        exact: every recipe of the file as mergekit rounds and reads it.
 
     Raises:
         MergeError: a fault of the file, of a model, or of how they fit; with its place.
     """
-    stages, found = read_stages(documents, strict=False)
+    stages, found = read_stages(documents, strict=False, exact=exact)
     opener = _Opener(stages, folder, mapping, allow_pickle, cache or cache_folder())
     notices = dict.fromkeys(str(notice) for notice in found)
     checkpoints, jobs = opener.run(frozenset())

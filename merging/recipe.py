@@ -116,6 +116,7 @@ class Recipe:
 
     `tokenizer` None: the models share one vocabulary. `chat_template` is `auto`, the name of a
     built-in one or a Jinja text; None leaves the tokenizer's own.
+    `exact`: rounded at every step, and read, as mergekit does; see `merging.differences`.
     """
 
     merge_method: str
@@ -129,6 +130,7 @@ class Recipe:
     modules: tuple[Module, ...] = ()
     tokenizer: TokenizerSection | None = None
     chat_template: str | None = None
+    exact: bool = False
 
 
 def parts_of(recipe: Recipe) -> "tuple[Recipe | Module, ...]":

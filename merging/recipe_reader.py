@@ -35,13 +35,17 @@ KEYS = (
 MAX_SEED = 2**63 - 1
 
 
-def read_recipe(document: Document, *, strict: bool) -> tuple[Recipe, tuple[Notice, ...]]:
+def read_recipe(
+    document: Document, *, strict: bool, exact: bool = False
+) -> tuple[Recipe, tuple[Notice, ...]]:
     """Reads and checks a recipe of numbers.
 
     Args:
         document: mergekit's YAML, whole or as the `recipe` of a study (`Document.child`).
         strict: refuse keys that mergekit knows nothing of (a study), else warn (a recipe that is
             only merged).
+        exact: take mergekit's side of every difference (`merging.differences`), as a recipe asks
+            for that says `eutectic: {exact: true}`.
 
     Returns:
         The recipe, and a notice for everything legal that does nothing.
@@ -52,7 +56,10 @@ def read_recipe(document: Document, *, strict: bool) -> tuple[Recipe, tuple[Noti
     """
     reading = Reading(document, strict)
     data = _top(document)
+    mask_seed, own_exact = _own(reading, data)
+    reading.exact = exact or own_exact
     method = _method(document, data)
+    method = method.loosened() if reading.exact else method
     _check_form(reading, data)
     base = None
     if data.get("base_model"):
@@ -69,14 +76,17 @@ def read_recipe(document: Document, *, strict: bool) -> tuple[Recipe, tuple[Noti
         ),
         dtype=_dtype(document, data, "dtype"),
         out_dtype=_dtype(document, data, "out_dtype"),
-        mask_seed=_mask_seed(reading, data),
+        mask_seed=mask_seed,
         tokenizer=read_tokenizer(reading, data),
         chat_template=read_chat_template(document, data),
+        exact=reading.exact,
     )
     check_models(reading, recipe, method)
     check_tokenizer(document, recipe)
-    check_numbers(document, recipe, method)
-    notices = sorted(reading.notices, key=lambda one: (one.place.line, one.place.column))
+    check_numbers(reading, recipe, method)
+    notices = sorted(
+        (*document.notices, *reading.notices), key=lambda one: (one.place.line, one.place.column)
+    )
     return recipe, tuple(notices)
 
 
@@ -144,17 +154,22 @@ def _dtype(document: Document, data: dict[str, object], key: str) -> str | None:
     raise document.error((key,), f"expected {', '.join(DTYPES)}; got {shown(value)}{hint}")
 
 
-def _mask_seed(reading: Reading, data: dict[str, object]) -> int:
-    """`eutectic: {mask_seed: N}`, which mergekit ignores; 0 where nothing is said."""
+def _own(reading: Reading, data: dict[str, object]) -> tuple[int, bool]:
+    """`eutectic: {mask_seed: N, exact: true}`, which mergekit ignores; 0 and false by default."""
+    known = ("mask_seed", "exact")
     own = reading.mapping(data.get("eutectic"), ("eutectic",))
     for key in own:
-        if key == "mask_seed":
+        if key in known:
             continue
-        hint = did_you_mean(key, ("mask_seed",))
-        message = f"`eutectic` has no key {key!r}{hint or ': mask_seed'}"
+        hint = did_you_mean(key, known)
+        message = f"`eutectic` has no key {key!r}{hint or ': ' + ', '.join(known)}"
         raise reading.document.error(("eutectic", key), message, key=True)
     seed = own.get("mask_seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
         at = ("eutectic", "mask_seed")
         raise reading.document.error(at, f"expected a whole number from 0, got {shown(seed)}")
-    return seed
+    exact = own.get("exact", False)
+    if not isinstance(exact, bool):
+        at = ("eutectic", "exact")
+        raise reading.document.error(at, f"expected true or false, got {shown(exact)}")
+    return seed, exact

@@ -24,6 +24,9 @@ MAX_FILTERS = 256
 MAX_NUMBER = 3.4028234663852886e38
 """The largest number of float32, in which merges are computed."""
 
+_TRUE = ("true", "yes", "on", "y", "t", "1")
+_FALSE = ("false", "no", "off", "n", "f", "0")
+
 Level = Literal["model", "base", "slice", "recipe"]
 """Where `parameters:` stands; "base" is the base model among the models."""
 
@@ -33,10 +36,14 @@ IDLE = frozenset({"int8_mask"})
 
 @dataclass(slots=True)
 class Reading:
-    """One recipe being read: its document, how strict to be, and the notices gathered so far."""
+    """One recipe being read: its document, how strict to be, and the notices gathered so far.
+
+    `exact`: values count as mergekit reads them, in and out of range.
+    """
 
     document: Document
     strict: bool
+    exact: bool = False
     notices: list[Notice] = field(default_factory=list)
 
     def notice(self, path: Path, message: str) -> None:
@@ -45,7 +52,7 @@ class Reading:
 
     def unknown(self, path: Path, message: str) -> None:
         """Refuses a key that mergekit knows nothing of; where nothing is strict, warns."""
-        if self.strict:
+        if self.strict and not self.exact:
             raise self.document.error(path, message, key=True)
         self.notice(path, f"{message}; it does nothing")
 
@@ -103,7 +110,9 @@ def read_parameters(
         idle = _why_idle(name, own, method, level)
         if idle is not None:
             reading.notice(at, idle)
-        if written is not None:
+        if written is None and reading.exact:
+            raise reading.document.error(at, f"expected {known.expected()}, got nothing")
+        if written is not None and not (reading.exact and written == []):
             found[name] = _read_setting(reading, written, at, known, checked=idle is None)
     return found
 
@@ -189,7 +198,7 @@ def _read_plain(
 ) -> Scalar | Gradient:
     """One value or a gradient."""
     if not isinstance(value, list):
-        return _read_scalar(reading.document, value, path, parameter, checked)
+        return _read_scalar(reading, value, path, parameter, checked)
     if not value:
         raise reading.document.error(path, f"an empty list; expected {parameter.expected()}")
     if parameter.kind == "bool":
@@ -197,15 +206,18 @@ def _read_plain(
     if len(value) > MAX_GRADIENT:
         raise reading.document.error(path, f"a gradient of more than {MAX_GRADIENT} values")
     return tuple(
-        float(_read_scalar(reading.document, item, (*path, index), parameter, checked))
+        float(_read_scalar(reading, item, (*path, index), parameter, checked))
         for index, item in enumerate(value)
     )
 
 
 def _read_scalar(
-    document: Document, value: object, path: Path, parameter: Parameter, checked: bool
+    reading: Reading, value: object, path: Path, parameter: Parameter, checked: bool
 ) -> Scalar:
     """A truth value (0 and 1 count, as in mergekit), or a number in range as a float."""
+    document = reading.document
+    if reading.exact:
+        value = _understood(value, parameter)
     if isinstance(value, dict) and not {"range", "choice"}.isdisjoint(value):
         raise document.error(path, "a range; only the recipe of a study may have ranges")
     if parameter.kind == "bool" and isinstance(value, bool | int | float) and value in (0, 1):
@@ -217,9 +229,19 @@ def _read_scalar(
             hint = "; merges are computed in float32, which ends at 3.4e+38"
         expected = parameter.expected()
         raise document.error(path, f"expected {expected}, got {shown(value)}{hint}")
-    if checked and (fault := parameter.fault(number)):
+    if checked and (fault := parameter.fault(number, loose=reading.exact)):
         raise document.error(path, fault)
     return number
+
+
+def _understood(value: object, parameter: Parameter) -> object:
+    """A quoted number or truth value, or a truth value for a number, as mergekit reads it."""
+    if parameter.kind == "bool":
+        words = {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}
+        return words.get(value.lower(), value) if isinstance(value, str) else value
+    if isinstance(value, bool):
+        return float(value)
+    return float(value) if isinstance(value, str) and _is_number(value) else value
 
 
 def _finite(value: object) -> float | None:

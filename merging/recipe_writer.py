@@ -44,7 +44,9 @@ def recipe_data(recipe: Recipe) -> dict[str, object]:
         data["tokenizer"] = _tokenizer(recipe.tokenizer)
     if recipe.chat_template is not None:
         data["chat_template"] = recipe.chat_template
-    if recipe.mask_seed or METHODS[recipe.merge_method].random:
+    if recipe.exact:
+        data["eutectic"] = {"mask_seed": recipe.mask_seed, "exact": True}
+    elif recipe.mask_seed or METHODS[recipe.merge_method].random:
         data["eutectic"] = {"mask_seed": recipe.mask_seed}
     return data
 

@@ -11,11 +11,11 @@ import math
 import re
 from dataclasses import dataclass, field
 
+import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from .errors import RecipeError
 from .lost_indentation import Line, lost_under_duplicate
-from .references import breaks_lines
 from .yaml_text import MAX_DEPTH, MAX_NODES, compose, is_empty
 
 Keys = tuple[str | int, ...]
@@ -46,17 +46,22 @@ class Tree:
     marks: dict[Keys, Mark] = field(default_factory=dict)
     key_marks: dict[Keys, Mark] = field(default_factory=dict)
     nodes: int = 0
+    exact: bool = False
+    notices: list[tuple[Mark, str]] = field(default_factory=list)
 
 
-def parse_trees(text: str, file: str) -> list[Tree]:
+def parse_trees(text: str, file: str, *, exact: bool = False) -> list[Tree]:
     """Reads the documents of a YAML text, at least one; bounds hold for all of them together.
+
+    exact: of a key given twice the last counts, and numbers are what YAML 1.1 makes of them, both
+    with a notice.
 
     Raises:
         RecipeError: not YAML, empty, out of bounds, or a value that is not plain data.
     """
     trees: list[Tree] = []
     for root in compose(text, file):
-        tree = Tree(file, nodes=trees[-1].nodes if trees else 0)
+        tree = Tree(file, nodes=trees[-1].nodes if trees else 0, exact=exact)
         tree.data = _plain(tree, root, (), ())
         trees.append(tree)
     return trees
@@ -113,7 +118,7 @@ def _mapping(
     """A mapping; what `<<` merges in gives way to its own keys, as in YAML 1.1."""
     own = [pair for pair in node.value if pair[0].tag != _TAG + "merge"]
     lines = [Line(_key(tree, key), *_mark(key), empty=is_empty(value)) for key, value in own]
-    _refuse_twice(tree, lines)
+    _tell_twice(tree, lines)
     data: dict[str, object] = {}
     for line, (_, value) in zip(lines, own, strict=True):
         tree.key_marks[(*path, line.key)] = (line.line, line.column)
@@ -131,7 +136,7 @@ def _merge_in(
     for one in node.value if isinstance(node, SequenceNode) else [node]:
         if not isinstance(one, MappingNode):
             raise _fault(tree, one, "`<<` takes a mapping or a list of mappings")
-        part = Tree(tree.file, nodes=tree.nodes)
+        part = Tree(tree.file, nodes=tree.nodes, exact=tree.exact, notices=tree.notices)
         found = _mapping(part, one, path, _enter(part, one, above))
         tree.nodes = part.nodes
         fresh = found.keys() - data.keys()
@@ -151,21 +156,28 @@ def _key(tree: Tree, node: Node) -> str:
     key = _clean(tree, node)
     if len(key) > MAX_KEY:
         raise _fault(tree, node, f"a key of {len(key)} characters; at most {MAX_KEY} are read")
-    if breaks_lines(key):
-        raise _fault(tree, node, f"the key {key[:60]!r} has a line break or control character")
     return key
 
 
-def _refuse_twice(tree: Tree, lines: list[Line]) -> None:
+def _tell_twice(tree: Tree, lines: list[Line]) -> None:
+    """Refuses a key that is given twice; tells of it where the last one counts."""
     first: dict[str, Line] = {}
     for line in lines:
         if line.key in first:
-            why = lost_under_duplicate(lines, line.key) or "; keep one of them"
-            raise RecipeError(
-                f"{tree.file}:{line.line}:{line.column} the key `{line.key}` is given twice, "
-                f"in line {first[line.key].line} and in line {line.line}{why}"
+            twice = (
+                f"the key `{_shown(line.key)}` is given twice, in line {first[line.key].line} "
+                f"and in line {line.line}"
             )
+            if not tree.exact:
+                why = lost_under_duplicate(lines, line.key) or "; keep one of them"
+                raise RecipeError(f"{tree.file}:{line.line}:{line.column} {twice}{why}")
+            tree.notices.append(((line.line, line.column), f"{twice}; the last one counts"))
         first[line.key] = line
+
+
+def _shown(key: str) -> str:
+    """A key as messages show it, on one line."""
+    return key if key.isprintable() else repr(key)[1:-1]
 
 
 def _scalar(tree: Tree, node: ScalarNode) -> object:
@@ -204,12 +216,23 @@ def _number(tree: Tree, node: ScalarNode, kind: str) -> int | float:
     if kind == "float" and (_REAL.fullmatch(value) or reads_as_number(value)):
         if math.isfinite(real := _float(value)):
             return real
+    if tree.exact and isinstance(found := _as_yaml_reads(value), int | float):
+        tree.notices.append((_mark(node), f"`{value[:40]}` is read as {found}"))
+        return found
     raise _fault(
         tree,
         node,
         f"`{value[:40]}` is not a plain decimal number (YAML 1.1 reads octal, hexadecimal and "
         "sexagesimal ones); write it in decimal, or quote it to make it a text",
     )
+
+
+def _as_yaml_reads(text: str) -> object:
+    """What PyYAML, and so mergekit, makes of a number; None where it makes nothing of it."""
+    try:
+        return yaml.safe_load(text) if len(text) <= 20 else None
+    except (yaml.YAMLError, ValueError):
+        return None
 
 
 def _float(text: str) -> float:

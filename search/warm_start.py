@@ -110,6 +110,9 @@ def _mean(space: Space, models: Sequence[str]) -> dict[str, Any]:
     Where the output speaks as all models do, they all are listed, with a weight of nothing.
     """
     kept = {key: space.template[key] for key in _KEPT if key in space.template}
+    own = space.template.get("eutectic")
+    if isinstance(own, Mapping) and own.get("exact"):
+        kept["eutectic"] = {"exact": True}
     weights = dict.fromkeys(models, 1.0)
     if any(key in kept for key in _SPEECH):
         base = space.template.get("base_model")

@@ -22,6 +22,16 @@ def reopened(run: RunFolder) -> tuple[Study, Mapping[str, Path]]:
     return _from_document(document, run.study)
 
 
+def begun_exact(run: RunFolder) -> bool:
+    """Whether a run that is there was begun with --mergekit-exact."""
+    if not run.study.is_file() or not run.database.is_file():
+        return False
+    data: Any = read_document(run.study).data
+    recipe = data.get("recipe") if isinstance(data, dict) else None
+    own = recipe.get("eutectic") if isinstance(recipe, dict) else None
+    return isinstance(own, dict) and own.get("exact") is True
+
+
 def open_study(path: Path) -> tuple[Study, Mapping[str, Path]]:
     """A study file with its maps: the user's own has none, a run's study.yaml those of the run."""
     return _from_document(read_document(path), path)

@@ -35,6 +35,8 @@ class SearchOptions:
     """`--from RUN`: another run whose results are reused where they apply."""
     max_failed: float = 0.2
     quiet: bool = False
+    exact: bool = False
+    """`--mergekit-exact`: candidates are rounded, and their recipes read, as mergekit does."""
     maps: Mapping[str, Path] = field(default_factory=dict)
     hardware: Hardware = Hardware()
     permissions: Permissions = Permissions()
@@ -42,6 +44,7 @@ class SearchOptions:
 
 def overridden(study: Study, options: SearchOptions) -> Study:
     """The study with the command line's budget, sampler and seed in the place of its own."""
+    study = exact_study(study) if options.exact else study
     own = study.budget
     budget = Budget(
         options.trials or own.trials, options.items or own.items, options.minutes or own.minutes
@@ -52,6 +55,20 @@ def overridden(study: Study, options: SearchOptions) -> Study:
         sampler=options.sampler or study.sampler,
         seed=study.seed if options.seed is None else options.seed,
     )
+
+
+def exact_study(study: Study) -> Study:
+    """The study as if its recipe said `eutectic: {exact: true}`: so every candidate says it."""
+    data = study.document.data
+    recipe = study.recipe.data
+    own = recipe.get("eutectic") if isinstance(recipe, Mapping) else None
+    if not isinstance(data, Mapping) or not isinstance(recipe, Mapping):
+        return study
+    if own is not None and not isinstance(own, Mapping):
+        return study  # told when the recipe is read
+    exact = {**recipe, "eutectic": {**(own or {}), "exact": True}}
+    document = study.document.with_data({**data, "recipe": exact})
+    return replace(study, document=document, recipe=document.child("recipe"))
 
 
 def refuse_hopeless(preflight: Preflight) -> None:

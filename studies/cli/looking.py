@@ -21,6 +21,7 @@ from .options import (
     Dtype,
     Json,
     Map,
+    MergekitExact,
     Methods,
     Threads,
     TokenBudget,
@@ -179,6 +180,7 @@ def evaluate(
     trust_task_code: TrustTaskCode = False,
     allow_benchmark_test: AllowBenchmarkTest = False,
     allow_code: AllowCode = [],  # noqa: B006
+    mergekit_exact: MergekitExact = False,
     as_json: Json = False,
 ) -> None:
     """Score one model or recipe on a study's tasks; feeds no search.
@@ -197,7 +199,9 @@ def evaluate(
         allow_code=frozenset(path.resolve() for path in allow_code),
     )
     hardware = Hardware(device, dtype, token_budget, threads or os.cpu_count())
-    found = evaluate_model(model, study, split, parse_maps(map), hardware, permissions)
+    found = evaluate_model(
+        model, study, split, parse_maps(map), hardware, permissions, exact=mergekit_exact
+    )
     if as_json:
         print(json.dumps(found))
     else:

@@ -18,6 +18,7 @@ from .options import (
     Dtype,
     Json,
     Map,
+    MergekitExact,
     Methods,
     Threads,
     TokenBudget,
@@ -67,6 +68,7 @@ def search(
     trust_task_code: TrustTaskCode = False,
     allow_benchmark_test: AllowBenchmarkTest = False,
     allow_code: AllowCode = [],  # noqa: B006
+    mergekit_exact: MergekitExact = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -96,6 +98,7 @@ def search(
         source=source,
         max_failed=max_failed,
         quiet=quiet,
+        exact=mergekit_exact,
         maps=parse_maps(map),
         hardware=Hardware(device, dtype, token_budget, threads),
         permissions=Permissions(
@@ -149,6 +152,7 @@ def check(
     trust_task_code: TrustTaskCode = False,
     allow_benchmark_test: AllowBenchmarkTest = False,
     allow_code: AllowCode = [],  # noqa: B006
+    mergekit_exact: MergekitExact = False,
     as_json: Json = False,
 ) -> None:
     """Find every fault of a study or a recipe before any weight is loaded.
@@ -165,7 +169,7 @@ def check(
         allow_benchmark_test,
         frozenset(path.resolve() for path in allow_code),
     )
-    found = check_file(study, parse_maps(map), permissions)
+    found = check_file(study, parse_maps(map), permissions, exact=mergekit_exact)
     if as_json:
         print(json.dumps({**found.data, "warnings": found.warnings}))
     else:

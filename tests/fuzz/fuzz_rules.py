@@ -11,7 +11,7 @@ import resource
 import shutil
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from fuzz_models import stretched, write_adapter, write_model, write_shards, write_tokenizer
@@ -127,13 +127,20 @@ def open_zoo(folder: Path) -> dict[str, Checkpoint]:
     """The models of `write_zoo` by name, every method's kernel compiled: that takes seconds."""
     zoo = {name: open_checkpoint(ModelReference(name), folder=folder) for name in MODELS}
     for name, method in METHODS.items():
-        numbers = {one.name: 0.1 for one in method.parameters if one.scope == "model"}
-        sources = tuple(TensorSource(ModelReference(one), NORM, numbers) for one in MODELS[1:3])
-        base = TensorSource(ModelReference("base"), NORM, {}) if method.task_vectors else None
+        numbers, output = (
+            {
+                one.name: 0.1 if one.default is None else one.default
+                for one in method.parameters
+                if one.scope == scope
+            }
+            for scope in ("model", "global")
+        )
+        models = MODELS[1:3][: method.experts[1]]
+        sources = tuple(TensorSource(ModelReference(one), NORM, numbers) for one in models)
+        base = TensorSource(ModelReference("base"), NORM, {}) if method.base_apart else None
         for dtype in ("float32", "bfloat16", "float16"):
-            job = TensorJob(NORM, name, base, sources, {}, None, dtype)
-            with suppress(MergeError):  # numbers that do not suit a method
-                merge_tensor(job, lambda model, tensor: zoo[model.path].tensor(tensor), 0)
+            job = TensorJob(NORM, name, base, sources, output, None, dtype)
+            merge_tensor(job, lambda model, tensor: zoo[model.path].tensor(tensor), 0)
     return zoo
 
 
@@ -279,7 +286,7 @@ def _merged_with(named: str, folder: Path) -> str:
         write_merged(
             out,
             jobs,
-            lambda model, name: checkpoints[model].tensor(name),
+            checkpoints,
             0,
             donor=donor,
             recipe_text=text,
