@@ -2,15 +2,19 @@
 
 The output's names are those of each section's reference: its base, else its first source. Layers
 are renumbered in the order of the sections. Tensors before the layers come from the first section,
-those after them from the last, both at depth 0. Buffers that transformers computes itself are left
-out. A head that is tied in one model and stored in another is read from the embedding there.
+those after them from the last, both at depth 0; with modules, each has its own. Buffers that
+transformers computes itself are left out. A head that is tied in one model and stored in another
+is read from the embedding there.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from .compatibility import Models, Target, check_layers, check_sources, is_buffer
 from .consistency import embedding_name, head_name, is_tied
-from .layers import layer_of, rename_layer
+from .errors import RecipeError, SourceError, UnsupportedError
+from .layers import kind_of, layer_of, rename_layer
+from .modules import split_modules
 from .recipe import Source
 from .schedule import depth
 from .sections import Section, reference_of
@@ -21,20 +25,93 @@ def align(models: Models, sections: Sequence[Section]) -> tuple[Target, ...]:
 
     Raises:
         SourceError: layers, names or shapes of the models do not fit.
+        RecipeError: a module that the model has not.
         UnsupportedError: a dtype that cannot be merged, slices of several stacks of layers.
     """
-    for section in sections:
-        check_layers(models, section)
-    first, last = sections[0], sections[-1]
-    targets = [*_outside(models, first, models.layouts[reference_of(first)].before)]
+    parts = split_modules(models, sections)
+    before: list[Target] = []
+    inside: list[Target] = []
+    after: list[Target] = []
+    for own, runs in parts:
+        for section in runs:
+            check_layers(own, section)
+        first, last = runs[0], runs[-1]
+        before += _outside(own, first, own.layouts[reference_of(first)].before)
+        layers = list(_stacked(own, runs))
+        _require_first(own, runs[0], layers)
+        inside += layers
+        after += _outside(own, last, own.layouts[reference_of(last)].after)
+    targets = [*before, *inside, *after]
+    for own, runs in parts:
+        for section in runs:
+            check_sources(own, section, [one for one in targets if one.section is section])
+        _require_one_size(own, runs, targets)
+    return tuple(targets)
+
+
+def _stacked(models: Models, sections: Sequence[Section]) -> Iterator[Target]:
+    """The layers of one module: those of each section after those of the section before."""
     done = 0
     for section in sections:
-        targets += _inside(models, section, done)
+        yield from _inside(models, section, done)
         done += _length(section)
-    targets += _outside(models, last, models.layouts[reference_of(last)].after)
-    for section in sections:
-        check_sources(models, section, [one for one in targets if one.section is section])
-    return tuple(targets)
+    _require_layers(models, sections, done)
+
+
+def _require_layers(models: Models, sections: Sequence[Section], done: int) -> None:
+    section = sections[0]
+    if section.module is None or not section.sliced or done > 0:
+        return
+    if models.layouts[reference_of(section)].stacks:
+        path = ("modules", section.module, "slices")
+        text = "no slice has a layer; expected [first, end] with end > first"
+        raise RecipeError(models.message(path, text))
+
+
+def _require_first(models: Models, section: Section, targets: Sequence[Target]) -> None:
+    """Tensors that only the first layer has (T5's relative positions) serve the whole stack."""
+    stacks = models.layouts[reference_of(section)].stacks
+    tensors = models.checkpoints[reference_of(section)].tensors
+    if not section.sliced or not stacks or len(stacks[0].layers) < 2:
+        return
+    first, *others = (
+        {kind_of(name) for name in layer if not is_buffer(name, tensors[name])}
+        for layer in stacks[0].layers
+    )
+    only = first.difference(*others)
+    if not first.issuperset(set().union(*others)) or not only:
+        return
+    kept = [one.layer for one in targets if kind_of(one.name) in only]
+    if kept != [0] * len(only):
+        text = (
+            f"{min(only)} is in the first layer only, for all: the slices must begin with layer 0 "
+            "and take it once"
+        )
+        raise UnsupportedError(models.message(section.path[:-2], text))
+
+
+def _require_one_size(
+    models: Models, sections: Sequence[Section], targets: Sequence[Target]
+) -> None:
+    """Layers of models of other widths are no model together."""
+    first = reference_of(sections[0])
+    known: dict[str, set[tuple[int, ...]]] = defaultdict(set)
+    for name, info in models.checkpoints[first].tensors.items():
+        known[kind_of(name)].add(info.shape)
+    for section in sections[1:]:
+        model = reference_of(section)
+        at = next(i for i, one in enumerate(section.sources) if one.model == model)
+        for target in (one for one in targets if one.section is section):
+            name = target.names[at]
+            shape = models.checkpoints[model].tensors[name].shape
+            sizes = known.get(kind_of(name), {shape})
+            if shape not in sizes:
+                text = (
+                    f"{name!r} has the shape {list(shape)} in {str(model)!r}, "
+                    f"{list(min(sizes))} in {str(first)!r} of the first slice; slices of models "
+                    "of one size make a model"
+                )
+                raise SourceError(models.message((*section.path, at), text))
 
 
 def _length(section: Section) -> int:

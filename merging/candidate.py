@@ -1,12 +1,12 @@
 """A candidate is written into the live model's own parameters: no second model, no file.
 
-Recipes speak of checkpoint names. For most architectures transformers' live parameters have the
-same names, up to the base model's prefix and the name of the head; what is so mapped is proved at
-the start. Architectures that transformers rebuilds while loading (fused experts) are refused by
-name.
+Recipes speak of checkpoint names; `conversion` says where transformers puts each. A tensor that is
+a part of a live parameter is merged straight into it. Tensors that the architecture computes its
+parameters from are merged beside them, one conversion at a time, and converted by transformers.
+All of it is proved at the start with the weights that are in the model.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from .checkpoint import Checkpoint
-from .consistency import HEADS
+from .conversion import Fusion, convert, split, trace
 from .errors import MergeError, UnsupportedError
 from .loading import load_model, load_tokenizer
 from .merge import merge_tensor
@@ -38,15 +38,23 @@ class LiveModel:
     """A model and where each tensor of a checkpoint lives in it.
 
     `destinations` share storage with the parameters; a storage that two names share stands there
-    once. `parameters` are the names that every candidate must write; the others are buffers, which
-    stay as loaded if it does not. `ignored` are names that the architecture does not load
-    (old rotary buffers, a tied head).
+    once. `fusions` make parameters of tensors that are no part of them as they are stored.
+    `parameters` are the names that every candidate must write; the others are buffers, which stay
+    as loaded if it does not. `ignored` are names that the architecture does not load (old rotary
+    buffers, a tied head).
     """
 
     model: "PreTrainedModel"
     destinations: Mapping[str, torch.Tensor]
+    fusions: tuple[Fusion, ...]
     parameters: frozenset[str]
     ignored: frozenset[str]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every tensor that a candidate can write."""
+        fused = {name for fusion in self.fusions for name in fusion.names}
+        return frozenset(self.destinations.keys() | fused)
 
 
 def live_model(
@@ -64,19 +72,31 @@ def live_model(
     """
     wanted = list(checkpoint.tensors if names is None else names)
     live: dict[str, torch.Tensor] = model.state_dict(keep_vars=True)
-    found = {name: live[place] for name in wanted if (place := _place(model, live, name))}
-    destinations = _once(found, checkpoint)
-    _require_cover(model, destinations, [name for name in wanted if name not in found])
+    places, found = trace(model, live, wanted)
+    parts, fusions = split(model, found, live)
+    destinations = _once(
+        {name: live[place] for name, place in places.items()}
+        | {name: region.of(live[region.target]) for name, region in parts.items()},
+        checkpoint,
+    )
+    written = {*places.values(), *(target for fusion in found for target in fusion.targets)}
+    _require_cover(model, live, written)
     for name, destination in destinations.items():
         if name in checkpoint.tensors:
             _prove(model, name, destination, checkpoint.tensor(name))
+    for fusion in fusions:
+        if checkpoint.tensors.keys() >= set(fusion.names):
+            made = _converted(model, fusion, live, checkpoint.tensor)
+            for target, tensor in made.items():
+                _prove(model, target, live.get(target), tensor)
+    buffers = {name for name, place in places.items() if not _is_parameter(live[place])}
+    mapped = destinations.keys() | {name for fusion in fusions for name in fusion.names}
     return LiveModel(
         model=model,
         destinations={name: tensor.detach() for name, tensor in destinations.items()},
-        parameters=frozenset(
-            name for name, tensor in destinations.items() if isinstance(tensor, torch.nn.Parameter)
-        ),
-        ignored=frozenset(wanted) - destinations.keys(),
+        fusions=fusions,
+        parameters=frozenset(mapped - buffers),
+        ignored=frozenset(wanted) - mapped,
     )
 
 
@@ -104,7 +124,7 @@ def build_candidate(
         MergeError: a job for a tensor the model has not, or none for one it has.
     """
     todo = {job.name: job for job in jobs if job.name not in live.ignored}
-    if odd := sorted((todo.keys() - live.destinations.keys()) | (live.parameters - todo.keys())):
+    if odd := sorted((todo.keys() - live.names) | (live.parameters - todo.keys())):
         owner = "recipe" if odd[0] in todo else "model"
         raise MergeError(
             f"{odd[0]}: only the {owner} has this tensor ({len(odd)} such): "
@@ -112,20 +132,43 @@ def build_candidate(
         )
     with torch.no_grad(), ThreadPoolExecutor(max(1, threads)) as pool:
         for name, job in todo.items():
-            merge_tensor(job, tensors, mask_seed, out=live.destinations[name], pool=pool)
+            if (place := live.destinations.get(name)) is not None:
+                merge_tensor(job, tensors, mask_seed, out=place, pool=pool)
+        write_fused(
+            live, lambda name: merge_tensor(todo[name], tensors, mask_seed, pool=pool), todo
+        )
 
 
-def _place(model: "PreTrainedModel", live: Mapping[str, torch.Tensor], name: str) -> str | None:
-    """The live name of a checkpoint tensor."""
-    prefix = f"{model.base_model_prefix}."
-    for candidate in (name, prefix + name, name.removeprefix(prefix)):
-        if candidate in live:
-            return candidate
-    if not name.endswith(HEADS):
-        return None
-    head = model.get_output_embeddings()  # type: ignore[no-untyped-call]
-    weight = getattr(head, "weight", None)
-    return next((place for place, tensor in live.items() if tensor is weight), None)
+def write_fused(
+    live: LiveModel, tensor: Callable[[str], torch.Tensor], changed: Container[str]
+) -> None:
+    """Writes parameters that are computed from several tensors, where one of these changed.
+
+    Args:
+        live: the model and its map.
+        tensor: the new tensor of a name.
+        changed: names; conversions that none of them takes part in are left out.
+    """
+    whole: dict[str, torch.Tensor] = live.model.state_dict()
+    for fusion in live.fusions:
+        if any(name in changed for name in fusion.names):
+            for target, made in _converted(live.model, fusion, whole, tensor).items():
+                whole[target].copy_(made)
+
+
+def _converted(
+    model: "PreTrainedModel",
+    fusion: Fusion,
+    live: Mapping[str, torch.Tensor],
+    tensor: Callable[[str], torch.Tensor],
+) -> dict[str, torch.Tensor]:
+    """What transformers makes of tensors, cast first to the model's dtype, as it does itself."""
+    place = live[fusion.place]
+    return convert(model, fusion, [tensor(name).to(place) for name in fusion.names])
+
+
+def _is_parameter(tensor: torch.Tensor) -> bool:
+    return isinstance(tensor, torch.nn.Parameter)
 
 
 def _once(found: Mapping[str, torch.Tensor], checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
@@ -147,32 +190,36 @@ def _once(found: Mapping[str, torch.Tensor], checkpoint: Checkpoint) -> dict[str
 
 
 def _require_cover(
-    model: "PreTrainedModel", destinations: Mapping[str, torch.Tensor], unmatched: list[str]
+    model: "PreTrainedModel", live: Mapping[str, torch.Tensor], written: Collection[str]
 ) -> None:
-    reached = {tensor.data_ptr() for tensor in destinations.values()}
+    """Every parameter is made of tensors of the checkpoint, or shares storage with one that is."""
+    reached = {live[place].data_ptr() for place in written if place in live}
     missing = [
         name
         for name, parameter in model.named_parameters()
         if parameter.numel() and parameter.data_ptr() not in reached
     ]
     if missing:
-        stored = f" (stored otherwise, like {unmatched[0]})" if unmatched else ""
         raise UnsupportedError(
-            f"{type(model).__name__}: no tensor of the checkpoint is {', '.join(missing[:3])}"
-            f"{stored}; architectures that are rebuilt when loaded are not supported yet"
+            f"{type(model).__name__}: no tensor of the checkpoint is {', '.join(missing[:3])}; "
+            "this architecture is not supported"
         )
 
 
 def _prove(
-    model: "PreTrainedModel", name: str, destination: torch.Tensor, stored: torch.Tensor
+    model: "PreTrainedModel", name: str, destination: torch.Tensor | None, stored: torch.Tensor
 ) -> None:
     """Writing the stored tensor to its destination must leave every bit as it is."""
-    live = destination.detach().to("cpu").contiguous()
-    same = live.shape == stored.shape and torch.equal(
-        live.reshape(-1).view(torch.uint8), stored.to(live.dtype).reshape(-1).view(torch.uint8)
-    )
-    if not same:
+    if destination is None or not _same_bits(destination.detach(), stored):
         raise UnsupportedError(
-            f"{type(model).__name__}: {name} is stored otherwise than it is used; "
-            "this architecture is not supported yet"
+            f"{type(model).__name__}: {name} is changed while transformers loads it (it is stored "
+            "otherwise than it is used); this architecture is not supported"
         )
+
+
+def _same_bits(live: torch.Tensor, stored: torch.Tensor) -> bool:
+    """Whether a stored tensor, cast to the live dtype, is what is live, bit for bit."""
+    one, two = live.to("cpu").contiguous(), stored.to("cpu", live.dtype).contiguous()
+    return one.shape == two.shape and torch.equal(
+        one.reshape(-1).view(torch.uint8), two.reshape(-1).view(torch.uint8)
+    )

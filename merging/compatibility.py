@@ -11,12 +11,12 @@ from .checkpoint import Checkpoint, TensorInfo
 from .consistency import embedding_name, head_name
 from .document import Document, Path
 from .errors import SourceError, UnsupportedError
-from .layers import Layout, layer_layout
+from .layers import Layout, claimed_layers, layer_layout, layer_of
 from .recipe import ModelReference, Source
 from .sections import Section, reference_of
 
 MERGEABLE = ("float32", "bfloat16", "float16")
-_BUFFERS = ("inv_freq", "masked_bias", "position_ids", "num_batches_tracked")
+_BUFFERS = ("inv_freq", "masked_bias", "position_ids")
 _MASKS = ("attn.bias", "attention.bias")
 
 
@@ -140,7 +140,16 @@ def _check_range(models: Models, path: Path, source: Source, layout: Layout) -> 
     first, end = source.layer_range or (0, 0)
     at = (*path, "layer_range")
     if len(layout.stacks) > 1:
-        text = f"model {str(source.model)!r} has {_stacks(layout)}; `slices` take models with one"
+        text = (
+            f"model {str(source.model)!r} has {_stacks(layout)}; `slices` take models with one: "
+            "name each stack under `modules` and give it slices of its own"
+        )
+        raise UnsupportedError(models.message(at, text))
+    if claimed_layers(models.checkpoints[source.model].config) is None:
+        text = (
+            f"the config.json of model {str(source.model)!r} does not say how many layers it has, "
+            "so it cannot be written for others; use `models`"
+        )
         raise UnsupportedError(models.message(at, text))
     beyond = f"{layout.stacks[0].prefix}." if layout.stacks else ""
     if beyond and any(name.startswith(beyond) for name in (*layout.before, *layout.after)):
@@ -177,7 +186,7 @@ def _surplus(
         if name not in used and not is_buffer(name, own[name])
     ]
     head = head_name(own)
-    if head is not None and head not in used and section.path == ("models",):
+    if head in (*layout.before, *layout.after) and head not in used and not section.sliced:
         names.append(head)
     if not names:
         return None
@@ -219,7 +228,13 @@ def _shape_fault(
             "to one vocabulary with mergekit first"
         )
     more = f" (and {len(wrong) - 1} more tensors differ)" if len(wrong) > 1 else ""
-    return f"{shapes}{more}; models of one architecture and size can be merged"
+    heads = all(layer_of(b) is None and _differ_in_rows(own, reference, a, b) for a, b in wrong)
+    rule = (
+        "heads of different tasks cannot be merged; take models with the same head"
+        if heads
+        else "models of one architecture and size can be merged"
+    )
+    return f"{shapes}{more}; {rule}"
 
 
 def _differ_in_rows(

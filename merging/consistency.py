@@ -4,25 +4,55 @@ Cheap checks on names and shapes only; what they let pass, transformers finds ou
 model.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from .checkpoint import Checkpoint, TensorInfo
 from .errors import SourceError
-from .layers import layer_layout
+from .layers import is_embedding, layer_layout, layer_of
 
 EMBEDDINGS = ("embed_tokens.weight", "embed_in.weight", "wte.weight", "word_embeddings.weight")
 HEADS = ("lm_head.weight", "embed_out.weight")
+_NO_WORDS = re.compile(r"position|token_type|segment|patch|mask|rel_", re.IGNORECASE)
 
 
 def embedding_name(tensors: Mapping[str, TensorInfo]) -> str | None:
-    """The tensor of the input embedding, by its usual names."""
-    return next((name for name in tensors if name.endswith(EMBEDDINGS)), None)
+    """The tensor of the input embedding.
+
+    By its usual names; else the embedding with the most rows among the tensors outside the layers
+    that are none of positions or kinds of tokens.
+    """
+    usual = next((name for name in tensors if name.endswith(EMBEDDINGS)), None)
+    if usual is not None:
+        return usual
+    tables = [
+        name
+        for name, info in tensors.items()
+        if len(info.shape) == 2 and layer_of(name) is None and is_embedding(name)
+    ]
+    words = [name for name in tables if not _NO_WORDS.search(name)]
+    return max(words, key=lambda name: tensors[name].shape[0], default=None)
 
 
 def head_name(tensors: Mapping[str, TensorInfo]) -> str | None:
-    """The tensor of the output head, by its usual names; None where it is tied and not stored."""
-    return next((name for name in tensors if name.endswith(HEADS)), None)
+    """The tensor of the output head; None where it is tied and not stored.
+
+    By its usual names; else the matrix outside the layers that has the shape of the embedding and
+    is none.
+    """
+    usual = next((name for name in tensors if name.endswith(HEADS)), None)
+    embedding = embedding_name(tensors)
+    if usual is not None or embedding is None:
+        return usual
+    alike = (
+        name
+        for name, info in tensors.items()
+        if info.shape == tensors[embedding].shape
+        and layer_of(name) is None
+        and not is_embedding(name)
+    )
+    return next(alike, None)
 
 
 def is_tied(config: Mapping[str, object]) -> bool:
@@ -47,9 +77,10 @@ def check_config(checkpoint: Checkpoint) -> None:
     nested = checkpoint.config.get("text_config")
     config = nested if isinstance(nested, dict) else checkpoint.config
     embedding = embedding_name(checkpoint.tensors)
-    if embedding is not None and len(shape := checkpoint.tensors[embedding].shape) == 2:
+    usual = embedding is not None and embedding.endswith(EMBEDDINGS)
+    if embedding and usual and len(shape := checkpoint.tensors[embedding].shape) == 2:
         _same(checkpoint.folder, config, "vocab_size", shape[0], f"{embedding} has {{}} rows")
-        if not {"word_embed_proj_dim", "embedding_size"} & set(config):
+        if shape[1] not in config.values():  # the width of embeddings has many names
             _same(
                 checkpoint.folder, config, "hidden_size", shape[1], f"{embedding} has {{}} columns"
             )

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
-from .errors import RecipeError
-from .yaml_nodes import parse_tree
+from .errors import RecipeError, UnsupportedError
+from .yaml_nodes import Tree, parse_trees
 
 MAX_BYTES = 2**20
 
@@ -106,11 +106,20 @@ class Document:
 
 
 def read_document(path: pathlib.Path) -> Document:
-    """Reads a YAML file of at most 1 MiB, in UTF-8.
+    """Reads a YAML file of at most 1 MiB, in UTF-8, that holds one document.
 
     Raises:
         RecipeError: the file is missing, unreadable, too large, not UTF-8, or not plain YAML.
         UnsupportedError: it holds several documents.
+    """
+    return _only(read_documents(path))
+
+
+def read_documents(path: pathlib.Path) -> tuple[Document, ...]:
+    """Reads all documents (`---` between them) of a YAML file; at least one.
+
+    Raises:
+        RecipeError: as `read_document`.
     """
     try:
         with path.open("rb") as stream:
@@ -123,25 +132,28 @@ def read_document(path: pathlib.Path) -> Document:
         raise RecipeError(f"{path}: cannot be read: {error}") from None
     if len(content) > MAX_BYTES:
         raise RecipeError(f"{path}: larger than {MAX_BYTES >> 20} MiB, no recipe or study")
-    return parse_document(_decode(content, str(path)), str(path))
+    return parse_documents(_decode(content, str(path)), str(path))
 
 
 def parse_document(text: str, file: str) -> Document:
-    """Reads YAML from a text; `file` is the name that messages give it.
+    """Reads YAML of one document from a text; `file` is the name that messages give it.
 
     Raises:
         RecipeError: it is not plain YAML of a bearable size; with its place.
         UnsupportedError: it holds several documents.
     """
+    return _only(parse_documents(text, file))
+
+
+def parse_documents(text: str, file: str) -> tuple[Document, ...]:
+    """Reads all documents of a YAML text; at least one.
+
+    Raises:
+        RecipeError: it is not plain YAML of a bearable size; with its place.
+    """
     if len(text) > MAX_BYTES:
         raise RecipeError(f"{file}: larger than {MAX_BYTES >> 20} MiB, no recipe or study")
-    tree = parse_tree(text, file)
-    return Document(
-        file,
-        tree.data,
-        {path: Place(file, *mark) for path, mark in tree.marks.items()},
-        {path: Place(file, *mark) for path, mark in tree.key_marks.items()},
-    )
+    return tuple(_document(tree) for tree in parse_trees(text, file))
 
 
 def path_text(path: Path) -> str:
@@ -163,6 +175,26 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`, did you mean 'density'?`, or nothing where no known word looks like this one."""
     found = nearest(word, known)
     return f", did you mean {found!r}?" if found else ""
+
+
+def _document(tree: Tree) -> Document:
+    return Document(
+        tree.file,
+        tree.data,
+        {path: Place(tree.file, *mark) for path, mark in tree.marks.items()},
+        {path: Place(tree.file, *mark) for path, mark in tree.key_marks.items()},
+    )
+
+
+def _only(documents: tuple[Document, ...]) -> Document:
+    """The one document; the commands that take stages read them with `read_documents`."""
+    if len(documents) > 1:
+        raise UnsupportedError(
+            f"{documents[1].place(())} a second YAML document begins here (`---`); a study is one "
+            "document and its `recipe` one merge: merge the stages before the last one with "
+            "`eutectic merge`, and name the folders they become"
+        )
+    return documents[0]
 
 
 def _below(places: Mapping[Path, Place], path: Path) -> dict[Path, Place]:

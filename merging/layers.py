@@ -15,12 +15,31 @@ from dataclasses import dataclass
 
 from .errors import SourceError
 
-COUNT_KEYS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers", "num_decoder_layers")
+COUNT_KEYS = (
+    "num_hidden_groups",  # ALBERT's: its layers share the weights of fewer groups
+    "num_hidden_layers",
+    "n_layer",
+    "num_layers",
+    "n_layers",
+    "num_decoder_layers",
+    "decoder_layers",
+    "encoder_layers",
+)
 """Where configs say how many layers there are; the main stack's first."""
+KIND_KEYS = ("layer_types", "layers_block_type")
+"""Lists with the kind of each layer: as good as their number."""
 
 _INDEX = re.compile(r"(?:^|\.)(\d{1,6})(?=\.)")
 _EMBEDDING = re.compile(r"emb|(^|\.)(wte|wpe|shared)(\.|$)", re.IGNORECASE)
 _HEAD = re.compile(r"(^|\.)(embed_out|lm_head|output|score|classifier)(\.|$)")
+
+KINDS: Mapping[str, frozenset[str]] = {
+    "projector": frozenset({"projector", "merger", "connector"}),
+    "vision": frozenset({"vision", "visual", "image", "vit"}),
+    "audio": frozenset({"audio", "speech"}),
+    "text": frozenset({"text", "language", "llm"}),
+}
+"""What a part of a model is for, by the words in its names; the first kind that fits counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +115,12 @@ def kind_of(name: str) -> str:
     return name if match is None else name[match.end() + 1 :]
 
 
+def kinds_of(name: str) -> list[str]:
+    """What a name says about the part of the model it is of: none, or keys of `KINDS`."""
+    words = set(re.split(r"[._]", name.lower()))
+    return [kind for kind, known in KINDS.items() if words & known]
+
+
 def prefix_of(name: str) -> str:
     """What stands before the index of a layer: `model.layers`; empty where there is no index."""
     match = _INDEX.search(name)
@@ -110,11 +135,20 @@ def claimed_layers(config: Mapping[str, object]) -> int | None:
             value = part.get(key)
             if isinstance(value, int) and not isinstance(value, bool) and value > 0:
                 return value
+        for key in KIND_KEYS:
+            if isinstance(kinds := part.get(key), list) and kinds:
+                return len(kinds)
     return None
 
 
 def _refuse_gaps(found: Mapping[str, Mapping[int, list[str]]], claimed: int | None) -> None:
-    """A stack of the right height with layers missing is a broken checkpoint."""
+    """A stack of the right height with layers missing is a broken checkpoint.
+
+    Unless another one is whole: modules in a row are numbered too, and have gaps where one of them
+    has no weights.
+    """
+    if any(sorted(layers) == list(range(claimed or 0)) for layers in found.values()):
+        return
     for prefix, layers in found.items():
         missing = sorted(set(range(max(layers) + 1)) - set(layers)) if max(layers) < 2**16 else []
         if missing and max(layers) + 1 == claimed:
@@ -126,7 +160,10 @@ def _refuse_gaps(found: Mapping[str, Mapping[int, list[str]]], claimed: int | No
 
 
 def _main_first(stacks: list[Stack], claimed: int | None) -> list[Stack]:
-    """The main stack to the front, cut to the number of layers that the config says."""
+    """The main stack to the front, cut to the number of layers that the config says.
+
+    Where several stacks are equally high, the config's number may be of their passes or their sum.
+    """
 
     def order(stack: Stack) -> tuple[bool, int]:
         return len(stack.layers) != claimed, -sum(len(layer) for layer in stack.layers)
@@ -135,6 +172,9 @@ def _main_first(stacks: list[Stack], claimed: int | None) -> list[Stack]:
     if not ordered or claimed is None or len(ordered[0].layers) == claimed:
         return ordered
     main = ordered[0]
+    heights = [len(stack.layers) for stack in ordered]
+    if max(heights) < claimed and heights.count(max(heights)) > 1:
+        return ordered
     if len(main.layers) < claimed:
         raise SourceError(
             f"config.json says {claimed} layers, the weights have {len(main.layers)} "

@@ -4,16 +4,16 @@ A model with other layers (slices that stack or drop some) is loaded from the sa
 layers that the checkpoint has not are left to the candidate that is written into it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from .checkpoint import Checkpoint
-from .depth import depth, resized_config
-from .errors import MergeError, SourceError
-from .layers import layer_of
+from .depth import Orders, model_config, resized_config
+from .errors import MergeError, SourceError, UnsupportedError
+from .layers import layer_layout, layer_of, prefix_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -25,7 +25,7 @@ def load_model(
     dtype: str | None = None,
     device: str = "cpu",
     trust_remote_code: bool = False,
-    order: Sequence[int] | None = None,
+    order: Orders | None = None,
 ) -> "PreTrainedModel":
     """Loads a checkpoint, its adapter applied, in eval mode and without gradients.
 
@@ -34,24 +34,21 @@ def load_model(
         dtype: `float32`, `bfloat16`, ...; None is the checkpoint's own.
         device: where the model lives.
         trust_remote_code: run model code that comes with the checkpoint.
-        order: for other layers: which layer of the checkpoint each is made like (`moved_layers`).
+        order: for other layers: which layers of the checkpoint they are made like
+            (`moved_layers`).
 
     Raises:
         SourceError: the folder does not load, or needs code that is not allowed.
-        UnsupportedError: layers that cannot be moved so.
+        UnsupportedError: no causal language model, or layers that cannot be moved so.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
-
     _refuse_code(checkpoint, trust_remote_code)
     _refuse_adapter(checkpoint)
     with _loading(checkpoint):
         if order is None:
-            config = AutoConfig.from_pretrained(
-                checkpoint.folder, trust_remote_code=trust_remote_code, local_files_only=True
-            )
+            config = model_config(checkpoint, trust_remote_code=trust_remote_code)
         else:
             config = resized_config(checkpoint, order, trust_remote_code=trust_remote_code)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = _language_model(checkpoint, config).from_pretrained(
             checkpoint.folder,
             config=config,
             dtype=dtype or "auto",
@@ -84,6 +81,30 @@ def load_tokenizer(
             checkpoint.folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
     return tokenizer
+
+
+def _language_model(checkpoint: Checkpoint, config: Any) -> Any:
+    """The auto class that loads a causal language model, be it one that sees images too.
+
+    transformers would make one of an encoder or half an encoder-decoder as well: it scores noise.
+    """
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText
+
+    written = config.architectures or []
+    both = bool(getattr(config, "is_encoder_decoder", False))
+    for auto in (AutoModelForCausalLM, AutoModelForImageTextToText):
+        known: Any = auto._model_mapping
+        if type(config) not in known or both:
+            continue
+        encoder = getattr(config, "is_decoder", None) is False and written
+        if not encoder or known[type(config)].__name__ in written:
+            return auto
+    if not both and "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {}):
+        return AutoModelForCausalLM
+    raise UnsupportedError(
+        f"{checkpoint.folder}: {', '.join(written) or config.model_type} is no causal language "
+        "model, so it cannot be scored; `eutectic merge` merges it"
+    )
 
 
 def _refuse_code(checkpoint: Checkpoint, allowed: bool) -> None:
@@ -132,16 +153,11 @@ def _loading(checkpoint: Checkpoint) -> Iterator[None]:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _require_all(
-    checkpoint: Checkpoint, missing: Sequence[str], order: Sequence[int] | None
-) -> None:
+def _require_all(checkpoint: Checkpoint, missing: Sequence[str], order: Orders | None) -> None:
     """Refuses a model some of whose weights would be left random."""
-    layers = None if order is None else depth(checkpoint.config)
-    absent = [
-        name
-        for name in sorted(missing)
-        if layers is None or (layer := layer_of(name)) is None or layer < layers
-    ]
+    layout = layer_layout(checkpoint.tensors, checkpoint.config)
+    heights = {one.prefix: len(one.layers) for one in layout.stacks if one.prefix in (order or {})}
+    absent = [name for name in sorted(missing) if not _is_new(name, heights)]
     if absent:
         raise SourceError(
             f"{checkpoint.folder}: the weights lack {', '.join(absent[:3])}"
@@ -149,14 +165,24 @@ def _require_all(
         )
 
 
+def _is_new(name: str, heights: Mapping[str, int]) -> bool:
+    """Whether a live tensor is in a layer that a stack has not in the checkpoint."""
+    layer, prefix = layer_of(name), prefix_of(name)
+    return any(
+        (prefix.endswith(stack) or stack.endswith(prefix)) and layer is not None and layer >= end
+        for stack, end in heights.items()
+    )
+
+
 def _overlay(model: "PreTrainedModel", checkpoint: Checkpoint) -> None:
     """Writes what an adapter changes over the base's weights, which transformers has loaded."""
     from .adapters import AdaptedCheckpoint
-    from .candidate import live_model
+    from .candidate import live_model, write_fused
 
     if not isinstance(checkpoint, AdaptedCheckpoint):
         return
     live = live_model(model, checkpoint.base, checkpoint.base.tensors)
     with torch.no_grad():
-        for name in sorted(checkpoint.changed - live.ignored):
+        for name in sorted(checkpoint.changed & live.destinations.keys()):
             live.destinations[name].copy_(checkpoint.tensor(name))
+        write_fused(live, checkpoint.tensor, checkpoint.changed)

@@ -87,6 +87,8 @@ def _from_hub(name: str, revision: str | None, folder: Path, allow_pickle: bool)
     cached = _snapshot(name, revision, allow_pickle, local=True)
     if cached is not None and _complete(cached):
         return cached
+    if revision is not None and (known := _cached_revisions(name)):
+        absent += f" (of {name} the cache has {', '.join(known)})"
     _ask_hub(name, revision, absent, remedy)
     try:
         found = _snapshot(name, revision, allow_pickle, local=False)
@@ -113,6 +115,17 @@ def _snapshot(name: str, revision: str | None, allow_pickle: bool, *, local: boo
     except (LocalEntryNotFoundError, HFValidationError):
         return None
     return Path(found)
+
+
+def _cached_revisions(name: str) -> list[str]:
+    """The branches and tags of a model in the cache, the first few."""
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    model = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")
+    files = (one for one in (model / "refs").rglob("*") if one.is_file())
+    found = (one.relative_to(model / "refs").as_posix() for one in files)
+    return sorted(filter(re.compile(r"[\w./-]+").fullmatch, found))[:5]
 
 
 def _complete(folder: Path) -> bool:

@@ -69,7 +69,7 @@ def merge_tensor(
     first = fetched[0]
     if not first.is_floating_point():
         return _deliver(first.clone(), job, out)
-    numbers = _numbers(method, job)
+    numbers = _numbers(method, job) if job.sources else Numbers((), {})
     device = first.device if out is None else out.device
     place = device if engine == "torch" else torch.device("cpu")
     target = _target(first.shape, job, out, place)
@@ -85,7 +85,9 @@ def _fetch(method: Method, job: TensorJob, tensors: Tensors) -> list[torch.Tenso
     """The base, where deltas are taken from it, and the sources, all of one shape."""
     if method.base == "required" and job.base is None:
         raise MergeError(f"{job.name}: {method.name} needs a base model; give base_model")
-    sources = [job.base, *job.sources] if job.base and method.base_apart else [*job.sources]
+    alone = job.base is not None and not job.sources
+    sources = [job.base] if job.base and (method.base_apart or alone) else []
+    sources += job.sources
     if not sources:
         raise MergeError(f"{job.name}: nothing to merge; list a model that has this tensor")
     fetched = [tensors(source.model, source.name) for source in sources]
@@ -148,6 +150,8 @@ def _evaluate(
 ) -> None:
     if target.numel() == 0:
         return
+    if target.dim() == 0:  # engines take a number to have a dimension
+        fetched, target = [tensor.reshape(1) for tensor in fetched], target.view(1)
     if not job.sources:
         target.copy_(fetched[0])
         return

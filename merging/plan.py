@@ -16,7 +16,8 @@ from .compatibility import Models, Target, extra_tensors, open_layouts
 from .document import Document
 from .methods.formula import Numbers
 from .methods.table import METHODS, find_method
-from .recipe import ModelReference, Recipe, Scalar, models_of
+from .modules import split_modules, unnamed_tensors
+from .recipe import ModelReference, Recipe, Scalar, donor_of, models_of
 from .recipe_values import IDLE
 from .resolution import resolved
 from .sections import reference_of, sections_of
@@ -39,9 +40,10 @@ class TensorJob:
     """How one tensor of the output is made.
 
     `sources` are the experts in recipe order (for linear: the base too, if the recipe lists it);
-    `base` is None where the method has none. `layer` is the output layer index, None outside the
-    layers. `position` of a source for its masks is its index in `sources`, which never contains
-    the base for task-vector methods. `dtype` is what the output is rounded to, once, at the end.
+    `base` is None where the method has none. Without sources the base's tensor is taken as it is.
+    `layer` is the output layer index, None outside the layers. `position` of a source for its
+    masks is its index in `sources`, which never contains the base for task-vector methods.
+    `dtype` is what the output is rounded to, once, at the end.
     """
 
     name: str
@@ -86,13 +88,25 @@ def plan_notices(
     *,
     document: Document | None = None,
 ) -> tuple[str, ...]:
-    """What a plan leaves out in silence: tensors outside the layers that only an expert has."""
+    """What a plan does in silence.
+
+    Tensors outside the layers that only an expert has are left out, those of no module taken as
+    they are.
+    """
     models = open_layouts(models_of(recipe), checkpoints, document)
+    sections = sections_of(recipe, find_method(recipe.merge_method))
     texts: dict[str, None] = {}
-    for section in sections_of(recipe, find_method(recipe.merge_method)):
-        for path, name in extra_tensors(models, section):
-            text = f"{name!r} is not in {str(reference_of(section))!r}; it is left out"
-            texts[models.message(path, text)] = None
+    for own, part in split_modules(models, sections):
+        for section in part:
+            for path, name in extra_tensors(own, section):
+                text = f"{name!r} is not in {str(reference_of(section))!r}; it is left out"
+                texts[models.message(path, text)] = None
+    if kept := unnamed_tensors(models, sections):
+        text = (
+            f"no module of the recipe has {_some(kept)}; taken as they are from "
+            f"{str(donor_of(recipe))!r}"
+        )
+        texts[models.message(("modules",), text)] = None
     return tuple(texts)
 
 
@@ -114,6 +128,10 @@ def recipe_hash(
     for job in sorted(jobs, key=lambda one: one.name):
         digest.update(b"\n" + _canonical(_described(job, content_hashes)))
     return digest.hexdigest()
+
+
+def _some(names: Sequence[str]) -> str:
+    return repr(names[0]) + (f" and {len(names) - 1} more tensors" if len(names) > 1 else "")
 
 
 def _job(models: Models, recipe: Recipe, target: Target, numbers: Numbers) -> TensorJob:
@@ -140,7 +158,7 @@ def _described(job: TensorJob, content_hashes: Mapping[ModelReference, str]) -> 
     base = None if job.base is None else _source(job.base, content_hashes)
     return {
         "name": job.name,
-        "method": job.method,
+        "method": job.method + METHODS[job.method].origin,
         "base": base,
         "sources": [_source(source, content_hashes) for source in job.sources],
         "parameters": dict(job.parameters),

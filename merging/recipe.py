@@ -65,8 +65,21 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
+class Module:
+    """A part of a model by name (a tower, an encoder), merged on its own; see `modules`.
+
+    Exactly one of `models` and `slices` is not empty.
+    """
+
+    name: str
+    models: tuple[Source, ...]
+    slices: tuple[Slice, ...]
+    parameters: Parameters
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
-    """One merge. Exactly one of `models` and `slices` is not empty."""
+    """One merge. Exactly one of `models`, `slices` and `modules` is not empty."""
 
     merge_method: str
     base_model: ModelReference | None
@@ -76,13 +89,21 @@ class Recipe:
     dtype: str | None
     out_dtype: str | None
     mask_seed: int
+    modules: tuple[Module, ...] = ()
+
+
+def parts_of(recipe: Recipe) -> "tuple[Recipe | Module, ...]":
+    """What may have `models` or `slices`: the recipe itself, then its modules."""
+    return recipe, *recipe.modules
 
 
 def models_of(recipe: Recipe) -> tuple[ModelReference, ...]:
     """Every distinct model of a recipe, the base first, the others in the order of the recipe."""
-    named = [recipe.base_model, *(source.model for source in recipe.models)]
-    for one in recipe.slices:
-        named += [one.base_model, *(source.model for source in one.sources)]
+    named = [recipe.base_model]
+    for part in parts_of(recipe):
+        named += [source.model for source in part.models]
+        for one in part.slices:
+            named += [one.base_model, *(source.model for source in one.sources)]
     return tuple(dict.fromkeys(model for model in named if model is not None))
 
 

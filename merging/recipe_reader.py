@@ -2,19 +2,19 @@
 
 Everything that needs no model is checked here: form, names, ranges, the numbers that must go
 together at every depth. Shapes, layer counts and filters that leave a tensor without a value are
-the business of `plan`. Not supported, and refused by name: `modules`, tokenizer sections, several
-stages.
+the business of `plan`. Who is merged is read by `recipe_sources`, several stages by `stages`. Not
+supported, and refused by name: tokenizer sections.
 """
 
 from .document import Document, Notice, Path, did_you_mean
-from .errors import MergeError, RecipeError, UnsupportedError
+from .errors import MergeError, UnsupportedError
 from .lost_indentation import parameter_names
 from .methods.method import Method
 from .methods.table import METHODS, find_method
-from .recipe import ModelReference, Recipe, Slice, Source
+from .recipe import Recipe
 from .recipe_rules import check_models, check_numbers
+from .recipe_sources import SourceReader, read_model
 from .recipe_values import Reading, read_parameters, shown
-from .references import parse_reference
 
 DTYPES = ("float32", "bfloat16", "float16")
 KEYS = (
@@ -22,6 +22,7 @@ KEYS = (
     "base_model",
     "models",
     "slices",
+    "modules",
     "parameters",
     "dtype",
     "out_dtype",
@@ -29,10 +30,8 @@ KEYS = (
     "name",
 )
 MAX_SEED = 2**63 - 1
-MAX_LAYER = 2**20
 
 _NOT_SUPPORTED = {
-    "modules": "write the recipe with `models` or `slices`; one module at a time",
     "tokenizer_source": "leave it out if all models share one vocabulary: the base model's "
     "tokenizer is copied; else bring the models to one vocabulary with mergekit first",
     "tokenizer": "leave it out if all models share one vocabulary: the base model's tokenizer is "
@@ -60,14 +59,14 @@ def read_recipe(document: Document, *, strict: bool) -> tuple[Recipe, tuple[Noti
     data = _top(document)
     method = _method(document, data)
     _check_form(reading, data)
-    base = (
-        _model(document, data["base_model"], ("base_model",)) if data.get("base_model") else None
-    )
+    base = read_model(document, data, ("base_model",))
+    reader = SourceReader(reading, method, base)
     recipe = Recipe(
         merge_method=method.name,
         base_model=base,
-        models=_models(reading, data, method, base),
-        slices=_slices(reading, data, method, base),
+        models=reader.models(data, ()),
+        slices=reader.slices(data, ()),
+        modules=reader.modules(data, ()),
         parameters=read_parameters(
             reading, data.get("parameters"), ("parameters",), method, "recipe"
         ),
@@ -105,9 +104,12 @@ def _check_form(reading: Reading, data: dict[str, object]) -> None:
     for key in data:
         if key not in KEYS and key not in _NOT_SUPPORTED:
             _tell_unknown_top(reading, data, key)
-    if bool(data.get("models")) == bool(data.get("slices")):
-        got = "both" if data.get("models") else "neither"
-        raise document.error((), f"expected exactly one of `models` and `slices`, got {got}")
+    given = [key for key in ("models", "slices", "modules") if data.get(key)]
+    if len(given) != 1:
+        got = " and ".join(given) or "none"
+        raise document.error(
+            (), f"expected exactly one of `models`, `slices` and `modules`, got {got}"
+        )
 
 
 def _tell_unknown_top(reading: Reading, data: dict[str, object], key: str) -> None:
@@ -130,115 +132,6 @@ def _method(document: Document, data: dict[str, object]) -> Method:
         return find_method(name)
     except MergeError as error:
         raise document.error(at, str(error)) from None
-
-
-def _model(document: Document, value: object, path: Path) -> ModelReference:
-    if not isinstance(value, str):
-        quote = "; quote it" if isinstance(value, bool | int | float) else ""
-        raise document.error(path, f"expected a path or a hub name, got {shown(value)}{quote}")
-    try:
-        return parse_reference(value)
-    except RecipeError as error:
-        raise document.error(path, str(error)) from None
-
-
-def _models(
-    reading: Reading, data: dict[str, object], method: Method, base: ModelReference | None
-) -> tuple[Source, ...]:
-    if not data.get("models"):
-        return ()
-    written = enumerate(reading.sequence(data["models"], ("models",)))
-    return tuple(
-        _source(reading, value, ("models", index), method, base, sliced=False)
-        for index, value in written
-    )
-
-
-def _slices(
-    reading: Reading, data: dict[str, object], method: Method, base: ModelReference | None
-) -> tuple[Slice, ...]:
-    if not data.get("slices"):
-        return ()
-    written = enumerate(reading.sequence(data["slices"], ("slices",)))
-    return tuple(_slice(reading, value, ("slices", at), method, base) for at, value in written)
-
-
-def _slice(
-    reading: Reading, value: object, path: Path, method: Method, base: ModelReference | None
-) -> Slice:
-    data = reading.mapping(value, path)
-    _only(reading, data, path, ("sources", "base_model", "parameters"), "a slice")
-    own = data.get("base_model")
-    own_base = _model(reading.document, own, (*path, "base_model")) if own else None
-    written = enumerate(reading.sequence(data.get("sources"), (*path, "sources")))
-    sources = tuple(
-        _source(reading, one, (*path, "sources", at), method, own_base or base, sliced=True)
-        for at, one in written
-    )
-    parameters = read_parameters(
-        reading, data.get("parameters"), (*path, "parameters"), method, "slice"
-    )
-    return Slice(sources, own_base, parameters)
-
-
-def _source(
-    reading: Reading,
-    value: object,
-    path: Path,
-    method: Method,
-    base: ModelReference | None,
-    *,
-    sliced: bool,
-) -> Source:
-    """One entry of `models` or of a slice's `sources`."""
-    data = reading.mapping(value, path)
-    keys = ("model", "parameters", "layer_range") if sliced else ("model", "parameters")
-    _only(reading, data, path, keys, "a source" if sliced else "a model")
-    if "model" not in data:
-        raise reading.document.error(path, "the key `model` is missing: whose weights?")
-    model = _model(reading.document, data["model"], (*path, "model"))
-    parameters = read_parameters(
-        reading,
-        data.get("parameters"),
-        (*path, "parameters"),
-        method,
-        "base" if model == base else "model",
-    )
-    layers = _layer_range(reading.document, data, path) if sliced else None
-    return Source(model, parameters, layers)
-
-
-def _only(
-    reading: Reading, data: dict[str, object], path: Path, keys: tuple[str, ...], what: str
-) -> None:
-    """Tells of every key that has no meaning here."""
-    for key in data:
-        if key in keys:
-            continue
-        if key in parameter_names():
-            reading.unknown((*path, key), f"{key!r} belongs under `parameters:`")
-        elif key == "layer_range":
-            reading.unknown((*path, key), "`layer_range` counts in `slices` only")
-        else:
-            hint = did_you_mean(key, keys)
-            reading.unknown((*path, key), f"{what} has no key {key!r}{hint or ''}")
-
-
-def _layer_range(document: Document, data: dict[str, object], path: Path) -> tuple[int, int]:
-    at = (*path, "layer_range")
-    value = data.get("layer_range")
-    whole = isinstance(value, list) and all(
-        isinstance(end, int) and not isinstance(end, bool) for end in value
-    )
-    if not isinstance(value, list) or not whole or len(value) != 2:
-        got = shown(value)
-        raise document.error(
-            at, f"expected [first, end]: two whole numbers, end not in; got {got}"
-        )
-    first, end = value
-    if not 0 <= first <= end <= MAX_LAYER:
-        raise document.error(at, f"expected 0 <= first <= end, got {shown(value)}")
-    return first, end
 
 
 def _dtype(document: Document, data: dict[str, object], key: str) -> str | None:

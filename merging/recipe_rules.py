@@ -12,7 +12,7 @@ from .errors import MergeError
 from .methods.formula import Numbers
 from .methods.method import Method
 from .methods.parameters import Parameter
-from .recipe import ModelReference, Parameters, Recipe, Scalar, Setting, Slice, Source
+from .recipe import ModelReference, Parameters, Recipe, Scalar, Setting, Source, parts_of
 from .recipe_values import Reading
 from .schedule import breakpoints, filters, gradients, is_filter_list, value_at
 from .sections import Section, sections_of
@@ -28,9 +28,8 @@ def check_models(reading: Reading, recipe: Recipe, method: Method) -> None:
     for section in sections_of(recipe, method):
         _refuse_twice(document, section)
         _require_base(document, recipe, method, section)
-    for index, one in enumerate(recipe.slices):
-        _check_lengths(document, one, ("slices", index))
-    if recipe.slices and not any(_length(one) for one in recipe.slices):
+        _check_lengths(document, section)
+    if recipe.slices and not any(_length(one.sources[0]) for one in recipe.slices):
         raise document.error(
             ("slices",), "no slice has a layer; expected [first, end] with end > first"
         )
@@ -52,12 +51,11 @@ def check_numbers(document: Document, recipe: Recipe, method: Method) -> None:
 
 
 def place_of(section: Section, path: Path, source: Source, name: str) -> Path:
-    """Where a parameter of a source is written: under the source, its slice, or the recipe."""
+    """Where a parameter of a source is written: under it, its slice, its module or the recipe."""
     if name in source.parameters:
         return (*path, "parameters", name)
-    if len(section.levels) > 1 and name in section.levels[0]:
-        return (*section.path[:-1], "parameters", name)
-    return ("parameters", name) if name in section.levels[-1] else path
+    levels = zip(section.levels, section.level_paths, strict=True)
+    return next(((*place, name) for level, place in levels if name in level), path)
 
 
 def _refuse_twice(document: Document, section: Section) -> None:
@@ -95,36 +93,41 @@ def _require_base(document: Document, recipe: Recipe, method: Method, section: S
         raise document.error(section.path, fault)
 
 
-def _length(one: Slice) -> int:
-    first, end = one.sources[0].layer_range or (0, 0)
+def _length(source: Source) -> int:
+    first, end = source.layer_range or (0, 0)
     return end - first
 
 
-def _check_lengths(document: Document, one: Slice, path: Path) -> None:
-    for index, source in enumerate(one.sources):
-        first, end = source.layer_range or (0, 0)
-        if end - first != _length(one):
-            at = (*path, "sources", index, "layer_range")
-            line = document.place((*path, "sources", 0, "layer_range")).line
+def _check_lengths(document: Document, section: Section) -> None:
+    expected = _length(section.sources[0])
+    for index, source in enumerate(section.sources):
+        if _length(source) != expected:
+            at = (*section.path, index, "layer_range")
+            line = document.place((*section.path, 0, "layer_range")).line
             raise document.error(
-                at, f"{end - first} layers, but the first source (line {line}) has {_length(one)}"
+                at,
+                f"{_length(source)} layers, but the first source (line {line}) has {expected}",
             )
 
 
 def _tell_unlisted_base(reading: Reading, recipe: Recipe, method: Method) -> None:
     base = recipe.base_model
-    if base is None or method.base_apart or recipe.slices:
+    if base is None or method.base_apart:
         return
-    if base in {source.model for source in recipe.models}:
-        return
-    if method.takes_in(recipe.parameters):
-        what = f"{method.name} averages it in with the top-level weight"
-    else:
-        what = (
-            f"{method.name} does not average it in: it lends config and tokenizer only (mergekit "
-            "wants a weight for it: list it under `models` with weight 0)"
-        )
-    reading.notice(("base_model",), f"the base model is not among the models: {what}")
+    told: set[str] = set()
+    for part in parts_of(recipe):
+        if not part.models or base in {source.model for source in part.models}:
+            continue
+        if method.takes_in({*part.parameters, *recipe.parameters}):
+            what = f"{method.name} averages it in with the weight given for all"
+        else:
+            what = (
+                f"{method.name} does not average it in: it lends config and tokenizer only "
+                "(mergekit wants a weight for it: list it under `models` with weight 0)"
+            )
+        told.add(f"the base model is not among the models: {what}")
+    for message in sorted(told):
+        reading.notice(("base_model",), message)
 
 
 def _require_numbers(

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from .methods.table import METHODS
-from .recipe import Conditional, Parameters, Recipe, Setting, Slice, Source
+from .recipe import Conditional, Module, Parameters, Recipe, Setting, Slice, Source
 from .yaml_nodes import reads_as_number
 
 
@@ -22,6 +22,8 @@ def recipe_data(recipe: Recipe) -> dict[str, object]:
         data["models"] = [_source(source) for source in recipe.models]
     if recipe.slices:
         data["slices"] = [_slice(one) for one in recipe.slices]
+    if recipe.modules:
+        data["modules"] = {one.name: _module(one) for one in recipe.modules}
     data |= _parameters(recipe.parameters)
     if recipe.dtype is not None:
         data["dtype"] = recipe.dtype
@@ -44,6 +46,15 @@ def _source(source: Source) -> dict[str, object]:
     if source.layer_range is not None:
         data["layer_range"] = list(source.layer_range)
     return data | _parameters(source.parameters)
+
+
+def _module(one: Module) -> dict[str, object]:
+    data: dict[str, object] = {}
+    if one.models:
+        data["models"] = [_source(source) for source in one.models]
+    if one.slices:
+        data["slices"] = [_slice(part) for part in one.slices]
+    return data | _parameters(one.parameters)
 
 
 def _slice(one: Slice) -> dict[str, object]:

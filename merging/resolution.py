@@ -49,6 +49,8 @@ def _filters(section: Section) -> tuple[str, ...]:
 
 def _numbers(models: Models, method: Method, target: Target) -> Numbers:
     section = target.section
+    if not section.experts():  # what no module names stays as it is
+        return Numbers((), {})
     experts = tuple(
         _expert_numbers(models, method, target, index, name)
         for index, (source, name) in enumerate(zip(section.sources, target.names, strict=True))

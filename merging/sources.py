@@ -44,6 +44,13 @@ DESCRIPTION_FILES = (
     "tekken.json",
     "chat_template.jinja",
     "chat_template.json",
+    "sentencepiece.bpe.model",
+    "spm.model",
+    "source.spm",
+    "target.spm",
+    "vocab.bpe",
+    "bpe.codes",
+    "normalizer.json",
 )
 """Files beside the weights on which scores depend: part of the content hash."""
 
@@ -117,14 +124,54 @@ def open_checkpoint(
     )
 
 
+def open_adapted(
+    base: Checkpoint,
+    adapter: ModelReference,
+    *,
+    folder: Path,
+    mapping: Mapping[str, Path],
+    allow_pickle: bool,
+    cache: Path,
+) -> Checkpoint:
+    """Applies an adapter, by its name alone, to a checkpoint that is open; see `open_checkpoint`.
+
+    Raises:
+        SourceError: nothing under that name, or an adapter of another model.
+        UnsupportedError: an adapter that is no plain LoRA.
+    """
+    from .adapters import apply_adapter
+
+    place, _ = locate(adapter, folder=folder, mapping=mapping, allow_pickle=allow_pickle)
+    return apply_adapter(base, place, allow_pickle=allow_pickle, cache=cache)
+
+
 def open_models(
     recipe: Recipe, *, folder: Path, mapping: Mapping[str, Path], allow_pickle: bool
 ) -> dict[ModelReference, Checkpoint]:
     """Opens every model of a recipe, the base first; arguments as `open_checkpoint`."""
-    return {
+    opened = {
         model: open_checkpoint(model, folder=folder, mapping=mapping, allow_pickle=allow_pickle)
         for model in models_of(recipe)
     }
+    refuse_one_for_two(opened)
+    return opened
+
+
+def refuse_one_for_two(opened: Mapping[ModelReference, Checkpoint]) -> None:
+    """Refuses two revisions of one name that are one folder: a path has no revisions.
+
+    Raises:
+        SourceError: with both references.
+    """
+    first: dict[tuple[str, str | None, Path], ModelReference] = {}
+    for model, checkpoint in opened.items():
+        key = (model.path, model.adapter, checkpoint.folder)
+        other = first.setdefault(key, model)
+        if other.revision != model.revision:
+            raise SourceError(
+                f"{other} and {model} are both the folder {checkpoint.folder}, which has no "
+                f"revisions; give each its own with --map {model}=PATH"
+            )
 
 
 def open_folder(folder: Path, *, allow_pickle: bool, cache: Path) -> Checkpoint:

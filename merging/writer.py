@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -23,8 +23,9 @@ from .consistency import HEADS, is_tied
 from .depth import moved_layers, resized_config
 from .errors import MergeError, SourceError
 from .headers import member
-from .merge import Tensors, merge_tensor
+from .merge import merge_tensor
 from .plan import TensorJob
+from .recipe import ModelReference
 from .stream import byte_size, write_file
 
 COPIED = (
@@ -41,6 +42,16 @@ COPIED = (
     "tekken.json",
     "chat_template.jinja",
     "chat_template.json",
+    "sentencepiece.bpe.model",
+    "spm.model",
+    "source.spm",
+    "target.spm",
+    "vocab.bpe",
+    "bpe.codes",
+    "normalizer.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "video_preprocessor_config.json",
 )
 RECIPE = "mergekit_config.yml"
 
@@ -48,7 +59,7 @@ RECIPE = "mergekit_config.yml"
 def write_merged(
     out: Path,
     jobs: Iterable[TensorJob],
-    tensors: Tensors,
+    checkpoints: Mapping[ModelReference, Checkpoint],
     mask_seed: int,
     *,
     donor: Checkpoint,
@@ -64,7 +75,7 @@ def write_merged(
     Args:
         out: the new folder.
         jobs: one for each tensor of the output.
-        tensors: a model's stored tensor by its checkpoint name.
+        checkpoints: the models that the jobs read; each tensor is asked for when it is merged.
         mask_seed: of the methods that draw.
         donor: gives config and tokenizer: the base, else the first model.
         recipe_text: kept beside the weights as mergekit_config.yml.
@@ -80,7 +91,7 @@ def write_merged(
     """
     todo = list(jobs)
     out = out.absolute()
-    layout = _layout(todo, tensors)
+    layout = merged_layout(todo, checkpoints)
     _require_free(out, donor, overwrite)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -94,12 +105,62 @@ def write_merged(
             folder = Path(scratch) / out.name
             folder.mkdir()
             _describe(folder, todo, donor, recipe_text, trust_remote_code)
+            tensors = partial(_read, checkpoints)
             merge = partial(merge_tensor, tensors=tensors, mask_seed=mask_seed, pool=pool)
             produce = _counted(todo, merge, progress)
             _write_weights(folder, layout, produce, max_shard_bytes)
             _take_name(folder, out, Path(scratch) / "replaced")
     except OSError as error:
         raise SourceError(f"{out}: cannot be written: {error.strerror or error}") from error
+
+
+def merged_layout(
+    jobs: Iterable[TensorJob], checkpoints: Mapping[ModelReference, Checkpoint]
+) -> dict[str, TensorInfo]:
+    """Shape and dtype of each tensor of the output; buffers of integers keep their dtype.
+
+    Raises:
+        MergeError: two jobs of one name.
+    """
+    layout: dict[str, TensorInfo] = {}
+    for job in jobs:
+        if job.name in layout:
+            raise MergeError(f"{job.name}: two jobs make this tensor")
+        source = job.base or job.sources[0]
+        info = checkpoints[source.model].tensors[source.name]
+        floating = info.dtype.startswith(("float", "bfloat"))
+        layout[job.name] = TensorInfo(info.shape, job.dtype if floating else info.dtype)
+    return layout
+
+
+def merged_config(
+    jobs: Sequence[TensorJob], donor: Checkpoint, *, trust_remote_code: bool = False
+) -> dict[str, object]:
+    """The donor's config.json with the output's dtype and layers, without its old place.
+
+    Raises:
+        SourceError: transformers cannot read the config of a model whose layers move.
+        UnsupportedError: layers that cannot be moved so.
+    """
+    config = dict(donor.config)
+    if order := moved_layers(jobs, donor):
+        resized = resized_config(donor, order, trust_remote_code=trust_remote_code)
+        config = json.loads(resized.to_json_string())
+    config.pop("_name_or_path", None)
+    names = {job.name for job in jobs}
+    if is_tied(config) and any(name.endswith(HEADS) for name in names):
+        config["tie_word_embeddings"] = False  # a head that is stored is its own
+    dtype = Counter(job.dtype for job in jobs).most_common(1)[0][0]
+    config["dtype"] = dtype
+    if "torch_dtype" in config:  # as transformers 4 reads it
+        config["torch_dtype"] = dtype
+    return config
+
+
+def _read(
+    checkpoints: Mapping[ModelReference, Checkpoint], model: ModelReference, name: str
+) -> torch.Tensor:
+    return checkpoints[model].tensor(name)
 
 
 def _counted(
@@ -118,20 +179,6 @@ def _counted(
         return merged
 
     return produce
-
-
-def _layout(jobs: list[TensorJob], tensors: Tensors) -> dict[str, TensorInfo]:
-    """Shape and dtype of each tensor of the output; buffers of integers keep their dtype."""
-    layout: dict[str, TensorInfo] = {}
-    for job in jobs:
-        if job.name in layout:
-            raise MergeError(f"{job.name}: two jobs make this tensor")
-        source = job.base or job.sources[0]
-        stored = tensors(source.model, source.name)
-        kept = str(stored.dtype).removeprefix("torch.")
-        dtype = job.dtype if stored.is_floating_point() else kept
-        layout[job.name] = TensorInfo(tuple(stored.shape), dtype)
-    return layout
 
 
 def _require_free(out: Path, donor: Checkpoint, overwrite: bool) -> None:
@@ -172,7 +219,7 @@ def _describe(
     trust_remote_code: bool,
 ) -> None:
     """Everything but the weights."""
-    config = _config(jobs, donor, trust_remote_code)
+    config = merged_config(jobs, donor, trust_remote_code=trust_remote_code)
     text = json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True)
     (folder / "config.json").write_text(text + "\n", encoding="utf-8")
     (folder / RECIPE).write_text(recipe_text, encoding="utf-8")
@@ -181,25 +228,6 @@ def _describe(
         source = member(donor.folder, name)
         if source.is_file():
             shutil.copyfile(source, folder / name)
-
-
-def _config(
-    jobs: list[TensorJob], donor: Checkpoint, trust_remote_code: bool
-) -> dict[str, object]:
-    """The donor's config.json with the output's dtype and layers, without its old place."""
-    config = dict(donor.config)
-    if order := moved_layers(jobs, config):
-        resized = resized_config(donor, order, trust_remote_code=trust_remote_code)
-        config = json.loads(resized.to_json_string())
-    config.pop("_name_or_path", None)
-    names = {job.name for job in jobs}
-    if is_tied(config) and any(name.endswith(HEADS) for name in names):
-        config["tie_word_embeddings"] = False  # a head that is stored is its own
-    dtype = Counter(job.dtype for job in jobs).most_common(1)[0][0]
-    config["dtype"] = dtype
-    if "torch_dtype" in config:  # as transformers 4 reads it
-        config["torch_dtype"] = dtype
-    return config
 
 
 def _write_weights(

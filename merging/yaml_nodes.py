@@ -15,7 +15,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from .errors import RecipeError
 from .lost_indentation import Line, lost_under_duplicate
-from .yaml_text import MAX_DEPTH, MAX_NODES, compose
+from .yaml_text import MAX_DEPTH, MAX_NODES, compose, is_empty
 
 Keys = tuple[str | int, ...]
 Mark = tuple[int, int]
@@ -33,7 +33,10 @@ _KINDS = {"int": "a number", "float": "a number", "bool": "true or false", "null
 
 @dataclass(slots=True)
 class Tree:
-    """What one document says: its data, and the marks of values and keys by path."""
+    """What one document says: its data, and the marks of values and keys by path.
+
+    `nodes` counts the values of the file so far.
+    """
 
     file: str
     data: object = None
@@ -42,16 +45,18 @@ class Tree:
     nodes: int = 0
 
 
-def parse_tree(text: str, file: str) -> Tree:
-    """Reads the one document of a YAML text.
+def parse_trees(text: str, file: str) -> list[Tree]:
+    """Reads the documents of a YAML text, at least one; bounds hold for all of them together.
 
     Raises:
         RecipeError: not YAML, empty, out of bounds, or a value that is not plain data.
-        UnsupportedError: more than one document.
     """
-    tree = Tree(file)
-    tree.data = _plain(tree, compose(text, file), (), ())
-    return tree
+    trees: list[Tree] = []
+    for root in compose(text, file):
+        tree = Tree(file, nodes=trees[-1].nodes if trees else 0)
+        tree.data = _plain(tree, root, (), ())
+        trees.append(tree)
+    return trees
 
 
 def reads_as_number(text: str) -> bool:
@@ -103,7 +108,7 @@ def _mapping(
 ) -> dict[str, object]:
     """A mapping; what `<<` merges in gives way to its own keys, as in YAML 1.1."""
     own = [pair for pair in node.value if pair[0].tag != _TAG + "merge"]
-    lines = [Line(_key(tree, key), *_mark(key), empty=_is_empty(value)) for key, value in own]
+    lines = [Line(_key(tree, key), *_mark(key), empty=is_empty(value)) for key, value in own]
     _refuse_twice(tree, lines)
     data: dict[str, object] = {}
     for line, (_, value) in zip(lines, own, strict=True):
@@ -140,10 +145,6 @@ def _key(tree: Tree, node: Node) -> str:
         kind = _KINDS.get(kind, f"a {kind}")
         raise _fault(tree, node, f"the key `{node.value}` is read as {kind}, not a text; quote it")
     return _clean(tree, node)
-
-
-def _is_empty(node: Node) -> bool:
-    return isinstance(node, ScalarNode) and node.tag == _TAG + "null"
 
 
 def _refuse_twice(tree: Tree, lines: list[Line]) -> None:

@@ -1,29 +1,27 @@
-"""YAML text to PyYAML's nodes: one document, bounded, every fault with file, line and column.
+"""YAML text to PyYAML's nodes: bounded, every fault with file, line and column.
 
 Nothing is constructed here; `yaml_nodes` makes plain data of the nodes.
 """
 
 import yaml
-from yaml.nodes import Node
+from yaml.nodes import Node, ScalarNode
 
-from .errors import RecipeError, UnsupportedError
+from .errors import RecipeError
 
 MAX_NODES = 50_000
-"""Values and keys of a document."""
+"""Values and keys of a file."""
 MAX_DEPTH = 32
 
 
-def compose(text: str, file: str) -> Node:
-    """The root node of the one document in a text.
+def compose(text: str, file: str) -> list[Node]:
+    """The root nodes of the documents in a text, of those that hold nothing only the first.
 
     Raises:
         RecipeError: not YAML, empty, nested too deep or too large.
-        UnsupportedError: more than one document.
     """
     try:
         loader = _BoundedLoader(text)
-        node = loader.get_node() if loader.check_node() else None
-        second = _next_line(loader) if loader.check_node() else None
+        nodes = [node for node in iter(loader.next_node, None)]
     except yaml.reader.ReaderError as error:
         line, column = _line_of(text, error.position)
         code = ord(text[error.position])
@@ -34,15 +32,14 @@ def compose(text: str, file: str) -> Node:
         raise RecipeError(_syntax_message(error, text, file)) from None
     except (ValueError, OverflowError):  # an escape or a version beyond what chr or int takes
         raise RecipeError(f"{file}:1:1 an escape or a directive has a number too large") from None
-    if node is None:
+    if not nodes:
         raise RecipeError(f"{file}:1:1 the file is empty; expected a recipe or a study in YAML")
-    if second is not None:
-        raise UnsupportedError(
-            f"{file}:{second}:1 a second YAML document begins here (`---`): recipes of several "
-            "stages are not supported yet; put each stage into its own file and merge one after "
-            "the other"
-        )
-    return node
+    return [node for node in nodes if not is_empty(node)] or nodes[:1]
+
+
+def is_empty(node: Node) -> bool:
+    """Whether a node is nothing: what stands between `---` and `---`, or behind a key."""
+    return isinstance(node, ScalarNode) and node.tag == "tag:yaml.org,2002:null"
 
 
 class _BoundedLoader(yaml.SafeLoader):
@@ -52,6 +49,10 @@ class _BoundedLoader(yaml.SafeLoader):
         super().__init__(text)
         self.depth = 0
         self.count = 0
+
+    def next_node(self) -> Node | None:
+        """The root of the next document, None behind the last."""
+        return self.get_node() if self.check_node() else None
 
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
         """Composes one node and what is in it, within bounds."""
@@ -68,10 +69,6 @@ class _BoundedLoader(yaml.SafeLoader):
     def _fault(self, problem: str) -> yaml.MarkedYAMLError:
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
-
-
-def _next_line(loader: _BoundedLoader) -> int:
-    return int(loader.peek_event().start_mark.line) + 1  # type: ignore[no-untyped-call]
 
 
 def _line_of(text: str, position: int) -> tuple[int, int]:

@@ -186,6 +186,9 @@ class _Builder:
         ends = found.choices or (found.low, found.high)
         for name in methods:
             parameter = METHODS[name].parameter(position.parameter)
+            if parameter and parameter.kind == "int" and not _whole(found):
+                text = f"{name}: {position.parameter} is a whole number; give whole ends, step: 1"
+                raise self.document.error((*path, "range"), text)
             for index, value in enumerate(ends):
                 if parameter and (fault := parameter.fault(value)):
                     hint = "; write {choice: [true, false]}" if parameter.kind == "bool" else ""
@@ -243,6 +246,12 @@ class _Builder:
             path = (*given[0].path, "start")
             raise self.document.error(path, f"the search cannot start here: {fault}")
         return values
+
+
+def _whole(found: Range) -> bool:
+    """Whether a range of numbers has whole numbers only."""
+    numbers = (found.low, found.high, found.step)
+    return bool(found.choices) or all(one is not None and one == int(one) for one in numbers)
 
 
 def _middle(dimension: Dimension) -> Value:

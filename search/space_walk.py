@@ -143,6 +143,17 @@ def refuse_stray_ranges(document: Document, data: object, path: Path = ()) -> No
             refuse_stray_ranges(document, value, (*path, key))
 
 
+def refuse_modules(document: Document) -> None:
+    """Refuses a recipe of modules, which only a merge takes.
+
+    Raises:
+        UnsupportedError: with the place.
+    """
+    if isinstance(document.data, Mapping) and document.data.get("modules"):
+        text = "modules cannot be searched yet; `merge`, `explain` and `evaluate` take them"
+        raise UnsupportedError(document.message(("modules",), text, key=True))
+
+
 def is_conditional(data: object) -> TypeGuard[Mapping[str, object]]:
     """Whether data is a `{filter, value}`."""
     return isinstance(data, Mapping) and ("filter" in data or "value" in data)

@@ -12,7 +12,7 @@ https://arxiv.org/abs/2306.01708; DARE: Yu et al., https://arxiv.org/abs/2311.03
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -80,7 +80,10 @@ def warm_starts(space: Space) -> tuple[WarmStart, ...]:
     found: list[WarmStart] = []
     seen: list[object] = []
     own = [("own recipe", space.start)] if space.started else []
-    for name, values in (*own, *_inside(space)):
+    inside = list(_inside(space))
+    if not own and not inside:  # nothing has a weight: the middle of every range
+        own = [("middle", space.start)]
+    for name, values in (*own, *inside):
         place = coordinates.rounded(values)
         if place not in seen:
             seen.append(place)
@@ -119,6 +122,7 @@ def _forms(space: Space) -> Iterator[tuple[tuple[str, Iterator[_Form]], ...]]:
     names, share = _names(space), 1 / len(experts)
     even = dict.fromkeys(experts, 1.0)
     yield ("uniform", _sums(space, even, share)), ("equal weights", _own(space, even))
+    yield (("halfway", _between(space, 0.5)),)
     for model in experts:
         weights = {one: float(one == model) for one in experts}
         label = names[model]
@@ -147,16 +151,28 @@ def _sums(space: Space, weights: Mapping[str, float], scale: float) -> Iterator[
 
 def _alone(space: Space, weights: Mapping[str, float]) -> Iterator[_Form]:
     """One expert as it is: nothing dropped, nothing scaled; its signs are always elected."""
-    for method in space.methods:
+    for method in _weighing(space.methods):
         whole = {"density": 1.0, "lambda": 1.0}
         yield _Form(method, weights, whole)
         yield from _scaled(method, weights, {**whole, "normalize": True})
+    yield from _between(space, 1.0)
+
+
+def _between(space: Space, t: float) -> Iterator[_Form]:
+    """On the way from the base to the one expert."""
+    if "slerp" in space.methods:
+        yield _Form("slerp", {}, {"t": t})
 
 
 def _own(space: Space, weights: Mapping[str, float]) -> Iterator[_Form]:
     """These weights, and everything else as the search starts."""
-    for method in space.starts:
+    for method in _weighing(space.starts):
         yield from _scaled(method, weights, {})
+
+
+def _weighing(methods: Iterable[str]) -> Iterator[str]:
+    """The methods that read weights."""
+    return (method for method in methods if METHODS[method].parameter("weight"))
 
 
 def _ties(space: Space, weights: Mapping[str, float], density: float) -> Iterator[_Form]:

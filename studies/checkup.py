@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from merging.checkpoint import Checkpoint
-from merging.document import Document, read_document
-from merging.plan import plan_notices, plan_recipe
-from merging.recipe_reader import read_recipe
-from merging.sources import open_models
+from merging.document import Document, read_documents
+from merging.opening import open_recipe
 from merging.stream import byte_size
-from merging.vocabulary import vocabulary_notices
 
 from .errors import StudyError
 from .notices import few_groups
@@ -45,7 +42,8 @@ class Checkup:
 
 def check_file(path: Path, maps: Mapping[str, Path], permissions: Permissions) -> Checkup:
     """Checks a study, or a recipe (a file without `recipe`); raises the first fault."""
-    document = read_document(path)
+    documents = read_documents(path)
+    document = documents[0]
     if isinstance(document.data, Mapping) and "recipe" in document.data:
         study, remembered = open_study(path)
         study = overridden(study, SearchOptions())
@@ -56,7 +54,7 @@ def check_file(path: Path, maps: Mapping[str, Path], permissions: Permissions) -
         raise StudyError(
             f"{path}: neither a study (it has no `recipe`) nor a recipe (no `merge_method`)"
         )
-    return _recipe_checkup(document, path.resolve().parent, maps, permissions)
+    return _recipe_checkup(documents, path.resolve().parent, maps, permissions)
 
 
 def print_checkup(found: Checkup) -> None:
@@ -73,26 +71,20 @@ def print_checkup(found: Checkup) -> None:
 
 
 def _recipe_checkup(
-    document: Document, folder: Path, maps: Mapping[str, Path], permissions: Permissions
+    documents: Sequence[Document], folder: Path, maps: Mapping[str, Path], permissions: Permissions
 ) -> Checkup:
-    recipe, notices = read_recipe(document, strict=False)
-    checkpoints = open_models(
-        recipe, folder=folder, mapping=maps, allow_pickle=permissions.allow_pickle
+    found = open_recipe(
+        documents, folder=folder, mapping=maps, allow_pickle=permissions.allow_pickle
     )
-    jobs = plan_recipe(recipe, checkpoints, document=document)
-    check_weights(checkpoints)
-    warnings = (
-        *(str(notice) for notice in notices),
-        *plan_notices(recipe, checkpoints, document=document),
-        *vocabulary_notices(checkpoints),
-    )
+    check_weights(found.stored)
     data = {
-        "merge_method": recipe.merge_method,
-        "models": [str(model) for model in checkpoints],
-        "tensors": len(jobs),
-        "gigabytes_read": _gigabytes(checkpoints.values()),
+        "merge_method": found.recipe.merge_method,
+        **({"stages": list(found.stages)} if found.stages else {}),
+        "models": [str(model) for model in found.stored],
+        "tensors": len(found.jobs),
+        "gigabytes_read": _gigabytes(found.stored.values()),
     }
-    return Checkup(data, warnings)
+    return Checkup(data, found.notices)
 
 
 def _study_checkup(found: Preflight) -> Checkup:

@@ -15,11 +15,9 @@ from evaluation.splits import SPLITS
 from evaluation.statistics import standard_error
 from evaluation.task import ItemResult, Task
 from merging.depth import moved_layers
-from merging.document import Document, parse_document, read_document
-from merging.plan import plan_recipe
+from merging.document import Document, parse_documents, read_documents
+from merging.opening import open_recipe
 from merging.recipe import donor_of
-from merging.recipe_reader import read_recipe
-from merging.sources import open_models
 from search.scoring import blocks
 
 from .config import Study
@@ -32,13 +30,13 @@ from .summary import finite
 
 @dataclass(frozen=True, slots=True)
 class _Target:
-    """What is scored: a recipe's document, the folder its names start at.
+    """What is scored: a recipe's documents, the folder its names start at.
 
     Whether a run exported it.
     """
 
     name: str
-    document: Document
+    documents: tuple[Document, ...]
     folder: Path
     exported: bool
 
@@ -62,7 +60,14 @@ def evaluate_model(
     study, remembered = open_study(study_file)
     maps = {**remembered, **maps}
     target = _target(model, study)
-    recipe, _ = read_recipe(target.document, strict=False)
+    found = open_recipe(
+        target.documents,
+        folder=target.folder,
+        mapping=maps,
+        allow_pickle=permissions.allow_pickle,
+        keep="donor",
+    )
+    recipe = found.recipe
     if target.exported and recipe.mask_seed != study.seed:
         print(
             f"warning: {model} was found with seed {recipe.mask_seed}, the study splits with seed "
@@ -70,26 +75,21 @@ def evaluate_model(
             "study.yaml as --study",
             file=sys.stderr,
         )
-    checkpoints = open_models(
-        recipe, folder=target.folder, mapping=maps, allow_pickle=permissions.allow_pickle
-    )
-    jobs = plan_recipe(recipe, checkpoints, document=target.document)
-    donor = donor_of(recipe)
-    tasks = load_tasks(study, donor, checkpoints[donor], permissions)
+    tasks = load_tasks(study, donor_of(recipe), found.donor, permissions)
     chosen = _items(study, tasks, split, target.exported)
 
     from evaluation.harness import Harness
     from merging.candidate import build_candidate, live_model
 
     dtype = recipe.out_dtype or recipe.dtype
-    order = moved_layers(jobs, checkpoints[donor].config)
-    runner = load_runner(checkpoints[donor], hardware, dtype, permissions, order)
-    names = None if order is None else [job.name for job in jobs]
-    live = live_model(runner.model, checkpoints[donor], names)
+    order = moved_layers(found.jobs, found.donor)
+    runner = load_runner(found.donor, hardware, dtype, permissions, order)
+    names = None if order is None else [job.name for job in found.jobs]
+    live = live_model(runner.model, found.donor, names)
     build_candidate(
         live,
-        jobs,
-        lambda one, name: checkpoints[one].tensor(name),
+        found.jobs,
+        lambda one, name: found.checkpoints[one].tensor(name),
         recipe.mask_seed,
         threads=hardware.threads or 1,
     )
@@ -120,15 +120,16 @@ def print_scores(found: Mapping[str, Any]) -> None:
 def _target(model: str, study: Study) -> _Target:
     path = Path(model)
     if path.is_file():
-        document = read_document(path)
-        exported = isinstance(document.data, Mapping) and "eutectic" in document.data
-        return _Target(model, document, path.resolve().parent, exported)
+        documents = read_documents(path)
+        first = documents[0].data
+        exported = len(documents) == 1 and isinstance(first, Mapping) and "eutectic" in first
+        return _Target(model, documents, path.resolve().parent, exported)
     named = str(path.resolve()) if path.is_dir() else model
     text = (
         "merge_method: linear\n"
         f"models: [{{model: {_quoted(named)}, parameters: {{weight: 1.0}}}}]\n"
     )
-    return _Target(model, parse_document(text, model), study.folder, False)
+    return _Target(model, parse_documents(text, model), study.folder, False)
 
 
 def _quoted(text: str) -> str:

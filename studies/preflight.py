@@ -29,6 +29,7 @@ from search.loop import source_faults
 from search.objectives import Objective, resolve_metric, resolve_objective
 from search.space import Space, space_from
 from search.space_walk import models_of as expert_names
+from search.space_walk import refuse_modules
 from search.warm_start import Reference, WarmStart, references, warm_starts
 
 from .config import Study
@@ -75,6 +76,7 @@ class Preflight:
 
 def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) -> Preflight:
     """Opens and checks every part; raises the first fault in one message."""
+    refuse_modules(study.recipe)
     base = _base_name(study)
     opened = {base: _open(study, base, maps, permissions)}
     layout = layer_layout(opened[base].tensors, opened[base].config)
@@ -86,7 +88,7 @@ def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) ->
             opened[model] = _open(study, model, maps, permissions)
     refuse_vocabularies(opened)
     jobs = plan_recipe(recipe, opened, document=filled)
-    if moved_layers(jobs, opened[base].config) is not None:
+    if moved_layers(jobs, opened[base]) is not None:
         raise UnsupportedError(
             "the recipe's slices give a model of other layers than the base has: `merge` and "
             "`evaluate` take it, but parents and candidates must share layers to be searched"

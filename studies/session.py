@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from .preflight import Permissions, Preflight
 
 if TYPE_CHECKING:
     from evaluation.runner import Runner
+    from merging.depth import Orders
 
 
 DEFAULT_BUDGET = Settings().token_budget
@@ -64,7 +65,7 @@ def load_runner(
     hardware: Hardware,
     dtype: str | None,
     permissions: Permissions,
-    order: Sequence[int] | None = None,
+    order: "Orders | None" = None,
 ) -> "Runner":
     """Loads a model and its tokenizer, ready to answer.
 

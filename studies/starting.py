@@ -15,6 +15,7 @@ import yaml
 from evaluation.rows import read_rows
 from merging.document import Document, read_document
 from merging.recipe_reader import read_recipe
+from search.space_walk import refuse_modules
 
 from .errors import StudyError
 from .genome import goals_from_evolve, layers_of, recipe_from_genome, tasks_from_evolve
@@ -39,6 +40,7 @@ def study_text(
         _, notices = read_recipe(document, strict=False)
         for notice in notices:
             print(f"warning: {notice}", file=sys.stderr)
+        refuse_modules(document)
         data = ranged_recipe(document, _layers(document.data, recipe.resolve().parent, maps))
     if not listed:
         print("note: no --task was given; edit `tasks` before searching", file=sys.stderr)

@@ -33,7 +33,7 @@ def write_weights(
     write_merged(
         out,
         plan_recipe(recipe, checkpoints),
-        lambda model, name: checkpoints[model].tensor(name),
+        checkpoints,
         recipe.mask_seed,
         donor=checkpoints[donor_of(recipe)],
         recipe_text=text,

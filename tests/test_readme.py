@@ -22,8 +22,8 @@ def line(method: Method) -> str:
         f"`{one.name}`" + ("" if one.default is None else f" ({str(one.default).lower()})")
         for one in method.parameters
     )
-    needs = {"required": "yes", "optional": "no", "none": "no"}[method.base]
-    return f"| `{method.name}` | {needs} | {parameters} | {method.paper} |\n"
+    needs = {"required": "yes", "optional": "may have one", "listed": "no"}[method.base]
+    return f"| `{method.name}` | {needs} | {parameters} | {method.paper or '(layer stacking)'} |\n"
 
 
 def test_the_table_of_methods_is_the_one_in_the_code() -> None:

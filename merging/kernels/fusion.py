@@ -17,6 +17,7 @@ from .largest import nth_largest
 from .numbers import BLOCK
 from .operands import Run
 from .primitives import load, magnitudes_of, store, subtract
+from .transcendental import exp_below, log_of
 
 SOFT = 1e-8
 """Added to probabilities before their logarithm is taken."""
@@ -81,47 +82,60 @@ def swap(out: Array, tensors: Array, t: float, smallest: float, start: int, stop
 
 
 @inlined
-def _peak(tensor: Array, start: int, length: int, room: Array) -> float:
+def _soften(tensor: Array, start: int, width: int, room: Array, row: Array) -> None:
+    """The softmax of a row, and a little more: row float64 [width]."""
     top = np.float32(-np.inf)
-    for first in range(start, start + length, BLOCK):
-        count = min(BLOCK, start + length - first)
-        load(tensor[0], tensor[1], first, count, room)
+    for first in range(0, width, BLOCK):
+        count = min(BLOCK, width - first)
+        load(tensor[0], tensor[1], start + first, count, room)
         for i in range(count):
             top = max(top, room[i])
-    return np.float64(top)
+            row[first + i] = room[i]
+    mass = np.float64(0)
+    for first in range(0, width, BLOCK):
+        part = row[first : min(first + BLOCK, width)]
+        for i in range(len(part)):
+            part[i] -= top
+        exp_below(part, len(part), part)
+        mass += _total(part, len(part))
+    share, soft = 1 / mass, np.float64(SOFT)
+    for i in range(width):
+        row[i] = row[i] * share + soft
 
 
 @inlined
-def _mass(tensor: Array, start: int, length: int, peak: float, room: Array) -> float:
-    total = np.float64(0)
-    for first in range(start, start + length, BLOCK):
-        count = min(BLOCK, start + length - first)
-        load(tensor[0], tensor[1], first, count, room)
-        for i in range(count):
-            total += np.exp(np.float64(room[i]) - peak)
+def _total(values: Array, count: int) -> float:
+    """Four running sums, which one instruction adds to."""
+    a = b = c = d = np.float64(0)
+    whole = count // 4 * 4
+    for i in range(0, whole, 4):
+        a += values[i]
+        b += values[i + 1]
+        c += values[i + 2]
+        d += values[i + 3]
+    for i in range(whole, count):
+        a += values[i]
+    total: float = (a + b) + (c + d)
     return total
 
 
 @compiled
 def divergences(tensors: Array, width: int, out: Array, start: int, stop: int) -> None:
     """The divergence of the expert's softmax from the base's in rows [start, stop): float32."""
-    a, b = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
-    soft = np.float64(SOFT)
+    room = np.empty(BLOCK, np.float32)
+    q, p, logs = np.empty(width), np.empty(width), np.empty(min(width, BLOCK))
     for row in range(start, stop):
-        begin = row * width
-        peak_a = _peak(tensors[0], begin, width, a)
-        peak_b = _peak(tensors[1], begin, width, b)
-        mass_a = _mass(tensors[0], begin, width, peak_a, a)
-        mass_b = _mass(tensors[1], begin, width, peak_b, b)
+        _soften(tensors[0], row * width, width, room, q)
+        _soften(tensors[1], row * width, width, room, p)
         total = np.float64(0)
-        for first in range(begin, begin + width, BLOCK):
-            count = min(BLOCK, begin + width - first)
-            load(tensors[0, 0], tensors[0, 1], first, count, a)
-            load(tensors[1, 0], tensors[1, 1], first, count, b)
+        for first in range(0, width, BLOCK):
+            count = min(BLOCK, width - first)
             for i in range(count):
-                q = np.exp(np.float64(a[i]) - peak_a) / mass_a + soft
-                p = np.exp(np.float64(b[i]) - peak_b) / mass_b + soft
-                total += p * np.log(p / q)
+                logs[i] = p[first + i] / q[first + i]
+            log_of(logs, count, logs)
+            for i in range(count):
+                logs[i] *= p[first + i]
+            total += _total(logs, count)
         out[row] = np.float32(0 if total < 0 else total)  # rounding alone; a NaN stays
 
 

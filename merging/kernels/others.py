@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from ..methods.formula import (
+    Custom,
     Fusion,
     NearSwap,
     OtherFormula,
@@ -25,8 +26,8 @@ def evaluate(
     run: Run,
 ) -> None:
     """Fills `out`; base None: the method has none, or none was given."""
-    if isinstance(formula, Scaled):
-        twin_others.scaled(experts[0], formula, out)
+    if isinstance(formula, Scaled | Custom):
+        twin_others.evaluate(base, experts, formula, out)
         return
     alone = isinstance(formula, Span) and (base is None or formula.vectors == "plain")
     inputs = [readable(one) for one in (experts if alone or base is None else (base, *experts))]

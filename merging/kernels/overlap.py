@@ -1,6 +1,5 @@
 """RAM on the compiled kernels: deltas of one expert alone are raised, shared ones averaged."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -28,9 +27,9 @@ def raised(formula: Overlap, counts: Array) -> Array:
 
     counts int64 [experts, 2]: elements it shares with another, elements it has alone.
     """
-    shared, alone = counts[:, 0], np.maximum(counts[:, 1], formula.threshold)
-    ratio = shared / np.where(alone > 0, alone, 1)
-    ratio = np.where((alone == 0) & (shared > 0), math.inf, ratio)
+    shared, alone = counts[:, 0].astype(np.float64), counts[:, 1]
+    with np.errstate(all="ignore"):  # nothing alone: as much as counts
+        ratio = np.where(shared > 0, shared / np.maximum(alone, formula.threshold), 0.0)
     factors: Array = 1 + formula.rate * np.clip(ratio, 0, formula.ceiling)
     return factors.astype(np.float32)
 

@@ -31,9 +31,14 @@ def _cast(to: Any, source: Any, instruction: str) -> Any:
     return intrinsic(typed)
 
 
+def cast_bits(to: Any, source: Any) -> Any:
+    """The same bits as another type of the same width."""
+    return _cast(to, source, "bitcast")
+
+
 pointer = _cast(types.voidptr, types.int64, "inttoptr")
-bits_of = _cast(types.uint32, types.float32, "bitcast")
-float_of = _cast(types.float32, types.uint32, "bitcast")
+bits_of = cast_bits(types.uint32, types.float32)
+float_of = cast_bits(types.float32, types.uint32)
 
 
 @inlined

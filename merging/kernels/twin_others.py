@@ -11,7 +11,17 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ..methods.formula import Fusion, NearSwap, OtherFormula, Overlap, Scaled, Selected, Span
+from ..errors import MergeError
+from ..methods.formula import (
+    Custom,
+    Fusion,
+    NearSwap,
+    OtherFormula,
+    Overlap,
+    Scaled,
+    Selected,
+    Span,
+)
 
 
 def evaluate(
@@ -23,6 +33,8 @@ def evaluate(
     """Fills `out`; base None: the method has none, or none was given."""
     if isinstance(formula, Scaled):
         scaled(experts[0], formula, out)
+    elif isinstance(formula, Custom):
+        custom(base, experts, formula, out)
     elif isinstance(formula, Span):
         span(base, experts, formula, out)
     elif base is not None:
@@ -35,6 +47,25 @@ def evaluate(
                 nearswap(base, experts[0], formula, out)
             case Fusion():
                 fusion(base, experts[0], out)
+
+
+def custom(
+    base: torch.Tensor | None, experts: Sequence[torch.Tensor], formula: Custom, out: torch.Tensor
+) -> None:
+    """A user's own function, on copies that it may change."""
+    origin = None if base is None else _copy(base, out)
+    try:
+        made = formula.function(origin, [_copy(one, out) for one in experts], formula.numbers)
+    except Exception as error:  # a stranger's code can raise anything
+        raise MergeError(f"{formula.name}: {type(error).__name__}: {error}") from error
+    if not isinstance(made, torch.Tensor) or made.shape != out.shape:
+        got = list(made.shape) if isinstance(made, torch.Tensor) else type(made).__name__
+        raise MergeError(f"{formula.name}: expected a tensor {list(out.shape)}, got {got}")
+    out.copy_(made.detach())
+
+
+def _copy(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().to(like.device, torch.float32, copy=True)
 
 
 def scaled(tensor: torch.Tensor, formula: Scaled, out: torch.Tensor) -> None:

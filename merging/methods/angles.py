@@ -50,17 +50,18 @@ def multislerp(given: tuple[float, ...], eps: float, grams: Grams) -> Coefficien
     """The exponential map at the weighted mean of a tangent vector that is always zero.
 
     The weighted sum of the tangent parts is the tangent part of the weighted sum, which is the
-    mean itself: so the result is the mean's direction.
+    mean itself: so the result is the mean's direction, times the cosine of the length 0 + eps.
     """
     weights = np.array(given)
     norms = _norms(grams)[0]
-    shares = weights / (norms + eps)
+    lengths = norms + eps
+    shares = weights / np.where(lengths > 0, lengths, 1)
     length = float(np.sqrt(max(shares @ grams[0] @ shares, 0.0)))
     if length < eps or length == 0:
-        if len(weights) == 2:
+        if len(weights) == 2 or not norms.any():  # models that do not differ from their base
             return weights[None]
         raise MergeError("multislerp: the weighted sum of the directions is zero; change a weight")
-    result: Coefficients = (shares / length * (norms @ weights))[None]
+    result: Coefficients = (shares / length * (norms @ weights) * np.cos(eps))[None]
     return result
 
 

@@ -8,7 +8,7 @@ Arithmetic of both: float32; every product, sum and quotient rounded by itself; 
 order; one rounding to the output's dtype at the end.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -16,6 +16,7 @@ from ..recipe import Scalar
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
 Grams: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 """Inner products of vectors in each group of elements: [groups, vectors, vectors]."""
@@ -148,5 +149,14 @@ class Fusion:
     """
 
 
-OtherFormula = Scaled | Span | Selected | Overlap | NearSwap | Fusion
+@dataclass(frozen=True, slots=True)
+class Custom:
+    """A user's own function of base, experts and numbers; see `merging.methods.own`."""
+
+    name: str
+    function: "Callable[[torch.Tensor | None, Sequence[torch.Tensor], Numbers], torch.Tensor]"
+    numbers: Numbers
+
+
+OtherFormula = Custom | Scaled | Span | Selected | Overlap | NearSwap | Fusion
 Formula = WeightedMean | TaskVectors | OtherFormula

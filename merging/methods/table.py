@@ -6,7 +6,7 @@ costs no torch: the functions only turn numbers into a formula, which an engine 
 evaluates.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from types import MappingProxyType
 
@@ -230,9 +230,26 @@ _OTHERS = (
     ),
 )
 
-METHODS: Mapping[str, Method] = MappingProxyType(
-    {method.name: method for method in (*_AVERAGES, *_TASK_VECTORS, *_OTHERS)}
-)
+_KNOWN = {method.name: method for method in (*_AVERAGES, *_TASK_VECTORS, *_OTHERS)}
+METHODS: Mapping[str, Method] = MappingProxyType(_KNOWN)
+
+
+def add_methods(methods: Iterable[Method]) -> None:
+    """Adds a user's own methods, for this process: what the command line names, it names once.
+
+    The one thing that changes the table. Everything reads methods by name, so a parameter passed
+    through everything would say no more.
+
+    Raises:
+        MergeError: the name is another method's.
+    """
+    for method in methods:
+        known = _KNOWN.get(method.name)
+        if known is not None and known.origin != method.origin:
+            raise MergeError(
+                f"a merge method {method.name!r} exists already; give yours another name"
+            )
+        _KNOWN[method.name] = method
 
 
 def find_method(name: str) -> Method:
@@ -245,4 +262,7 @@ def find_method(name: str) -> Method:
         return METHODS[name]
     nearest = get_close_matches(name, METHODS, n=1)
     hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    raise MergeError(f"unknown merge_method {name!r}{hint} (supported: {', '.join(METHODS)})")
+    raise MergeError(
+        f"unknown merge_method {name!r}{hint} (known: {', '.join(METHODS)}; one of your own needs "
+        "--methods FILE)"
+    )

@@ -21,6 +21,7 @@ from .options import (
     Dtype,
     Json,
     Map,
+    Methods,
     Threads,
     TokenBudget,
     TrustRemoteCode,
@@ -58,6 +59,7 @@ def trials(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Instead of printing.")
     ] = None,
+    methods: Methods = [],  # noqa: B006 - typer copies defaults
     storage: Storage = None,
 ) -> None:
     """Show trials as a table.
@@ -76,6 +78,7 @@ def report(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="RUN/report.html by default.")
     ] = None,
+    methods: Methods = [],  # noqa: B006
     storage: Storage = None,
 ) -> None:
     """Write the HTML report.
@@ -100,6 +103,7 @@ def export(
     ] = None,
     names: Annotated[Names, typer.Option(help="How local models are named.")] = Names.absolute,
     allow_pickle: AllowPickle = False,
+    methods: Methods = [],  # noqa: B006
     storage: Storage = None,
 ) -> None:
     """Give the winner's recipe, or another trial's, and its weights.
@@ -121,6 +125,7 @@ def verify(
     run: RunArgument,
     trial: Annotated[int | None, typer.Option(min=0, help="Instead of the winner.")] = None,
     allow_pickle: AllowPickle = False,
+    methods: Methods = [],  # noqa: B006
     allow_code: AllowCode = [],  # noqa: B006
     trust_remote_code: TrustRemoteCode = False,
     trust_task_code: TrustTaskCode = False,
@@ -168,6 +173,7 @@ def evaluate(
     threads: Threads = None,
     map: Map = [],  # noqa: B006
     allow_pickle: AllowPickle = False,
+    methods: Methods = [],  # noqa: B006
     trust_remote_code: TrustRemoteCode = False,
     trust_task_code: TrustTaskCode = False,
     allow_benchmark_test: AllowBenchmarkTest = False,

@@ -2,8 +2,6 @@
 
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,49 +9,31 @@ import typer
 
 from ..errors import StudyError
 from .faults import guarded
-from .options import AllowPickle, Json, Map, parse_maps
+from .options import AllowPickle, Json, Map, Methods, parse_maps
 
 if TYPE_CHECKING:
-    from merging.checkpoint import Checkpoint
-    from merging.plan import TensorJob
-    from merging.recipe import ModelReference, Recipe
+    from merging.opening import Keep, OpenRecipe
 
-RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A mergekit recipe (YAML).")]
-
-
-@dataclass(frozen=True, slots=True)
-class OpenRecipe:
-    """A recipe with its models opened and every tensor's job known."""
-
-    recipe: "Recipe"
-    checkpoints: "Mapping[ModelReference, Checkpoint]"
-    jobs: "tuple[TensorJob, ...]"
-    text: str
+RecipeFile = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help="A mergekit recipe (YAML), or several stages.")
+]
 
 
-def open_recipe(path: Path, maps: list[str], allow_pickle: bool) -> OpenRecipe:
-    """Reads, opens and plans a recipe; warnings go to standard error."""
-    from merging.document import read_document
-    from merging.plan import plan_notices, plan_recipe
-    from merging.recipe_reader import read_recipe
-    from merging.sources import open_models
-    from merging.vocabulary import vocabulary_notices
+def open_file(path: Path, maps: list[str], allow_pickle: bool, keep: "Keep") -> "OpenRecipe":
+    """Reads, opens and plans a recipe file; warnings go to standard error."""
+    from merging.document import read_documents
+    from merging.opening import open_recipe
 
-    document = read_document(path)
-    recipe, notices = read_recipe(document, strict=False)
-    for notice in notices:
-        print(f"warning: {notice}", file=sys.stderr)
-    mapping = parse_maps(maps)
-    checkpoints = open_models(
-        recipe, folder=path.resolve().parent, mapping=mapping, allow_pickle=allow_pickle
+    found = open_recipe(
+        read_documents(path),
+        folder=path.resolve().parent,
+        mapping=parse_maps(maps),
+        allow_pickle=allow_pickle,
+        keep=keep,
     )
-    jobs = plan_recipe(recipe, checkpoints, document=document)
-    for text in (
-        *plan_notices(recipe, checkpoints, document=document),
-        *vocabulary_notices(checkpoints),
-    ):
-        print(f"warning: {text}", file=sys.stderr)
-    return OpenRecipe(recipe, checkpoints, jobs, path.read_text(encoding="utf-8"))
+    for notice in found.notices:
+        print(f"warning: {notice}", file=sys.stderr)
+    return found
 
 
 @guarded
@@ -62,34 +42,34 @@ def merge(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write; must not exist.")],
     map: Map = [],  # noqa: B006 - typer copies defaults
     allow_pickle: AllowPickle = False,
+    methods: Methods = [],  # noqa: B006
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
     mask_seed: Annotated[
-        int | None, typer.Option("--mask-seed", help="Instead of the recipe's own.")
+        int | None, typer.Option("--mask-seed", help="Instead of the (final) recipe's own.")
     ] = None,
 ) -> None:
     """Merge to disk: a checkpoint that transformers loads.
 
     Example: eutectic merge recipe.yml merged --map org/model=./model
     """
-    from merging.recipe import donor_of
     from merging.writer import write_merged
 
-    found = open_recipe(recipe, map, allow_pickle)
-    donor = found.checkpoints[donor_of(found.recipe)]
-    for model, checkpoint in found.checkpoints.items():
+    found = open_file(recipe, map, allow_pickle, "shared")
+    for model, checkpoint in found.stored.items():
         if out.resolve() == checkpoint.folder.resolve():
             raise StudyError(f"{out}: is {model}, a model of the recipe; write to another folder")
     seed = found.recipe.mask_seed if mask_seed is None else mask_seed
     write_merged(
         out,
         found.jobs,
-        lambda model, name: found.checkpoints[model].tensor(name),
+        found.checkpoints,
         seed,
-        donor=donor,
-        recipe_text=found.text,
+        donor=found.donor,
+        recipe_text=recipe.read_text(encoding="utf-8"),
         overwrite=overwrite,
     )
-    print(f"wrote {out} ({len(found.jobs)} tensors)")
+    after = f", after the stages {', '.join(found.stages)}" if found.stages else ""
+    print(f"wrote {out} ({len(found.jobs)} tensors{after})")
 
 
 @guarded
@@ -97,6 +77,7 @@ def explain(
     recipe: RecipeFile,
     map: Map = [],  # noqa: B006
     allow_pickle: AllowPickle = False,
+    methods: Methods = [],  # noqa: B006
     full: Annotated[bool, typer.Option("--full", help="Every tensor, not grouped.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -106,10 +87,12 @@ def explain(
     """
     from .explain_table import explain_json, print_explanation
 
-    found = open_recipe(recipe, map, allow_pickle)
+    found = open_file(recipe, map, allow_pickle, "nothing")
     if as_json:
         print(json.dumps(explain_json(found.jobs)))
     else:
+        if found.stages:
+            print(f"the final recipe, which builds on the stages {', '.join(found.stages)}")
         print_explanation(found.jobs, full=full)
 
 

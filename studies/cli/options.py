@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..errors import StudyError
+from .faults import guarded
 
 Map = Annotated[
     list[str],
@@ -49,7 +50,28 @@ TokenBudget = Annotated[
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads; all cores by default.")
 ]
+Methods = Annotated[
+    list[Path],
+    typer.Option(
+        "--methods",
+        metavar="FILE",
+        callback=lambda files: use_methods(files),
+        help="Run this file and add its merge methods; repeatable.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]
+
+
+@guarded
+def use_methods(files: Sequence[Path]) -> Sequence[Path]:
+    """Adds the merge methods of the user's files to the table, before the command begins."""
+    if files:
+        from merging.methods.own import load_methods
+        from merging.methods.table import add_methods
+
+        for file in files:
+            add_methods(load_methods(file))
+    return files
 
 
 def parse_maps(entries: Sequence[str]) -> Mapping[str, Path]:

@@ -19,6 +19,7 @@ from .options import (
     Dtype,
     Json,
     Map,
+    Methods,
     Threads,
     TokenBudget,
     TrustRemoteCode,
@@ -62,6 +63,7 @@ def search(
     threads: Threads = None,
     map: Map = [],  # noqa: B006 - typer copies defaults
     allow_pickle: AllowPickle = False,
+    methods: Methods = [],  # noqa: B006
     trust_remote_code: TrustRemoteCode = False,
     trust_task_code: TrustTaskCode = False,
     allow_benchmark_test: AllowBenchmarkTest = False,
@@ -150,6 +152,7 @@ def check(
     study: StudyFile,
     map: Map = [],  # noqa: B006
     allow_pickle: AllowPickle = False,
+    methods: Methods = [],  # noqa: B006
     trust_remote_code: TrustRemoteCode = False,
     trust_task_code: TrustTaskCode = False,
     allow_benchmark_test: AllowBenchmarkTest = False,
@@ -216,6 +219,7 @@ def init(
         ),
     ] = [],  # noqa: B006
     map: Map = [],  # noqa: B006
+    methods: Methods = [],  # noqa: B006
 ) -> None:
     """Make a study of a recipe somebody already has: ranges around its numbers.
 

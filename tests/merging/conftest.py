@@ -140,3 +140,53 @@ def pico_adapter(pico_family, tmp_path) -> Callable[..., Path]:
         return tmp_path / name
 
     return saved
+
+
+@pytest.fixture(scope="session")
+def write_versions() -> Callable[..., None]:
+    """`write_versions(model, root, dtype)`: base, alpha, beta, which differ in every float."""
+
+    def write(model, root: Path, dtype) -> None:
+        import torch
+
+        with torch.random.fork_rng(), torch.no_grad():
+            for seed, name in enumerate(("base", "alpha", "beta")):
+                torch.manual_seed(seed)
+                for tensor in (*model.parameters(), *model.buffers()):
+                    if tensor.is_floating_point():
+                        tensor.add_(0.1 * torch.rand_like(tensor))
+                model.to(dtype).save_pretrained(root / name)
+                model.float()
+
+    return write
+
+
+@pytest.fixture
+def merge_here(own_cache) -> Callable[..., object]:
+    """`plan, write = merge_here`: the jobs of a recipe in a folder; and the merge of it there."""
+    import yaml
+
+    from merging.document import parse_document
+    from merging.plan import plan_recipe
+    from merging.recipe_reader import read_recipe
+    from merging.sources import open_models
+    from merging.writer import write_merged
+
+    def opened_plan(recipe, root: Path):
+        document = parse_document(yaml.safe_dump(recipe), "recipe.yml")
+        read, _ = read_recipe(document, strict=True)
+        checkpoints = open_models(read, folder=root, mapping={}, allow_pickle=False)
+        return plan_recipe(read, checkpoints, document=document), checkpoints
+
+    def plan(recipe, root: Path):
+        jobs, checkpoints = opened_plan(recipe, root)
+        donor = next(iter(checkpoints.values()))
+        return jobs, donor, lambda one, name: checkpoints[one].tensor(name)
+
+    def write(recipe, root: Path, name: str = "out") -> Path:
+        jobs, checkpoints = opened_plan(recipe, root)
+        donor = next(iter(checkpoints.values()))
+        write_merged(root / name, jobs, checkpoints, 3, donor=donor, recipe_text="")
+        return root / name
+
+    return plan, write

@@ -12,6 +12,7 @@ from merging.document import (
     did_you_mean,
     nearest,
     parse_document,
+    parse_documents,
     path_text,
     read_document,
 )
@@ -120,9 +121,26 @@ def test_what_nobody_means_is_refused_with_its_place(text: str, message: str) ->
     assert "\n" not in found
 
 
-def test_several_documents_are_not_supported_yet() -> None:
+def test_one_document_where_one_is_expected() -> None:
     message = refused("---\na: 1\n---\nb: 2", UnsupportedError)
-    assert message.startswith("f.yml:3:1 a second YAML document begins here")
+    assert message.startswith("f.yml:4:1 a second YAML document begins here")
+    for text in ("a: 1\n---\n", "---\n---\na: 1\n...\n---\n# nothing\n"):
+        assert parse_document(text, "f.yml").data == {"a": 1}
+
+
+def test_several_documents_have_the_places_of_the_file() -> None:
+    one, two = parse_documents("a: &x [1]\nb: *x\n---\n# a note\na: {b: 2}\n", "f.yml")
+    assert (one.data, two.data) == ({"a": [1], "b": [1]}, {"a": {"b": 2}})
+    assert two.place(("a", "b")) == Place("f.yml", 5, 8)
+    assert str(two.error(("a",), "no")) == "f.yml:5:4 a: no"
+    with pytest.raises(RecipeError, match=r"f.yml:3:4 found undefined alias"):
+        parse_documents("a: &x 1\n---\na: *x\n", "f.yml")
+
+
+@pytest.mark.parametrize("text", ["a: [1]\n---\n" * 15_000, "---\n" * 60_000])
+def test_bounds_hold_over_all_documents(text: str) -> None:
+    with pytest.raises(RecipeError, match=r"^f.yml:\d+:\d+ more than 50000 values"):
+        parse_documents(text, "f.yml")
 
 
 def test_a_key_given_twice_is_refused_with_both_lines() -> None:

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from merging.document import parse_document, read_document
 from merging.errors import MergeError
+from merging.methods.method import Method
+from merging.methods.parameters import Parameter
 from merging.methods.table import METHODS
 from merging.recipe import Conditional, ModelReference, Parameters, Recipe, Slice, Source
 from merging.recipe_reader import read_recipe
@@ -33,43 +35,59 @@ def setting(value: st.SearchStrategy[float]) -> st.SearchStrategy[object]:
     return plain(value) | st.lists(entry, min_size=1, max_size=3).map(tuple)
 
 
-def parameters(weight: bool, level: str) -> st.SearchStrategy[Parameters]:
-    own = {"density": setting(st.floats(0.45, 0.55)), "epsilon": setting(st.floats(0.0, 0.4))}
-    both = {"lambda": setting(NUMBERS)}
-    switch = st.booleans() | st.lists(
-        st.builds(Conditional, st.none() | NAMES, st.booleans()), min_size=1, max_size=2
-    ).map(tuple)
-    shared = {name: switch for name in ("normalize", "rescale", "int8_mask")}
-    optional = own | both | (shared if level == "recipe" else {})
-    required = {"weight": setting(st.floats(0.1, 2.0))} if weight else {}
-    return st.fixed_dictionaries(required, optional=optional)
+def values(parameter: Parameter) -> st.SearchStrategy[object]:
+    """What a parameter of the table may be, away from numbers that do not go together."""
+    if parameter.kind == "bool":
+        entry = st.builds(Conditional, st.none() | NAMES, st.booleans())
+        return st.booleans() | st.lists(entry, min_size=1, max_size=2).map(tuple)
+    if parameter.kind == "int":
+        return st.integers(0, 50).map(float)
+    inside = {"density": (0.45, 0.55), "epsilon": (0.0, 0.4), "weight": (0.1, 2.0)}
+    low, high = inside.get(parameter.name, (max(parameter.low, -9.0), min(parameter.high, 9.0)))
+    return setting(st.floats(low, high, exclude_max=parameter.high_open))
+
+
+def parameters(method: Method, level: str) -> st.SearchStrategy[Parameters]:
+    """Parameters that count at a level: required ones where they can stand, others or not."""
+    known = [one for one in method.parameters if level == "recipe" or one.scope == "model"]
+    asked = [one for one in known if one.default is None and one.scope == LEVELS.get(level)]
+    rest = [one for one in known if one not in asked]
+    return st.fixed_dictionaries(
+        {one.name: values(one) for one in asked}, optional={one.name: values(one) for one in rest}
+    )
+
+
+LEVELS = {"recipe": "global", "expert": "model"}
 
 
 @st.composite
 def recipes(draw: st.DrawFn) -> Recipe:
     method = METHODS[draw(st.sampled_from(sorted(METHODS)))]
+    low, high = method.experts
+    many = 1 + draw(st.integers(low, min(3, high or 3)))
     references = st.builds(ModelReference, NAMES, st.none() | NAMES)
-    base, *experts = draw(st.lists(references, min_size=2, max_size=4, unique=True))
+    base, *experts = draw(st.lists(references, min_size=many, max_size=many, unique=True))
     length = draw(st.integers(1, 3))
     sliced = draw(st.booleans())
+    based = method.base_apart
 
     def source(model: ModelReference) -> Source:
         first = draw(st.integers(0, 9))
-        weighed = model != base or not method.task_vectors
         layers = (first, first + length) if sliced else None
-        return Source(model, draw(parameters(weighed, "model")), layers)
-
-    sources = tuple(source(model) for model in (base, *experts))
-    if sliced:
-        slices = (
-            Slice(sources, draw(st.none() | st.just(base)), draw(parameters(False, "recipe"))),
+        return Source(
+            model, draw(parameters(method, "base" if model == base else "expert")), layers
         )
+
+    sources = tuple(source(model) for model in ((base, *experts) if based and sliced else experts))
+    if sliced:
+        own = draw(st.none() | st.just(base)) if based else None
+        slices = (Slice(sources, own, draw(parameters(method, "slice"))),)
     return Recipe(
         merge_method=method.name,
-        base_model=base if method.task_vectors else None,
-        models=() if sliced else sources[1:],
+        base_model=base if based else None,
+        models=() if sliced else sources,
         slices=slices if sliced else (),
-        parameters=draw(parameters(False, "recipe")),
+        parameters=draw(parameters(method, "recipe")),
         dtype=draw(st.none() | st.sampled_from(["float32", "bfloat16", "float16"])),
         out_dtype=draw(st.none() | st.just("float32")),
         mask_seed=draw(st.integers(0, 2**63 - 1)),

@@ -21,12 +21,12 @@ def write(pico_family, open_family, make_jobs, tensors_of):
     """`write(out, **options)`: a task arithmetic of the pico family, and its jobs."""
     checkpoints = open_family(pico_family)
 
-    def written(out, jobs=None, read=None, **options):
+    def written(out, jobs=None, models=None, **options):
         todo = jobs or make_jobs(checkpoints, dtype=options.pop("dtype", None))
         write_merged(
             out,
             todo,
-            read or tensors_of(checkpoints),
+            models or checkpoints,
             3,
             donor=checkpoints[ModelReference("base")],
             recipe_text=RECIPE,
@@ -107,18 +107,25 @@ def test_progress_counts_tensors(write, tmp_path):
     assert told == [(done, len(expected)) for done in range(1, len(expected) + 1)]
 
 
-def test_a_failure_leaves_nothing_behind(pico_family, open_family, tensors_of, write, tmp_path):
-    checkpoints = open_family(pico_family)
-    calls: list[str] = []
+class Failing:
+    """A checkpoint whose file goes away after some tensors."""
 
-    def read(model, name):
-        calls.append(name)
-        if len(calls) > 60:
+    def __init__(self, whole, left):
+        self.whole, self.left = whole, left
+        self.tensors, self.folder = whole.tensors, whole.folder
+
+    def tensor(self, name):
+        """Fails once nothing is left."""
+        self.left -= 1
+        if self.left < 0:
             raise SourceError("a shard went away")
-        return tensors_of(checkpoints)(model, name)
+        return self.whole.tensor(name)
 
+
+def test_a_failure_leaves_nothing_behind(pico_family, open_family, write, tmp_path):
+    models = {model: Failing(one, 15) for model, one in open_family(pico_family).items()}
     with pytest.raises(SourceError, match="a shard went away"):
-        write(tmp_path / "out", read=read)
+        write(tmp_path / "out", models=models)
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "out", progress=interrupt)
     assert names_in(tmp_path) == set()
@@ -184,7 +191,7 @@ def test_a_tensor_made_twice(pico_family, open_family, make_jobs, write, tmp_pat
 
 
 def test_links_of_the_donor_are_not_copied(
-    pico_family, open_family, make_jobs, tensors_of, copy_checkpoint, tmp_path
+    pico_family, open_family, make_jobs, copy_checkpoint, tmp_path
 ):
     from merging.sources import open_checkpoint
 
@@ -195,7 +202,7 @@ def test_links_of_the_donor_are_not_copied(
         write_merged(
             tmp_path / "out",
             make_jobs(open_family(pico_family)),
-            tensors_of(open_family(pico_family)),
+            open_family(pico_family),
             0,
             donor=open_checkpoint(ModelReference(str(folder)), folder=tmp_path),
             recipe_text="",

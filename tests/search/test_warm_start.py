@@ -5,8 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from merging.document import Document
-from merging.methods.formula import TaskVectors, WeightedMean
-from merging.methods.table import METHODS, Numbers
+from merging.errors import MergeError
+from merging.methods.formula import Formula, Numbers, TaskVectors, WeightedMean
+from merging.methods.table import METHODS
 from merging.plan import TensorJob
 from merging.recipe_reader import read_recipe
 from search.coordinates import Coordinates
@@ -35,7 +36,7 @@ NARROW = """
 """
 
 
-def formulas(job: TensorJob) -> WeightedMean | TaskVectors:
+def formulas(job: TensorJob) -> Formula:
     numbers = Numbers(tuple(one.parameters for one in job.sources), job.parameters)
     return METHODS[job.method].merge(numbers)
 
@@ -69,14 +70,14 @@ def test_a_wide_space_holds_every_form(make_space: MakeSpace, jobs_of: Jobs) -> 
     assert isinstance(ties, TaskVectors) and ties.elect and ties.normalize and ties.scale == 1.0
 
 
-def effective(formula: WeightedMean | TaskVectors) -> list[float]:
+def effective(formula: Formula) -> list[float]:
     """What each delta is multiplied by, without sign election."""
     assert isinstance(formula, TaskVectors) and not formula.elect
     total = sum(formula.weights) if formula.normalize else 1.0
     return [formula.scale * weight / total for weight in formula.weights]
 
 
-def sparsities(formula: WeightedMean | TaskVectors) -> tuple:  # type: ignore[type-arg]
+def sparsities(formula: Formula) -> tuple:  # type: ignore[type-arg]
     assert isinstance(formula, TaskVectors)
     return formula.sparsities
 
@@ -91,23 +92,61 @@ def test_where_exact_forms_lie_outside_the_users_own_numbers_stand(make_space: M
     }
 
 
-@pytest.mark.parametrize("method", METHODS)
+RANGES = {
+    "weight": "{range: [0, 1]}", "density": "{range: [0.2, 1]}", "gamma": "{range: [0, 0.1]}",
+    "lambda": "{range: [0.1, 2]}", "t": "{range: [0, 1]}", "scale": "{range: [0.5, 1.5]}",
+    "select_topk": "{range: [0.1, 1]}", "r": "{range: [0, 1]}", "tol": "{range: [1e-6, 1e-3]}",
+    "max_iter": "{range: [2, 12], step: 2}", "filter_wise": "{choice: [true, false]}",
+    "normalize": "true", "epsilon": "{range: [0, 1e-4]}",
+}  # fmt: skip
+
+
+def space_of(method: str) -> str:
+    """A recipe with a range for every parameter of a method that is worth one."""
+    own, shared = (
+        ", ".join(f"{one.name}: {RANGES[one.name]}" for one in METHODS[method].parameters
+                  if one.scope == scope and one.name in RANGES
+                  and (one.name != "epsilon" or scope == "global"))
+        for scope in ("model", "global")
+    )  # fmt: skip
+    names = ("math", "code", "prose")[: METHODS[method].experts[1]]
+    models = "".join(f"    - {{model: {name}, parameters: {{{own}}}}}\n" for name in names)
+    return (
+        f"  merge_method: {method}\n  base_model: base\n  models:\n{models}"
+        f"  parameters: {{{shared}}}\n  dtype: bfloat16\n"
+    )
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS if name != "arcee_fusion"])
 def test_warm_starts_of_every_method_lie_inside(
     make_space: MakeSpace, jobs_of: Jobs, method: str
 ) -> None:
-    text = WIDE.replace("{choice: [task_arithmetic, ties, dare_linear]}", method)
-    if method in ("linear", "task_arithmetic"):
-        text = text.replace(", density: {range: [0.1, 1]}", "")
-    if method == "linear":
-        text = text.replace(", lambda: {range: [0.1, 2]}", "")
-    space = make_space(text)
+    space = make_space(space_of(method))
     found = warm_starts(space)
-    assert len({one.name for one in found}) == len(found) >= 4
+    parameters = {one.name for one in METHODS[method].parameters}
+    least = 4 if "weight" in parameters and METHODS[method].experts[1] is None else 1
+    assert len({one.name for one in found}) == len(found) >= least
     for one in found:
         assert space.contains(one.values)
         jobs_of(one.data, 6)
     places = [Coordinates(space).rounded(one.values) for one in found]
     assert all(place not in places[:index] for index, place in enumerate(places))
+
+
+def test_slerp_starts_from_its_ends_and_its_middle(make_space: MakeSpace) -> None:
+    found = {one.name: one.values for one in warm_starts(make_space(space_of("slerp")))}
+    assert found == {"halfway": {"t": 0.5}, "math": {"t": 1.0}}
+
+
+def test_a_method_without_numbers_has_nothing_to_search(make_space: MakeSpace) -> None:
+    with pytest.raises(MergeError, match="nothing to search"):
+        make_space(space_of("arcee_fusion"))
+
+
+def test_whole_numbers_are_searched_in_whole_steps(make_space: MakeSpace) -> None:
+    text = space_of("karcher").replace(", step: 2", "")
+    with pytest.raises(MergeError, match="max_iter is a whole number; give whole ends, step: 1"):
+        make_space(text)
 
 
 def test_references_are_whole_models(make_space: MakeSpace, jobs_of: Jobs) -> None:

@@ -1,0 +1,157 @@
+"""Who is merged: `models`, `slices` and `modules` of a recipe, with the parameters of each.
+
+Read here is their form; which of them go together is the business of `recipe_rules`, whether the
+models have such layers and modules that of `plan`.
+"""
+
+from dataclasses import dataclass
+
+from .document import Document, Path, did_you_mean
+from .errors import RecipeError
+from .lost_indentation import parameter_names
+from .methods.method import Method
+from .recipe import ModelReference, Module, Slice, Source
+from .recipe_values import Reading, read_parameters, shown
+from .references import parse_reference
+
+MAX_LAYER = 2**20
+MAX_MODULES = 64
+
+Data = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceReader:
+    """Reads the sources of one recipe, of its `method` and top-level `base` model."""
+
+    reading: Reading
+    method: Method
+    base: ModelReference | None
+
+    def models(self, data: Data, around: Path) -> tuple[Source, ...]:
+        """The `models` of a mapping that stands at `around`; none if it has no such key."""
+        if not data.get("models"):
+            return ()
+        path = (*around, "models")
+        written = enumerate(self.reading.sequence(data["models"], path))
+        return tuple(
+            self._source(value, (*path, index), self.base, sliced=False)
+            for index, value in written
+        )
+
+    def slices(self, data: Data, around: Path) -> tuple[Slice, ...]:
+        """The `slices` of a mapping that stands at `around`; none if it has no such key."""
+        if not data.get("slices"):
+            return ()
+        path = (*around, "slices")
+        written = enumerate(self.reading.sequence(data["slices"], path))
+        return tuple(self._slice(value, (*path, at)) for at, value in written)
+
+    def modules(self, data: Data, around: Path) -> tuple[Module, ...]:
+        """The `modules` of a recipe, in the order of the text."""
+        if not data.get("modules"):
+            return ()
+        path = (*around, "modules")
+        named = self.reading.mapping(data["modules"], path)
+        if len(named) > MAX_MODULES:
+            raise self.reading.document.error(path, f"more than {MAX_MODULES} modules")
+        return tuple(self._module(name, value, (*path, name)) for name, value in named.items())
+
+    def _module(self, name: str, value: object, path: Path) -> Module:
+        data = self.reading.mapping(value, path)
+        _only(self.reading, data, path, ("models", "slices", "parameters"), "a module")
+        if bool(data.get("models")) == bool(data.get("slices")):
+            got = "both" if data.get("models") else "neither"
+            raise self.reading.document.error(
+                path, f"expected exactly one of `models` and `slices`, got {got}", key=True
+            )
+        parameters = read_parameters(
+            self.reading, data.get("parameters"), (*path, "parameters"), self.method, "slice"
+        )
+        return Module(name, self.models(data, path), self.slices(data, path), parameters)
+
+    def _slice(self, value: object, path: Path) -> Slice:
+        data = self.reading.mapping(value, path)
+        _only(self.reading, data, path, ("sources", "base_model", "parameters"), "a slice")
+        own = read_model(self.reading.document, data, (*path, "base_model"))
+        written = enumerate(self.reading.sequence(data.get("sources"), (*path, "sources")))
+        sources = tuple(
+            self._source(one, (*path, "sources", at), own or self.base, sliced=True)
+            for at, one in written
+        )
+        parameters = read_parameters(
+            self.reading, data.get("parameters"), (*path, "parameters"), self.method, "slice"
+        )
+        return Slice(sources, own, parameters)
+
+    def _source(
+        self, value: object, path: Path, base: ModelReference | None, *, sliced: bool
+    ) -> Source:
+        """One entry of `models` or of a slice's `sources`."""
+        reading = self.reading
+        data = reading.mapping(value, path)
+        keys = ("model", "parameters", "layer_range") if sliced else ("model", "parameters")
+        _only(reading, data, path, keys, "a source" if sliced else "a model")
+        if "model" not in data:
+            raise reading.document.error(path, "the key `model` is missing: whose weights?")
+        model = _reference(reading.document, data["model"], (*path, "model"))
+        parameters = read_parameters(
+            reading,
+            data.get("parameters"),
+            (*path, "parameters"),
+            self.method,
+            "base" if model == base else "model",
+        )
+        layers = _layer_range(reading.document, data, path) if sliced else None
+        return Source(model, parameters, layers)
+
+
+def read_model(document: Document, data: Data, path: Path) -> ModelReference | None:
+    """The model that `data` names under the last key of `path`; None where it names none.
+
+    Raises:
+        RecipeError: what is there is no model.
+    """
+    value = data.get(str(path[-1]))
+    return _reference(document, value, path) if value else None
+
+
+def _reference(document: Document, value: object, path: Path) -> ModelReference:
+    if not isinstance(value, str):
+        quote = "; quote it" if isinstance(value, bool | int | float) else ""
+        raise document.error(path, f"expected a path or a hub name, got {shown(value)}{quote}")
+    try:
+        return parse_reference(value)
+    except RecipeError as error:
+        raise document.error(path, str(error)) from None
+
+
+def _only(reading: Reading, data: Data, path: Path, keys: tuple[str, ...], what: str) -> None:
+    """Tells of every key that has no meaning here."""
+    for key in data:
+        if key in keys:
+            continue
+        if key in parameter_names():
+            reading.unknown((*path, key), f"{key!r} belongs under `parameters:`")
+        elif key == "layer_range":
+            reading.unknown((*path, key), "`layer_range` counts in `slices` only")
+        else:
+            hint = did_you_mean(key, keys)
+            reading.unknown((*path, key), f"{what} has no key {key!r}{hint or ''}")
+
+
+def _layer_range(document: Document, data: Data, path: Path) -> tuple[int, int]:
+    at = (*path, "layer_range")
+    value = data.get("layer_range")
+    whole = isinstance(value, list) and all(
+        isinstance(end, int) and not isinstance(end, bool) for end in value
+    )
+    if not isinstance(value, list) or not whole or len(value) != 2:
+        got = shown(value)
+        raise document.error(
+            at, f"expected [first, end]: two whole numbers, end not in; got {got}"
+        )
+    first, end = value
+    if not 0 <= first <= end <= MAX_LAYER:
+        raise document.error(at, f"expected 0 <= first <= end, got {shown(value)}")
+    return first, end
