@@ -70,10 +70,7 @@ class Compiled:
         table, like = _table(inputs)
         words, elements = np.array(keys, np.uint32), out.numel()
         deltas = [delta.Delta(table[0], one, like, elements) for one in table[1:]]
-        sparse = [
-            self._sparse(one, sparsity, index, tuple(base.shape))
-            for index, (one, sparsity) in enumerate(zip(deltas, formula.sparsities, strict=True))
-        ]
+        sparse = self._sparse(deltas, formula.sparsities, tuple(base.shape))
         rows_ = np.array([one.rule for one in sparse], np.int64)
         numbers = factors(formula, self._rescalings(table, like, rows_, words, formula, elements))
         likes = (like, LIKE[target.dtype])
@@ -94,23 +91,30 @@ class Compiled:
         others.evaluate(base, experts, formula, out, self._run)
 
     def _sparse(
+        self,
+        deltas: Sequence[delta.Delta],
+        sparsities: Sequence[Sparsity],
+        shape: tuple[int, ...],
+    ) -> list["_Sparse"]:
+        """Turns rules into what the kernel reads, by looking at the deltas where it must."""
+        pairs = list(zip(deltas, sparsities, strict=True))
+        if any(sparsity.rule == "rank" for sparsity in sparsities):
+            return [self._looked_at(*pair, index, shape) for index, pair in enumerate(pairs)]
+        if self.pool is None or deltas[0].elements <= CHUNK:
+            return [_Sparse(_plain(*pair)) for pair in pairs]
+        return [_Sparse(rule) for rule in self.pool.map(_plain, deltas, sparsities)]
+
+    def _looked_at(
         self, one: delta.Delta, sparsity: Sparsity, expert: int, shape: tuple[int, ...]
     ) -> "_Sparse":
-        """Turns a rule into what the kernel reads, by looking at the delta where it must."""
-        if sparsity.rule == "random" and sparsity.density < 1:
-            return _Sparse(rules.drawn(masks.threshold(sparsity.density)))
-        if sparsity.rule == "magnitude":
-            return _Sparse(delta.cut(one, kept(sparsity, one.elements)))
-        if sparsity.rule == "band":
-            return _Sparse(delta.band(one, *band(sparsity, one.elements)))
-        if sparsity.rule == "rank":
+        if sparsity.rule != "rank":
+            return _Sparse(_plain(one, sparsity))
 
-            def make() -> Array:
-                return delta.ranks(one, *rows(shape), self._run)
+        def make() -> Array:
+            return delta.ranks(one, *rows(shape), self._run)
 
-            found = make() if self.ranks is None else self.ranks(expert, make)
-            return _Sparse(rules.ranked(*rank_limits(sparsity), found.ctypes.data), found)
-        return _Sparse(rules.ALL)
+        found = make() if self.ranks is None else self.ranks(expert, make)
+        return _Sparse(rules.ranked(*rank_limits(sparsity), found.ctypes.data), found)
 
     def _rescalings(
         self,
@@ -151,6 +155,17 @@ class _Sparse:
 
     rule: tuple[int, ...]
     ranks: Array | None = None
+
+
+def _plain(one: delta.Delta, sparsity: Sparsity) -> tuple[int, ...]:
+    """A rule that takes no ranks, as the kernel reads it."""
+    if sparsity.rule == "random" and sparsity.density < 1:
+        return rules.drawn(masks.threshold(sparsity.density))
+    if sparsity.rule == "magnitude":
+        return delta.cut(one, kept(sparsity, one.elements))
+    if sparsity.rule == "band":
+        return delta.band(one, *band(sparsity, one.elements))
+    return rules.ALL
 
 
 def _alike(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:

@@ -3,8 +3,10 @@
 import os
 from collections.abc import Callable, Hashable
 from threading import Lock
+from typing import TYPE_CHECKING
 
-from .jit import Array
+if TYPE_CHECKING:
+    from .jit import Array  # numba, which most candidates need, but not whoever makes one of these
 
 
 class Known:
@@ -21,7 +23,7 @@ class Known:
         self._ranks: dict[Hashable, Array] = {}
         self._lock = Lock()
 
-    def ranks(self, key: Hashable, make: Callable[[], Array]) -> Array:
+    def ranks(self, key: Hashable, make: Callable[[], "Array"]) -> "Array":
         """The ranks of that key, made if they are not held."""
         if (found := self._ranks.get(key)) is not None:
             return found
