@@ -8,14 +8,16 @@ All of it is proved at the start with the weights that are in the model.
 
 from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
 
+from .batch import merge_into
 from .checkpoint import Checkpoint
 from .conversion import Fusion, convert, split, trace
 from .errors import MergeError, UnsupportedError
+from .kernels.known import Known
 from .loading import load_model, load_tokenizer
 from .merge import merge_tensor
 from .plan import TensorJob
@@ -41,7 +43,8 @@ class LiveModel:
     once. `fusions` make parameters of tensors that are no part of them as they are stored.
     `parameters` are the names that every candidate must write; the others are buffers, which stay
     as loaded if it does not. `ignored` are names that the architecture does not load (old rotary
-    buffers, a tied head).
+    buffers, a tied head). `known` is what building has found out about the models: all candidates
+    of one live model are built from the same.
     """
 
     model: "PreTrainedModel"
@@ -49,6 +52,7 @@ class LiveModel:
     fusions: tuple[Fusion, ...]
     parameters: frozenset[str]
     ignored: frozenset[str]
+    known: Known = field(default_factory=Known)
 
     @property
     def names(self) -> frozenset[str]:
@@ -135,12 +139,14 @@ def build_candidate(
             f"{odd[0]}: only the {owner} has this tensor ({len(odd)} such): "
             "the live model was loaded for another layout"
         )
-    with torch.no_grad(), ThreadPoolExecutor(max(1, threads)) as pool:
-        for name, job in todo.items():
-            if (place := live.destinations.get(name)) is not None:
-                merge_tensor(job, tensors, mask_seed, out=place, pool=pool)
+    placed = [job for name, job in todo.items() if name in live.destinations]
+    places, many = live.destinations, max(1, threads)
+    merge_into(places, placed, tensors, mask_seed, threads=many, known=live.known)
+    with torch.no_grad(), ThreadPoolExecutor(many) as pool:
         write_fused(
-            live, lambda name: merge_tensor(todo[name], tensors, mask_seed, pool=pool), todo
+            live,
+            lambda name: merge_tensor(todo[name], tensors, mask_seed, pool=pool, known=live.known),
+            todo,
         )
 
 

@@ -9,12 +9,13 @@ where results go.
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from .errors import MergeError
 from .kernels.engine import Engine
+from .kernels.known import Known
 from .kernels.masks import mask_keys
 from .kernels.twin import Twin
 from .methods.formula import Numbers, OtherFormula, TaskVectors, WeightedMean
@@ -23,6 +24,10 @@ from .methods.table import find_method
 from .plan import TensorJob, TensorSource
 from .recipe import ModelReference
 from .stepwise.job import merge_job
+
+if TYPE_CHECKING:
+    from .kernels.cpu import Ranks
+    from .kernels.jit import Array
 
 Tensors = Callable[[ModelReference, str], torch.Tensor]
 """Gives a model's tensor by the name it has in the checkpoint."""
@@ -44,6 +49,7 @@ def merge_tensor(
     threads: int = 1,
     pool: Executor | None = None,
     engine: Literal["kernel", "torch"] = "kernel",
+    known: Known | None = None,
 ) -> torch.Tensor:
     """Merges one tensor.
 
@@ -58,6 +64,7 @@ def merge_tensor(
         pool: threads that outlive this call; making them costs as much as a small tensor.
         engine: "kernel" is compiled, for the CPU; "torch" computes where `out`, or else the base,
             lies. A job with a dtype for its steps has an engine of its own, on the CPU.
+        known: what calls with the same tensors found out; changes no bit.
 
     Returns:
         The merged tensor in the job's dtype, or `out`.
@@ -79,7 +86,7 @@ def merge_tensor(
     with ExitStack() as stack:
         if pool is None and threads > 1 and engine == "kernel":
             pool = stack.enter_context(ThreadPoolExecutor(threads))
-        chosen = _engine(engine, target, pool)
+        chosen = _engine(engine, target, pool, _ranks(job, known))
         _evaluate(method, job, numbers, fetched, mask_seed, chosen, target)
     return _deliver(target, job, out)
 
@@ -147,14 +154,30 @@ def _target(
 
 
 def _engine(
-    name: Literal["kernel", "torch"], target: torch.Tensor, pool: Executor | None
+    name: Literal["kernel", "torch"],
+    target: torch.Tensor,
+    pool: Executor | None,
+    ranks: "Ranks | None",
 ) -> Engine:
     """The engine asked for; torch for dtypes that the kernels do not write."""
     if name == "torch" or target.dtype == torch.float64:
         return Twin()
     from .kernels.cpu import Compiled  # numba is paid for where it is used
 
-    return Compiled(pool)
+    return Compiled(pool, ranks)
+
+
+def _ranks(job: TensorJob, known: Known | None) -> "Ranks | None":
+    """Looks up an expert's ranks by the names of the two tensors that they come from."""
+    base = job.base
+    if known is None or base is None:
+        return None
+
+    def look_up(expert: int, make: "Callable[[], Array]") -> "Array":
+        source = job.sources[expert]
+        return known.ranks((base.model, base.name, source.model, source.name), make)
+
+    return look_up
 
 
 def _evaluate(

@@ -23,7 +23,7 @@ from .recipe_values import IDLE
 from .resolution import resolved
 from .sections import method_of, reference_of, sections_of
 
-ARITHMETIC_VERSION = 1
+ARITHMETIC_VERSION = 2
 """Raised whenever equal jobs may give other bits than before."""
 
 

@@ -9,51 +9,53 @@ DELLA's ranks.
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 
 from ..methods.formula import OtherFormula, Sparsity, TaskVectors, WeightedMean
-from . import compiled, masks, others, primitives
-from .delta import Delta, cut, ends, rank_mask
+from . import compiled, delta, masks, norms, others, rules
+from .elements import LIKE
 from .engine import Keys
 from .jit import Array
-from .numbers import BLOCK, band, common_divisor, kept, limits, rescaling, rows
+from .numbers import BLOCK, band, factors, kept, rank_limits, rescaling, rows
+from .operands import readable
 
 CHUNK = 1 << 18
 SPANS = 32
-CODES = {
-    torch.float32: primitives.FLOAT32,
-    torch.bfloat16: primitives.BFLOAT16,
-    torch.float16: primitives.FLOAT16,
-}
 Result = TypeVar("Result")
+
+
+class Ranks(Protocol):
+    """Gives an expert's ranks, if they are known; else has them made."""
+
+    def __call__(self, expert: int, make: Callable[[], Array], /) -> Array:
+        """See the class."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """An `Engine` on the CPU; `out` is bfloat16, float16 or float32 there.
 
-    pool: its threads run the kernels, the caller's own where it is None.
+    pool: its threads run the kernels, the caller's own where it is None. ranks: see `Known`; None:
+    they are made anew.
     """
 
     pool: Executor | None
+    ranks: Ranks | None = None
 
     def weighted_mean(
         self, tensors: Sequence[torch.Tensor], formula: WeightedMean, out: torch.Tensor
     ) -> None:
         """See `Engine`."""
-        inputs = [_readable(tensor) for tensor in tensors]
-        table = np.array([_entry(tensor) for tensor in inputs], np.int64)
+        inputs, target = _alike(tensors), _target(tensors, out)
+        table, like = _table(inputs)
         weights = np.array(formula.weights, np.float32)
         divisor: Any = np.float32(1 if formula.divisor is None else formula.divisor)
-        target = np.array(_entry(out), np.int64)
-
-        def work(start: int, stop: int) -> None:
-            compiled.weighted_mean(target, table, weights, divisor, start, stop)
-
-        self._run(work, out.numel())
+        fixed = (target.data_ptr(), table, like, LIKE[target.dtype], weights, divisor)
+        self._run(lambda start, stop: compiled.weighted_mean(*fixed, start, stop), out.numel())
+        _deliver(target, out)
 
     def task_vectors(
         self,
@@ -64,25 +66,19 @@ class Compiled:
         out: torch.Tensor,
     ) -> None:
         """See `Engine`."""
-        inputs = [_readable(tensor) for tensor in (base, *experts)]
-        table = np.array([_entry(tensor) for tensor in inputs], np.int64)
-        words, shape = np.array(keys, np.uint32), tuple(base.shape)
-        sparse = [
-            self._sparse(Delta(table[0], table[1 + e], words[e], shape), sparsity)
-            for e, sparsity in enumerate(formula.sparsities)
-        ]
-        rules = np.array([one.rule for one in sparse], np.int64)
-        factors = np.array([one.factor for one in sparse], np.float32)
-        weights = np.array(formula.weights, np.float32)
-        divisor: Any = np.float32(common_divisor(formula) or 0)
-        numbers: Any = np.float32(formula.scale)
-        target, pairs = np.array(_entry(out), np.int64), np.stack([factors, weights], 1)
-
-        def work(start: int, stop: int) -> None:
-            fixed = (target, table, rules, words, pairs)
-            compiled.task_vectors(*fixed, formula.elect, divisor, numbers, start, stop)
-
-        self._run(work, out.numel())
+        inputs, target = _alike([base, *experts]), _target([base, *experts], out)
+        table, like = _table(inputs)
+        words, elements = np.array(keys, np.uint32), out.numel()
+        deltas = [delta.Delta(table[0], one, like, elements) for one in table[1:]]
+        sparse = self._sparse(deltas, formula.sparsities, tuple(base.shape))
+        rows_ = np.array([one.rule for one in sparse], np.int64)
+        numbers = factors(formula, self._rescalings(table, like, rows_, words, formula, elements))
+        likes = (like, LIKE[target.dtype])
+        scale: Any = np.float32(formula.scale)
+        options = (formula.elect, formula.normalize, scale)
+        fixed = (target.data_ptr(), table, *likes, rows_, words, numbers, *options)
+        self._run(lambda start, stop: compiled.task_vectors(*fixed, start, stop), elements)
+        _deliver(target, out)
 
     def other(
         self,
@@ -94,33 +90,52 @@ class Compiled:
         """See `Engine`."""
         others.evaluate(base, experts, formula, out, self._run)
 
-    def _sparse(self, delta: Delta, sparsity: Sparsity) -> "_Sparse":
-        """Turns a rule into what the kernel reads, by looking at the delta once or more."""
-        mask = None
-        if sparsity.rule == "all":
-            return _Sparse((compiled.ALL, 0, 0, 0, 0), 1.0, None)
-        if sparsity.rule == "random":
-            rule = (compiled.RANDOM, masks.threshold(sparsity.density), 0, 0, 0)
-        elif sparsity.rule == "magnitude":
-            rule = (compiled.CUT, *cut(delta, kept(sparsity, delta.elements), self._run), 0, 0)
-        elif sparsity.rule == "band":
-            edges = band(sparsity, delta.elements)
-            rule = (compiled.BAND, *ends(delta, *edges, self._run))
-        else:
-            width, inner = rows(delta.shape)
-            mask = rank_mask(delta, width, inner, limits(sparsity, width), self._run)
-            rule = (compiled.BYTES, mask.ctypes.data, 0, 0, 0)
-        factor = self._factor(delta, np.array(rule, np.int64)) if sparsity.rescale else 1.0
-        return _Sparse(rule, factor, mask)
+    def _sparse(
+        self,
+        deltas: Sequence[delta.Delta],
+        sparsities: Sequence[Sparsity],
+        shape: tuple[int, ...],
+    ) -> list["_Sparse"]:
+        """Turns rules into what the kernel reads, by looking at the deltas where it must."""
+        pairs = list(zip(deltas, sparsities, strict=True))
+        if any(sparsity.rule == "rank" for sparsity in sparsities):
+            return [self._looked_at(*pair, index, shape) for index, pair in enumerate(pairs)]
+        if self.pool is None or deltas[0].elements <= CHUNK:
+            return [_Sparse(_plain(*pair)) for pair in pairs]
+        return [_Sparse(rule) for rule in self.pool.map(_plain, deltas, sparsities)]
 
-    def _factor(self, delta: Delta, rule: Array) -> float:
-        norms = np.empty((-(-delta.elements // BLOCK), 2), np.float64)
+    def _looked_at(
+        self, one: delta.Delta, sparsity: Sparsity, expert: int, shape: tuple[int, ...]
+    ) -> "_Sparse":
+        if sparsity.rule != "rank":
+            return _Sparse(_plain(one, sparsity))
 
-        def work(start: int, stop: int) -> None:
-            compiled.norms(delta.base, delta.expert, rule, delta.keys, norms, start, stop)
+        def make() -> Array:
+            return delta.ranks(one, *rows(shape), self._run)
 
-        self._run(work, delta.elements)
-        return rescaling(norms[:, 0].tolist(), norms[:, 1].tolist())
+        found = make() if self.ranks is None else self.ranks(expert, make)
+        return _Sparse(rules.ranked(*rank_limits(sparsity), found.ctypes.data), found)
+
+    def _rescalings(
+        self,
+        table: Array,
+        like: Any,
+        rules_: Array,
+        words: Array,
+        formula: TaskVectors,
+        elements: int,
+    ) -> list[float]:
+        """What each expert's masked delta is multiplied by for its norm's sake."""
+        wanted = [one.rescale and one.rule != "all" for one in formula.sparsities]
+        if not any(wanted):
+            return [1.0] * len(wanted)
+        blocks = np.empty((len(wanted), -(-elements // BLOCK), 2), np.float64)
+        fixed = (table, like, rules_, words, blocks)
+        self._run(lambda start, stop: norms.block_norms(*fixed, start, stop), elements)
+        sums = np.empty((len(wanted), 2), np.float64)
+        norms.totals(blocks, sums)
+        pairs = zip(wanted, sums.tolist(), strict=True)
+        return [rescaling(*pair) if asked else 1.0 for asked, pair in pairs]
 
     def _run(
         self, work: Callable[[int, int], Result], elements: int, unit: int = CHUNK
@@ -136,20 +151,43 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True)
 class _Sparse:
-    """A rule as the kernel reads it (a kind and four numbers), and what must live."""
+    """A rule as the kernel reads it, and the ranks that must live as long."""
 
-    rule: tuple[int, int, int, int, int]
-    factor: float
-    mask: Array | None
-
-
-def _readable(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor as kernels can read it: on the CPU, contiguous, aligned, of a known dtype."""
-    host = tensor.detach().cpu().contiguous()
-    if host.dtype not in CODES:
-        return host.to(torch.float32)
-    return host.clone() if host.data_ptr() % host.element_size() else host
+    rule: tuple[int, ...]
+    ranks: Array | None = None
 
 
-def _entry(tensor: torch.Tensor) -> tuple[int, int]:
-    return tensor.data_ptr(), CODES[tensor.dtype]
+def _plain(one: delta.Delta, sparsity: Sparsity) -> tuple[int, ...]:
+    """A rule that takes no ranks, as the kernel reads it."""
+    if sparsity.rule == "random" and sparsity.density < 1:
+        return rules.drawn(masks.threshold(sparsity.density))
+    if sparsity.rule == "magnitude":
+        return delta.cut(one, kept(sparsity, one.elements))
+    if sparsity.rule == "band":
+        return delta.band(one, *band(sparsity, one.elements))
+    return rules.ALL
+
+
+def _alike(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The tensors as kernels read them, in one dtype: float32 if they differ."""
+    inputs = [readable(tensor) for tensor in tensors]
+    if len({tensor.dtype for tensor in inputs}) > 1:
+        inputs = [tensor.to(torch.float32) for tensor in inputs]
+    return inputs
+
+
+def _target(tensors: Sequence[torch.Tensor], out: torch.Tensor) -> torch.Tensor:
+    """Where a kernel writes: `out`, if it has the dtype of all inputs, or float32."""
+    if out.dtype == torch.float32 or all(tensor.dtype == out.dtype for tensor in tensors):
+        return out
+    return torch.empty(out.shape, dtype=torch.float32)
+
+
+def _deliver(target: torch.Tensor, out: torch.Tensor) -> None:
+    if target is not out:
+        out.copy_(target)
+
+
+def _table(tensors: Sequence[torch.Tensor]) -> tuple[Array, Any]:
+    """The addresses of tensors of one dtype: int64 [tensors]; and what tells the dtype."""
+    return np.array([tensor.data_ptr() for tensor in tensors], np.int64), LIKE[tensors[0].dtype]

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numba import njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.extending import intrinsic
 
 Array = np.ndarray[Any, Any]
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -31,6 +32,11 @@ def compiled(function: Function) -> Function:
 def inlined(function: Function) -> Function:
     """A part of kernels, in any file of this folder."""
     return cast(Function, njit(nogil=True, error_model="numpy")(function))
+
+
+def generated(function: Callable[..., Any]) -> Any:
+    """An operation that Python lacks: it gives types, and what writes LLVM's instructions."""
+    return intrinsic(function)
 
 
 class FolderCache(FunctionCache):

@@ -1,28 +1,33 @@
 """Numbers that both engines take from one place, so that their bits cannot drift apart."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 
 from ..methods.formula import Sparsity, TaskVectors
 
 BLOCK = 4096
-"""Elements whose L1 norm is added in integers; the blocks' norms are then added exactly."""
+"""Elements over which a sum is taken in a fixed order, before the blocks are added up."""
+
+LANES = 128
+"""Running sums of a block's L1 norm, see `merging.kernels.norms`."""
+
+RANKS = 254
+"""The largest of DELLA's ranks, see `merging.kernels.ranks`; even, so that a half is one."""
+
+OCTAVES = 16 << 7
+"""How far below a row's largest bfloat16 magnitude ranks are told apart, in their bits."""
 
 SMALLEST_NORM = 1e-7
 SMALLEST_WEIGHT = 1e-8
 
 
-def rescaling(before: Iterable[float], after: Iterable[float]) -> float:
-    """The factor that gives what is kept the L1 norm of the whole; 1 where either is tiny.
-
-    Takes the norms of the blocks; their sums are exact (fsum), so their order does not matter.
-    """
-    whole, kept = math.fsum(before), math.fsum(after)
+def rescaling(whole: float, kept: float) -> float:
+    """The factor that gives what is kept the L1 norm of the whole; 1 where either is tiny."""
     if whole < SMALLEST_NORM or kept < SMALLEST_NORM:
         return 1.0
-    return float(np.float32(whole / kept))
+    return whole / kept
 
 
 def common_divisor(formula: TaskVectors) -> float | None:
@@ -32,7 +37,7 @@ def common_divisor(formula: TaskVectors) -> float | None:
     if formula.elect:
         return None
     total = math.fsum(formula.weights)
-    return 1.0 if abs(total) < SMALLEST_WEIGHT else float(np.float32(total))
+    return 1.0 if abs(total) < SMALLEST_WEIGHT else total
 
 
 def kept(sparsity: Sparsity, elements: int) -> int:
@@ -54,8 +59,24 @@ def rows(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[1], math.prod(shape[2:])
 
 
-def limits(sparsity: Sparsity, width: int) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
-    """The draw below which each rank is kept: uint32 [width], ascending; `threshold` of many."""
-    ranks = np.arange(width, dtype=np.float64) / (width - 1) if width > 1 else np.array([0.5])
-    kept_share = (sparsity.density - sparsity.epsilon) + 2 * sparsity.epsilon * ranks
-    return np.rint(kept_share * (1 << 24)).astype(np.uint32)
+def rank_limits(sparsity: Sparsity) -> tuple[int, int]:
+    """The limit of the draws for rank 0, and 2^8 x the step of limits from one rank to the next.
+
+    The limit of rank r is below + (step r) >> 8, in 24 bits.
+    """
+    below = round((sparsity.density - sparsity.epsilon) * (1 << 24))
+    return below, round(2 * sparsity.epsilon * (1 << 32) / RANKS)
+
+
+def factors(
+    formula: TaskVectors, rescalings: Sequence[float]
+) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    """What each expert's delta is multiplied by, and what its weight counts: float32 [experts, 2].
+
+    Without an election everything is one product: weight, rescaling, scale, over the divisor.
+    """
+    divisor = common_divisor(formula)
+    common = 1.0 if formula.elect or divisor is None else formula.scale / divisor
+    pairs = zip(formula.weights, rescalings, strict=True)
+    rows = [(weight * rescale * common, weight) for weight, rescale in pairs]
+    return np.array(rows, np.float32)

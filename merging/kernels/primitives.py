@@ -1,4 +1,4 @@
-"""What all kernels inline: reading and writing 16-bit numbers, draws, deltas, their norms.
+"""What all kernels inline: reading and writing 16-bit numbers, draws, deltas.
 
 Tensors come as (address, dtype code): one compilation serves any mix of dtypes. Integers are
 wrapped in uint32 at every step: numba would compute in 64 bits, and nothing vectorise.
@@ -15,6 +15,7 @@ from .jit import Array, inlined
 
 FLOAT32, BFLOAT16, FLOAT16 = 0, 1, 2
 uint32: Any = types.uint32
+int64: Any = types.int64
 """Wraps a number in 32 bits; `float_of` and `bits_of` change the type of the same bits."""
 
 
@@ -41,6 +42,51 @@ float_of = cast_bits(types.float32, types.uint32)
 
 
 @inlined
+def from_bfloat16(word: int) -> Any:
+    """The float32 of stored bits: exact."""
+    return float_of(uint32(uint32(word) << uint32(16)))
+
+
+@inlined
+def to_bfloat16(value: float) -> Any:
+    """The bits to store, uint16: nearest, ties to even, NaN stays."""
+    word = bits_of(value)
+    odd = uint32(uint32(word >> uint32(16)) & uint32(1))
+    nearest = uint32(uint32(word + uint32(0x7FFF)) + odd)
+    quiet = uint32(word | uint32(0x400000))
+    nan = uint32(word & uint32(0x7FFFFFFF)) > uint32(0x7F800000)
+    return np.uint16(uint32((quiet if nan else nearest) >> uint32(16)))
+
+
+@inlined
+def from_float16(half: int) -> Any:
+    """The float32 of stored bits: exact."""
+    word = uint32(np.uint16(half))
+    magnitude = uint32(uint32(word & uint32(0x7FFF)) << uint32(13))
+    # 2^112 moves the exponent bias from 15 to 127; exact, for subnormals too.
+    finite = bits_of(float_of(magnitude) * np.float32(2.0**112))
+    special = uint32(magnitude | uint32(0x7F800000))
+    moved = special if magnitude >= uint32(0x0F800000) else finite
+    return float_of(uint32(moved | uint32(uint32(word & uint32(0x8000)) << uint32(16))))
+
+
+@inlined
+def to_float16(value: float) -> Any:
+    """The bits to store, uint16: nearest, ties to even, NaN stays."""
+    word = bits_of(value)
+    magnitude = uint32(word & uint32(0x7FFFFFFF))
+    odd = uint32(uint32(magnitude >> uint32(13)) & uint32(1))
+    # 0xC8000000 moves the bias back to 15; 0xFFF and the last kept bit round to even.
+    normal = uint32(uint32(uint32(magnitude + uint32(0xC8000FFF)) + odd) >> uint32(13))
+    # Adding 0.5 rounds below 2^-14 to multiples of 2^-24, the steps of subnormals.
+    small = uint32(bits_of(float_of(magnitude) + np.float32(0.5)) - uint32(0x3F000000))
+    huge = uint32(0x7E00) if magnitude > uint32(0x7F800000) else uint32(0x7C00)
+    result = small if magnitude < uint32(0x38800000) else normal
+    result = huge if magnitude >= uint32(0x47800000) else result
+    return np.uint16(uint32(result | uint32(uint32(word >> uint32(16)) & uint32(0x8000))))
+
+
+@inlined
 def load(address: int, code: int, start: int, count: int, out: Array) -> None:
     """Reads elements [start, start + count) as float32."""
     if code == FLOAT32:
@@ -49,16 +95,10 @@ def load(address: int, code: int, start: int, count: int, out: Array) -> None:
     half = carray(pointer(address + 2 * start), count, np.uint16)
     if code == BFLOAT16:
         for i in range(count):
-            out[i] = float_of(uint32(uint32(half[i]) << uint32(16)))
+            out[i] = from_bfloat16(half[i])
         return
     for i in range(count):
-        word = uint32(half[i])
-        magnitude = uint32(uint32(word & uint32(0x7FFF)) << uint32(13))
-        # 2^112 moves the exponent bias from 15 to 127; exact, for subnormals too.
-        finite = bits_of(float_of(magnitude) * np.float32(2.0**112))
-        special = uint32(magnitude | uint32(0x7F800000))
-        moved = special if magnitude >= uint32(0x0F800000) else finite
-        out[i] = float_of(uint32(moved | uint32(uint32(word & uint32(0x8000)) << uint32(16))))
+        out[i] = from_float16(half[i])
 
 
 @inlined
@@ -70,25 +110,10 @@ def store(address: int, code: int, start: int, count: int, values: Array) -> Non
     half = carray(pointer(address + 2 * start), count, np.uint16)
     if code == BFLOAT16:
         for i in range(count):
-            word = bits_of(values[i])
-            odd = uint32(uint32(word >> uint32(16)) & uint32(1))
-            nearest = uint32(uint32(word + uint32(0x7FFF)) + odd)
-            quiet = uint32(word | uint32(0x400000))
-            nan = uint32(word & uint32(0x7FFFFFFF)) > uint32(0x7F800000)
-            half[i] = np.uint16(uint32((quiet if nan else nearest) >> uint32(16)))
+            half[i] = to_bfloat16(values[i])
         return
     for i in range(count):
-        word = bits_of(values[i])
-        magnitude = uint32(word & uint32(0x7FFFFFFF))
-        odd = uint32(uint32(magnitude >> uint32(13)) & uint32(1))
-        # 0xC8000000 moves the bias back to 15; 0xFFF and the last kept bit round to even.
-        normal = uint32(uint32(uint32(magnitude + uint32(0xC8000FFF)) + odd) >> uint32(13))
-        # Adding 0.5 rounds below 2^-14 to multiples of 2^-24, the steps of subnormals.
-        small = uint32(bits_of(float_of(magnitude) + np.float32(0.5)) - uint32(0x3F000000))
-        huge = uint32(0x7E00) if magnitude > uint32(0x7F800000) else uint32(0x7C00)
-        result = small if magnitude < uint32(0x38800000) else normal
-        result = huge if magnitude >= uint32(0x47800000) else result
-        half[i] = np.uint16(uint32(result | uint32(uint32(word >> uint32(16)) & uint32(0x8000))))
+        half[i] = to_float16(values[i])
 
 
 @inlined
@@ -111,22 +136,6 @@ def subtract(base: Array, expert: Array, start: int, count: int, shelf: Array, o
     load(expert[0], expert[1], start, count, out)
     for i in range(count):
         out[i] -= shelf[i]
-
-
-@inlined
-def l1_norm(values: Array, count: int) -> float:
-    """The L1 norm: scaled by a power of two to 30 bits, truncated, added in integers."""
-    top = uint32(0)
-    for i in range(count):
-        top = max(top, uint32(bits_of(values[i]) & uint32(0x7FFFFFFF)))
-    if top >= uint32(0x7F800000):
-        return np.nan
-    exponent = min(np.int64(283) - np.int64(uint32(top >> uint32(23))), np.int64(254))
-    scale = float_of(uint32(uint32(exponent) << uint32(23)))
-    total = np.int64(0)
-    for i in range(count):
-        total += np.int64(np.int32(abs(values[i]) * scale))
-    return np.float64(total) / np.float64(scale)
 
 
 @inlined

@@ -14,10 +14,20 @@ import torch
 from ..methods.formula import OtherFormula, Sparsity, TaskVectors, WeightedMean
 from . import masks, twin_others
 from .engine import Keys
-from .numbers import BLOCK, band, common_divisor, kept, limits, rescaling, rows
+from .numbers import (
+    BLOCK,
+    LANES,
+    OCTAVES,
+    RANKS,
+    band,
+    factors,
+    kept,
+    rank_limits,
+    rescaling,
+    rows,
+)
 
 MAGNITUDE = 0x7FFFFFFF
-INFINITE = 0x7F800000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +55,19 @@ class Twin:
     ) -> None:
         """See `Engine`."""
         origin = _single(base, out.device)
-        deltas = []
-        for expert, weight, sparsity, key in zip(
-            experts, formula.weights, formula.sparsities, keys, strict=True
-        ):
-            sparse = sparsify(_single(expert, out.device) - origin, sparsity, key)
-            deltas.append(sparse * _number(weight, out.device))
-        total = _consensus(deltas, formula, out.device)
-        out.copy_(origin + total * _number(formula.scale, out.device))
+        masked, rescalings = [], []
+        for expert, sparsity, key in zip(experts, formula.sparsities, keys, strict=True):
+            delta = _single(expert, out.device) - origin
+            mask = kept_mask(delta, sparsity, key)
+            masked.append((delta, mask))
+            wanted = sparsity.rescale and sparsity.rule != "all"
+            rescalings.append(_rescaling(delta, mask) if wanted else 1.0)
+        numbers = factors(formula, rescalings)
+        terms = []
+        for (delta, mask), factor in zip(masked, numbers[:, 0], strict=True):
+            one = _number(factor, out.device)
+            terms.append(delta * torch.where(mask, one, one * 0))
+        out.copy_(origin + _consensus(terms, numbers[:, 1].tolist(), formula))
 
     def other(
         self,
@@ -65,32 +80,10 @@ class Twin:
         twin_others.evaluate(base, experts, formula, out)
 
 
-def sparsify(delta: torch.Tensor, sparsity: Sparsity, keys: Keys) -> torch.Tensor:
-    """Keeps what the rule keeps, rescaled if it says so; delta float32, any shape."""
+def kept_mask(delta: torch.Tensor, sparsity: Sparsity, keys: Keys) -> torch.Tensor:
+    """Which elements are kept: bool, the shape of delta, which is float32 of any shape."""
     if sparsity.rule == "all" or delta.numel() == 0:
-        return delta
-    masked = delta * _mask(delta, sparsity, keys).to(torch.float32)
-    if not sparsity.rescale:
-        return masked
-    return masked * _number(rescaling(block_norms(delta), block_norms(masked)), delta.device)
-
-
-def block_norms(values: torch.Tensor) -> list[float]:
-    """L1 norms of the blocks: scaled by a power of two to 30 bits, truncated, added exactly."""
-    flat = values.reshape(-1)
-    blocks = torch.nn.functional.pad(flat, (0, -flat.numel() % BLOCK)).view(-1, BLOCK).abs()
-    top = blocks.view(torch.int32).amax(1)
-    exponent = (283 - (top >> 23)).clamp(max=254)
-    scale = (exponent << 23).view(torch.float32)
-    finite = top < INFINITE
-    scaled = torch.where(finite[:, None], blocks * scale[:, None], 0.0).to(torch.int32)
-    totals, scales = scaled.sum(1, dtype=torch.int64).cpu().double(), scale.cpu().double()
-    norms: list[float] = torch.where(finite.cpu(), totals / scales, torch.nan).tolist()
-    return norms
-
-
-def _mask(delta: torch.Tensor, sparsity: Sparsity, keys: Keys) -> torch.Tensor:
-    """Which elements are kept: bool, the shape of delta."""
+        return torch.ones_like(delta, dtype=torch.bool)
     if sparsity.rule == "magnitude":
         return _largest(delta, kept(sparsity, delta.numel()))
     if sparsity.rule == "band":
@@ -98,7 +91,45 @@ def _mask(delta: torch.Tensor, sparsity: Sparsity, keys: Keys) -> torch.Tensor:
     draws = masks.draws(keys, 0, delta.numel(), delta.device).view(delta.shape)
     if sparsity.rule == "random":
         return draws < masks.threshold(sparsity.density)
-    return draws < _rank_limits(delta, sparsity)
+    below, step = rank_limits(sparsity)
+    return draws < below + ((step * row_ranks(delta)) >> 8)
+
+
+def l1_norm(values: torch.Tensor) -> float:
+    """The sum of magnitudes in the order that `merging.kernels.norms` gives."""
+    flat = values.reshape(-1)
+    blocks = torch.nn.functional.pad(flat, (0, -flat.numel() % BLOCK)).view(-1, BLOCK).abs()
+    rounds = blocks.view(len(blocks), -1, LANES)
+    sums = rounds[:, 0]
+    for index in range(1, rounds.shape[1]):
+        sums = sums + rounds[:, index]
+    folded = sums.cpu().double()
+    while folded.shape[1] > 1:
+        half = folded.shape[1] // 2
+        folded = folded[:, :half] + folded[:, half:]
+    total = 0.0
+    for block in folded[:, 0].tolist():
+        total += block
+    return total
+
+
+def row_ranks(delta: torch.Tensor) -> torch.Tensor:
+    """DELLA's ranks, see `merging.kernels.ranks`: int64, the shape of delta."""
+    width, inner = rows(tuple(delta.shape))
+    words = (delta.reshape(-1).view(torch.int32) & MAGNITUDE).view(-1, width, inner) >> 16
+    lines = words.transpose(1, 2).reshape(-1, width)
+    lines = torch.maximum(lines, lines.amax(1, keepdim=True) - OCTAVES).contiguous()
+    ordered = lines.sort(dim=1).values.contiguous()
+    below = torch.searchsorted(ordered, lines)
+    twice = below + torch.searchsorted(ordered, lines, right=True) - 1  # 2 x the mean rank
+    scale = RANKS / (2.0 * max(width - 1, 1))
+    ranks = ((twice if width > 1 else twice + 1).double().cpu() * scale + 0.5).long()
+    shape = (words.shape[0], inner, width)
+    return ranks.to(delta.device).view(shape).transpose(1, 2).reshape(delta.shape)
+
+
+def _rescaling(delta: torch.Tensor, mask: torch.Tensor) -> float:
+    return rescaling(l1_norm(delta), l1_norm(torch.where(mask, delta, 0.0)))
 
 
 def _largest(delta: torch.Tensor, count: int) -> torch.Tensor:
@@ -119,32 +150,23 @@ def _ranked(delta: torch.Tensor, first: int, stop: int) -> torch.Tensor:
     return chosen.view(delta.shape)
 
 
-def _rank_limits(delta: torch.Tensor, sparsity: Sparsity) -> torch.Tensor:
-    """The draw below which each element is kept: int32, the shape of delta."""
-    width, inner = rows(delta.shape)
-    words = (delta.reshape(-1).view(torch.int32) & MAGNITUDE).view(-1, width, inner)
-    order = words.sort(dim=1, stable=True).indices
-    below = torch.from_numpy(limits(sparsity, width).astype("int32")).to(delta.device)
-    ranked = torch.empty_like(words).scatter_(1, order, below[None, :, None].expand_as(order))
-    return ranked.view(delta.shape)
-
-
 def _consensus(
-    deltas: Sequence[torch.Tensor], formula: TaskVectors, device: torch.device
+    deltas: Sequence[torch.Tensor], weights: Sequence[float], formula: TaskVectors
 ) -> torch.Tensor:
-    """The sum of the weighted deltas, or of those that win the vote; normalised if asked."""
+    """The sum of the factored deltas, or of those that win the vote: normalised, scaled."""
     total = _added(deltas)
-    divisor = common_divisor(formula)
     if not formula.elect:
-        return total if divisor == 1 else total / _number(divisor or 1.0, device)
-    positive = total >= 0
-    winners = [torch.where(positive, d > 0, d < 0).to(torch.float32) for d in deltas]
-    merged = _added([delta * wins for delta, wins in zip(deltas, winners, strict=True)])
-    if not formula.normalize:
-        return merged
-    weights = [_number(weight, device) for weight in formula.weights]
-    heavy = _added([weight * wins for weight, wins in zip(weights, winners, strict=True)])
-    return merged / torch.where(heavy == 0, 1.0, heavy)
+        return total
+    positive, device = total >= 0, total.device
+    turned = [torch.where(positive, delta, -delta) for delta in deltas]
+    merged = _added([torch.where(delta > 0, delta, 0.0) for delta in turned])
+    if formula.normalize:
+        shares = zip(weights, turned, strict=True)
+        heavy = _added([torch.where(delta > 0, _number(w, device), 0.0) for w, delta in shares])
+        merged = merged / torch.where(heavy == 0, 1.0, heavy)
+    merged = torch.where(positive, merged, -merged)
+    merged = torch.where(total.isnan(), total, merged)
+    return merged * _number(formula.scale, device)
 
 
 def _added(terms: Sequence[torch.Tensor]) -> torch.Tensor:

@@ -15,12 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from merging.kernels import compiled, selection
+from merging.kernels import compiled, norms, order
 from merging.kernels.cpu import CHUNK, Compiled
+from merging.kernels.delta import Delta, ranks
+from merging.kernels.elements import LIKE
 from merging.kernels.jit import compiled as compile_kernel
 from merging.kernels.masks import mask_keys, threshold
-from merging.kernels.numbers import limits, rescaling
-from merging.kernels.twin import Twin, block_norms, sparsify
+from merging.kernels.numbers import rank_limits, rescaling
+from merging.kernels.ranks import row_ranks as row_ranks_kernel
+from merging.kernels.twin import Twin, kept_mask, l1_norm, row_ranks
 from merging.methods.formula import Sparsity, TaskVectors, WeightedMean
 
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
@@ -66,6 +69,10 @@ def models(shape, dtypes, seed: int, coarse: bool = False) -> list[torch.Tensor]
 
 def keys_of(experts: int, elements: int, seed: int = 0):
     return [mask_keys(seed, "x", position, elements) for position in range(experts)]
+
+
+def sparsify(delta: torch.Tensor, sparsity: Sparsity) -> torch.Tensor:
+    return delta * kept_mask(delta, sparsity, ())
 
 
 def assert_same_bits(one: torch.Tensor, other: torch.Tensor) -> None:
@@ -195,7 +202,7 @@ def test_inputs_of_any_layout_are_read():
 @settings(max_examples=80, deadline=None)
 def test_the_magnitude_rule_keeps_the_largest_in_element_order(values, density):
     delta = torch.tensor(values, dtype=torch.float32)
-    made = sparsify(delta, Sparsity("magnitude", density), ())
+    made = sparsify(delta, Sparsity("magnitude", density))
     count = max(1, int(density * len(values)))
     order = sorted(range(len(values)), key=lambda i: (-abs(values[i]), i))[:count]
     assert made.tolist() == [v if i in order else 0 for i, v in enumerate(values)]
@@ -211,7 +218,7 @@ def test_the_band_rule_in_closed_form(values, density, gamma):
     expected = [value if i in kept else 0 for i, value in enumerate(values)]
     delta, sparsity = torch.tensor(values, dtype=torch.float32), Sparsity("band", density)
     sparsity = replace(sparsity, gamma=gamma)
-    assert sparsify(delta, sparsity, ()).tolist() == expected
+    assert sparsify(delta, sparsity).tolist() == expected
     formula = TaskVectors((1.0,), (sparsity,), False, False, 1.0)
     made, base = torch.empty_like(delta), torch.zeros_like(delta)
     Compiled(None).task_vectors(base, [delta], formula, keys_of(1, n), made)
@@ -220,55 +227,96 @@ def test_the_band_rule_in_closed_form(values, density, gamma):
 
 def test_bands_without_outliers_and_of_everything():
     delta = torch.tensor([3.0, -1.0, 2.0, -4.0])
-    assert sparsify(delta, Sparsity("band", 0.5), ()).tolist() == [3, 0, 0, -4]
-    assert sparsify(delta, Sparsity("band", 0.5, gamma=0.25), ()).tolist() == [3, 0, 2, 0]
-    assert sparsify(delta, Sparsity("band", 1.0, gamma=0.25), ()).tolist() == delta.tolist()
+    assert sparsify(delta, Sparsity("band", 0.5)).tolist() == [3, 0, 0, -4]
+    assert sparsify(delta, Sparsity("band", 0.5, gamma=0.25)).tolist() == [3, 0, 2, 0]
+    assert sparsify(delta, Sparsity("band", 1.0, gamma=0.25)).tolist() == delta.tolist()
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.01, 0.3])
 def test_raising_the_density_of_a_band_only_adds(gamma):
     base, tuned = models((40, 50), (torch.bfloat16,) * 2, 0, coarse=True)
     delta = tuned.float() - base.float() + 2**-20  # no zeros: what is kept can be told
-    kept = [
-        sparsify(delta, Sparsity("band", step / 20, gamma=gamma), ()) != 0 for step in range(21)
-    ]
+    kept = [sparsify(delta, Sparsity("band", step / 20, gamma=gamma)) != 0 for step in range(21)]
     for step, (fewer, more) in enumerate(itertools.pairwise(kept)):
         assert (fewer <= more).all() and fewer.sum() == int(step / 20 * delta.numel())
 
 
+def ranks_by_sorting(words, width: int) -> list[int]:
+    """The bytes of one row, from the words of its magnitudes, as the docstring has them."""
+    cut = (words >> 16).astype(np.int64)
+    cut = np.maximum(cut, cut.max() - (16 << 7))
+    ordered = np.sort(cut)
+    mean = [np.flatnonzero(ordered == word).mean() for word in cut]
+    return [int(rank * 254 / (width - 1) + 0.5) if width > 1 else 127 for rank in mean]
+
+
 @given(st.integers(1, 40), st.integers(1, 5), st.integers(1, 6), st.integers(0, 9))
 @settings(max_examples=40, deadline=None)
-def test_ranks_are_those_of_a_stable_sort(width, inner, slabs, seed):
-    words = np.random.default_rng(seed).integers(0, 2**31, (slabs, width, inner), np.uint32)
-    words[words % 3 == 0] = 7  # equal magnitudes
-    ranks = np.empty(words.size, np.uint32)
-    selection.rank_limits(
-        words.reshape(-1), width, inner, np.arange(width, dtype=np.uint32), ranks
-    )
-    expected = words.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
-    assert (ranks.reshape(words.shape) == expected).all()
+def test_ranks_are_means_among_equals(width, inner, slabs, seed):
+    words = np.random.default_rng(seed).integers(2**29, 2**30, (slabs, width, inner), np.uint32)
+    words[words % 3 == 0] = 2**29 + 7  # equal magnitudes
+    words[words % 5 == 0] = 0
+    delta = torch.from_numpy(words.view(np.float32))
+    zero = torch.zeros_like(delta)
+    table = (zero.data_ptr(), delta.data_ptr(), LIKE[torch.float32], delta.numel())
+    made = ranks(Delta(*table), width, inner, lambda work, rows, unit=1: [work(0, rows)])
+    expected = [
+        [ranks_by_sorting(words[slab, :, column], width) for column in range(inner)]
+        for slab in range(slabs)
+    ]
+    assert made.reshape(slabs, width, inner).transpose(0, 2, 1).tolist() == expected
+    assert row_ranks(delta).flatten().tolist() == made.tolist()
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-6, 1.0, 1e30])
 def test_norms_are_exact_to_a_part_in_a_million(scale):
     values = torch.randn(10_000, generator=torch.Generator().manual_seed(0)) * scale
     exact = math.fsum(abs(value) for value in values.tolist())
-    assert math.fsum(block_norms(values)) == pytest.approx(exact, rel=1e-6)
+    assert l1_norm(values) == pytest.approx(exact, rel=1e-6)
 
 
-@given(st.integers(2, 50), st.floats(0.2, 0.8), st.floats(0, 0.2))
-def test_limits_of_ranks_are_thresholds(width, density, epsilon):
-    low, high = density - epsilon, 2 * epsilon
-    expected = [threshold(low + high * (rank / (width - 1))) for rank in range(width)]
-    assert limits(Sparsity("rank", density, epsilon), width).tolist() == expected
-    assert limits(Sparsity("rank", density, epsilon), 1)[0] == threshold(low + high * 0.5)
+@given(st.floats(0.2, 0.8), st.floats(0, 0.2))
+def test_limits_of_ranks_are_thresholds(density, epsilon):
+    below, step = rank_limits(Sparsity("rank", density, epsilon))
+    assert below == threshold(density - epsilon)
+    for rank in (0, 1, 127, 254):
+        expected = threshold(density - epsilon + 2 * epsilon * rank / 254)
+        assert abs(below + (step * rank >> 8) - expected) <= 2
+
+
+LAYOUTS = {
+    "spread": lambda n, rng: rng.standard_normal(n),
+    "tied": lambda n, rng: np.round(rng.standard_normal(n) * 3),
+    "equal": lambda n, rng: np.ones(n),
+    "rows": lambda n, rng: np.repeat(rng.standard_normal(-(-n // 2000)), 2000)[:n],  # misleading
+    "sorted": lambda n, rng: np.sort(rng.standard_normal(n)),
+    "broken": lambda n, rng: np.where(rng.random(n) < 0.1, np.nan, rng.standard_normal(n)),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("elements", [1, 15, 4097, 16_385, 150_001])
+def test_order_statistics_are_those_of_sorting(layout, elements):
+    values = LAYOUTS[layout](elements, np.random.default_rng(0)).astype(np.float32)
+    words = values.view(np.uint32) & 0x7FFFFFFF
+    ordered = np.sort(words)[::-1]
+    zeros = np.zeros(elements, np.float32)
+    read = (zeros.ctypes.data, values.ctypes.data, LIKE[torch.float32], elements)
+    for count in {1, 2, *(max(1, elements * part // 16) for part in (1, 5, 8, 15, 16))}:
+        if count > elements:
+            continue
+        word, place, equal = order.nth_largest(*read, count)
+        assert word == ordered[count - 1] and equal == (words == word).sum()
+        assert place == count - (words > word).sum()
+        where = order.find_equal(*read, word, place)
+        assert where == np.flatnonzero(words == word)[place - 1]
 
 
 def test_rescaling_in_closed_form():
-    assert rescaling([1.0, 2.0], [0.5, 1.0]) == 2.0
-    assert rescaling([1.0], [0.0]) == 1.0
-    assert rescaling([1e-8], [1e-9]) == 1.0
-    assert math.isnan(rescaling([math.nan], [1.0]))
+    assert rescaling(3.0, 1.5) == 2.0
+    assert rescaling(1.0, 0.0) == 1.0
+    assert rescaling(1e-8, 1e-9) == 1.0
+    assert math.isnan(rescaling(math.nan, 1.0))
 
 
 def test_kernels_do_without_a_cache_folder():
@@ -323,7 +371,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(kernel_file, tmp_path):
     assert not cached(kernel)
 
 
-def test_a_kernel_is_compiled_once():
+def test_kernels_are_compiled_once_for_dtypes():
     """Types that vary would cost seconds each; the tests above used every dtype and shape."""
     out = torch.empty(8, dtype=torch.bfloat16)
     for dtype in DTYPES:
@@ -332,7 +380,8 @@ def test_a_kernel_is_compiled_once():
         for rule in RULES:
             formula = TaskVectors((1.0, 2.0), (Sparsity(rule, 0.5, 0.1, True),) * 2, True, True, 1)
             Compiled(None).task_vectors(tensors[0], tensors[1:], formula, keys_of(2, 8), out)
-    kernels = [compiled.weighted_mean, compiled.task_vectors, compiled.norms, compiled.magnitudes]
-    kernels += [compiled.mask, selection.count_field]
-    kernels += [selection.count_equal, selection.find_equal, selection.rank_limits]
-    assert [len(kernel.signatures) for kernel in kernels if len(kernel.signatures) > 1] == []
+    pairs = [compiled.weighted_mean, compiled.task_vectors]  # of an input's and the output's
+    assert all(len(kernel.signatures) <= 5 for kernel in pairs)
+    singles = [norms.block_norms, order.nth_largest, order.find_equal, row_ranks_kernel]
+    assert all(len(kernel.signatures) <= 3 for kernel in singles)
+    assert len(norms.totals.signatures) == 1

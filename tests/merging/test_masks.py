@@ -9,8 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from merging.kernels import compiled
+from merging.kernels.jit import compiled
 from merging.kernels.masks import WORD, draws, mask_key, mask_keys, threshold
+from merging.kernels.primitives import draw, uint32
 
 CPU = torch.device("cpu")
 
@@ -31,11 +32,11 @@ def specified_draw(seed: int, name: str, position: int, index: int) -> int:
     return x >> 8
 
 
-def compiled_mask(limits: list[int], seed: int, name: str, position: int, start: int) -> list[int]:
-    keys = np.array(mask_keys(seed, name, position, start + len(limits)), np.uint32)
-    out = np.empty(len(limits), np.uint8)
-    compiled.mask(np.array(limits, np.uint32), keys, out, start, start + len(limits))
-    return out.tolist()
+@compiled
+def compiled_draws(keys, start, out):
+    for i in range(len(out)):
+        k0, k1 = keys[(start + i) >> 32]
+        out[i] = draw(uint32((start + i) & 0xFFFFFFFF), k0, k1)
 
 
 @given(
@@ -49,8 +50,9 @@ def test_both_copies_equal_the_specification(seed, name, position, start):
     wanted = [specified_draw(seed, name, position, start + i) for i in range(40)]
     keys = mask_keys(seed, name, position, start + 40)
     assert draws(keys, start, start + 40, CPU).tolist() == wanted
-    assert compiled_mask(wanted, seed, name, position, start) == [0] * 40
-    assert compiled_mask([draw + 1 for draw in wanted], seed, name, position, start) == [1] * 40
+    made = np.empty(40, np.uint32)
+    compiled_draws(np.array(keys, np.uint32), start, made)
+    assert made.tolist() == wanted
 
 
 def test_the_format_stays_what_it_is():

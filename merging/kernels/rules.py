@@ -1,0 +1,113 @@
+"""Which elements of a delta are kept, as kernels read it: rules in integers.
+
+A rule is a row of nine numbers: its kind, then for RANGED (magnitudes, as the bits of a float32
+without its sign) the lowest word that is kept, the elements from which and up to which that word
+is kept, the highest word, and the element up to which that one is kept; for DRAWN the limit of
+the draws; for RANKED the limit of the lowest rank, 2^8 x the step from a rank to the next, and
+the address of the ranks' bytes.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from .elements import peek
+from .jit import Array, generated, inlined
+from .primitives import bits_of, draw, int64, uint32
+
+RANGED, DRAWN, RANKED = 0, 1, 2
+TOP = 0x7FFFFFFF
+"""The largest magnitude there is, as a word: a NaN's."""
+
+WORD = 1 << 32
+byte: Any = np.uint8(0)
+
+ALL = (RANGED, 0, 0, WORD * WORD // 4, TOP, WORD * WORD // 4, 0, 0, 0)
+
+
+def ranged(low: int, begin: int, end: int, high: int, last: int) -> tuple[int, ...]:
+    """Keeps the magnitudes from `low` (elements [begin, end] of it) to `high` (up to `last`)."""
+    return (RANGED, low, begin, end, high, last, 0, 0, 0)
+
+
+def drawn(below: int) -> tuple[int, ...]:
+    """Keeps what is drawn below a limit."""
+    return (DRAWN, 0, 0, 0, 0, 0, below, 0, 0)
+
+
+def ranked(below: int, step: int, ranks: int) -> tuple[int, ...]:
+    """Keeps what is drawn below the limit of its rank: below + step x rank / 256."""
+    return (RANKED, 0, 0, 0, 0, 0, below, step, ranks)
+
+
+@inlined
+def ranged_numbers(rule: Array, at: int) -> Any:
+    """What `is_kept` takes for RANGED, as the two below for DRAWN and RANKED.
+
+    Each holds for the elements from `at` on, as many as `steps_to_change` says.
+    """
+    low, high = rule[1], rule[4]
+    if at < rule[2] or at > rule[3]:
+        low += 1
+    if at > rule[5]:
+        high -= 1
+    if high < low:  # nothing: no magnitude has the highest bit
+        low = high = int64(0x80000000)
+    return uint32(low), uint32(high - low)
+
+
+@inlined
+def drawn_numbers(rule: Array, keys: Array, at: int) -> Any:
+    """The two keys, and the limit of the draws."""
+    k0, k1 = keys[at >> 32]
+    return k0, k1, uint32(rule[6])
+
+
+@inlined
+def ranked_numbers(rule: Array, keys: Array, at: int) -> Any:
+    """The same with the lowest rank's limit, the step, and the address of the ranks."""
+    k0, k1 = keys[at >> 32]
+    return k0, k1, uint32(rule[6]), uint32(rule[7]), rule[8]
+
+
+@inlined
+def steps_to_change(rules: Array, at: int, count: int) -> int:
+    """How many of the next `count` elements have the same numbers, for all experts."""
+    stop = min(at + count, ((at >> 32) + 1) << 32)
+    for e in range(len(rules)):
+        rule = rules[e]
+        if rule[0] == RANGED:
+            for edge in (rule[2], rule[3] + 1, rule[5] + 1):
+                if at < edge < stop:
+                    stop = edge
+    return stop - at
+
+
+@generated
+def is_kept(typing: Any, delta: Any, index: Any, numbers: Any) -> Any:
+    """Whether the rule, which the numbers' count tells, keeps an element.
+
+    A function for each, passed as an argument, would keep numba from caching the kernels.
+    """
+    python = {2: _in_range, 3: _is_drawn, 5: _is_ranked}[len(numbers)]
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return context.compile_internal(builder, python, signature, arguments)
+
+    return types.boolean(types.float32, types.int64, numbers), generate
+
+
+def _in_range(delta: Any, index: Any, numbers: Any) -> Any:
+    word = uint32(bits_of(delta) & uint32(0x7FFFFFFF))
+    return uint32(word - numbers[0]) <= numbers[1]
+
+
+def _is_drawn(delta: Any, index: Any, numbers: Any) -> Any:
+    return draw(uint32(index), numbers[0], numbers[1]) < numbers[2]
+
+
+def _is_ranked(delta: Any, index: Any, numbers: Any) -> Any:
+    rank = uint32(peek(numbers[4], index, byte))
+    limit = uint32(numbers[2] + uint32(uint32(numbers[3] * rank) >> uint32(8)))
+    return draw(uint32(index), numbers[0], numbers[1]) < limit
