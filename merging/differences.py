@@ -6,23 +6,8 @@ decides. Each line was found by running mergekit. What both refuse (a model list
 without its base, DELLA's epsilon beyond its density) is no difference and is not here.
 """
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One difference, each side in a few words.
-
-    `exact`: "yes", perhaps with what goes along, or "no" and why mergekit's side is not taken.
-    """
-
-    id: str
-    what: str
-    mergekit: str
-    eutectic: str
-    exact: str
-    where: str
-
+from .difference import Difference
+from .differences_structure import STRUCTURE, VOCABULARIES
 
 _ARITHMETIC = (
     Difference(
@@ -48,6 +33,14 @@ _ARITHMETIC = (
         "in element order",
         "yes",
         "merging.stepwise.sparsity",
+    ),
+    Difference(
+        "rank-steps",
+        "DELLA's ranks in rows of more than 255",
+        "exact, one number an element",
+        "in steps of 1/254, one byte an element; magnitudes compared as bfloat16 numbers",
+        "yes",
+        "merging.kernels.ranks",
     ),
     Difference(
         "masks",
@@ -156,32 +149,6 @@ _NUMBERS = (
         "merging.recipe_rules",
     ),
 )
-_STRUCTURE = (
-    Difference(
-        "lost-sources",
-        "norm and head, where the last slice has more sources than the first",
-        "those beyond the first slice's number are lost",
-        "all take part",
-        "yes",
-        "merging.alignment",
-    ),
-    Difference(
-        "donor",
-        "config and tokenizer without `base_model`",
-        "those of a model that the hash seed picks",
-        "those of the first model",
-        "no: nobody could pick it again",
-        "merging.recipe",
-    ),
-    Difference(
-        "optional-tensors",
-        "a tensor that is optional to the architecture and that some models lack",
-        "merged from those that have it; some methods pass a lone one on, or leave it out",
-        "refused, with the models",
-        "no: a merge of fewer models is another merge",
-        "merging.compatibility",
-    ),
-)
 _TEXT = (
     Difference(
         "unknown-keys",
@@ -241,4 +208,10 @@ _TEXT = (
     ),
 )
 
-DIFFERENCES: tuple[Difference, ...] = (*_ARITHMETIC, *_NUMBERS, *_STRUCTURE, *_TEXT)
+DIFFERENCES: tuple[Difference, ...] = (
+    *_ARITHMETIC,
+    *_NUMBERS,
+    *STRUCTURE,
+    *VOCABULARIES,
+    *_TEXT,
+)

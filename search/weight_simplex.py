@@ -12,6 +12,7 @@ nearest of equal sums.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from merging.methods.method import Method
 from merging.methods.table import METHODS
 
 from .space_parts import Dimension, Slot
@@ -77,13 +78,20 @@ def _simplex(names: tuple[str, ...], first: Dimension) -> Simplex:
 
 
 def _normalized(space: Space) -> bool:
-    """Whether every method divides by the sum of the weights everywhere."""
-    told = [one for one in positions(space.template, space.layers) if one.parameter == "normalize"]
-    if any(one.data is not True for one in told):
+    """Whether for every method only the ratios of the weights count, everywhere."""
+    return all(_of_ratios(space, METHODS[name]) for name in space.methods)
+
+
+def _of_ratios(space: Space, method: Method) -> bool:
+    if method.scale_free:
+        return True
+    switch = method.normalizer
+    if switch is None:
         return False
-    parameters = [METHODS[name].parameter("normalize") for name in space.methods]
+    found = positions(space.template, space.layers)
+    told = [one for one in found if one.parameter == switch.name]
     above = any(one.level == "top" for one in told)
-    return all(one is not None and (above or one.default is True) for one in parameters)
+    return all(one.data is True for one in told) and (above or switch.default is True)
 
 
 def _experts(space: Space) -> Iterator[Position]:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import yaml
 
+from merging.methods.table import METHODS
+
 from .view import Estimate, RunView, TestRow
 from .wording import clean, count, direction, estimate_text, interval, signed
 
@@ -42,6 +44,7 @@ def model_card(view: RunView, recipe_yaml: str, base_model: str | None) -> str:
         "## Recipe",
         "A [mergekit](https://github.com/arcee-ai/mergekit) recipe, found with eutectic.",
         _fenced(_without_paths(recipe_yaml)),
+        _method(recipe_yaml),
         "## The search",
         _search(view),
     ]
@@ -58,6 +61,17 @@ def _front_matter(view: RunView, base_model: str | None) -> str:
         matter = {}
     matter |= {"library_name": "transformers", "tags": ["mergekit", "merge", "eutectic"]}
     return f"---\n{yaml.safe_dump(matter, sort_keys=False, allow_unicode=True).strip()}\n---"
+
+
+def _method(recipe_yaml: str) -> str:
+    """The merge method, its paper, and what the parameters of the recipe mean."""
+    method = METHODS.get(str(yaml.safe_load(recipe_yaml).get("merge_method")))
+    if method is None:
+        return ""
+    paper = f" ({method.paper})" if method.paper else ""
+    given = [one for one in method.parameters if f"{one.name}:" in recipe_yaml]
+    meanings = [f"{one.name}: {one.meaning}" for one in given]
+    return f"Merge method: `{method.name}`{paper}.\n\n{_list(meanings)}".rstrip()
 
 
 def _scores(view: RunView) -> str:

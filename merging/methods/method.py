@@ -19,8 +19,9 @@ class Method:
     others if the recipe lists it. `experts`: how many models beside a base that stands apart, at
     least and at most (None: any number). `random`: the result depends on the mask seed. `merge`
     turns a tensor's resolved numbers into its formula. `origin` tells methods of the same name
-    apart: empty for those of the table, a digest of the user's file for others. `loose`: numbers
-    may be whatever mergekit takes, see `merging.differences`.
+    apart: empty for those of the table, a digest of the user's file for others. `scale_free`:
+    of weights only the ratios count, whatever the other parameters are. `loose`: numbers may be
+    whatever mergekit takes, see `merging.differences`.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Method:
     paper: str
     merge: Callable[[Numbers], Formula]
     origin: str = ""
+    scale_free: bool = False
     loose: bool = False
 
     def loosened(self) -> "Method":
@@ -56,6 +58,11 @@ class Method:
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of that name, None if the method reads none."""
         return next((one for one in self.parameters if one.name == name), None)
+
+    @property
+    def normalizer(self) -> Parameter | None:
+        """The switch that divides by the sum of the weights, None where there is none."""
+        return self.parameter("normalize") or self.parameter("normalize_weights")
 
     @property
     def ranked(self) -> bool:

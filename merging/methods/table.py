@@ -116,6 +116,7 @@ _AVERAGES = (
         False,
         _SLERP,
         span.nuslerp,
+        scale_free=True,
     ),
     Method(
         "multislerp",

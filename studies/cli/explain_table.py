@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from merging.explain import Column, Summary, explain_rows, explain_summary
+from merging.methods.table import find_method
 from merging.plan import TensorJob
 
 
@@ -24,7 +25,8 @@ def print_explanation(jobs: Sequence[TensorJob], *, full: bool) -> None:
     names = [str(model) for model in models]
     steps = sorted({job.stepwise for job in jobs if job.stepwise is not None})
     rounded = f", every step rounded to {' or '.join(steps)} as in mergekit" if steps else ""
-    print(f"{jobs[0].method}, {len(jobs)} tensors{rounded}")
+    method = find_method(jobs[0].method)
+    print(f"{method.name}, {len(jobs)} tensors{rounded}")
     for number, name in enumerate(names, 1):
         print(f"({number}) {name}")
     varying = []
@@ -36,6 +38,10 @@ def print_explanation(jobs: Sequence[TensorJob], *, full: bool) -> None:
             varying.append(index)
     if varying:
         console.print(_table(summary, varying, names))
+    for one in method.parameters:
+        print(f"{one.name}: {one.meaning}")
+    if method.paper:
+        print(f"paper: {method.paper}")
 
 
 def _table(summary: Summary, varying: Sequence[int], models: list[str]) -> Table:

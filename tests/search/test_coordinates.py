@@ -305,3 +305,20 @@ def test_numbers_have_six_digits_inside_their_range(make_space: MakeSpace) -> No
     drawn = dict.fromkeys(coordinates.distributions(), math.pi / 100)
     assert set(coordinates.decode(drawn).values()) == {0.0314159}
     assert set(coordinates.decode(dict.fromkeys(drawn, 0.12345678)).values()) == {0.12345678}
+
+
+@pytest.mark.parametrize(
+    ("method", "dimensions"),
+    [("nuslerp", 1), ("multislerp", 1), ("linear", 1), ("task_arithmetic", 2)],
+)
+def test_weights_of_which_only_the_ratio_counts_are_one_number_less(
+    make_space, method: str, dimensions: int
+) -> None:
+    text = f"""
+  merge_method: {method}
+  models:
+    - {{model: math, parameters: {{weight: {{range: [0, 1]}}}}}}
+    - {{model: code, parameters: {{weight: {{range: [0, 1]}}}}}}
+"""
+    based = text if method == "linear" else f"{text}  base_model: base\n"
+    assert len(Coordinates(make_space(based)).distributions()) == dimensions

@@ -168,7 +168,8 @@ def test_a_parent_that_vanishes(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 SLOW = """\
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 from merging import merge
 from studies.cli import main
 done = merge.merge_tensor
