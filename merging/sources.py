@@ -72,6 +72,7 @@ class StoredCheckpoint:
         self._files = files
         self._cache = cache
         self._open: dict[Path, safe_open] = {}
+        self._views: dict[str, torch.Tensor] = {}  # to make one takes longer than to merge some
 
     @cached_property
     def content_hash(self) -> str:
@@ -80,6 +81,8 @@ class StoredCheckpoint:
 
     def tensor(self, name: str) -> "torch.Tensor":
         """See `Checkpoint`; a view into the mapped file."""
+        if (known := self._views.get(name)) is not None:
+            return known
         from safetensors import SafetensorError, safe_open
 
         file = self._files[name]
@@ -87,7 +90,7 @@ class StoredCheckpoint:
             # Two threads may open the same file: both handles are good, one is kept.
             handle = self._open.get(file) or self._open.setdefault(file, safe_open(file, "pt"))
             tensor: torch.Tensor = handle.get_tensor(name)  # type: ignore[no-untyped-call]
-            return tensor
+            return self._views.setdefault(name, tensor)
         except (SafetensorError, OSError) as error:
             raise SourceError(f"{file}: tensor {name!r} cannot be read: {error}") from error
 

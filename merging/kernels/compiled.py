@@ -58,6 +58,7 @@ def weighted_mean(
                 poke(total, i, held(total, i) / divisor)
         for i in range(count):
             write(out, at + i, held(total, i), out_like)
+    room[0] = zero  # or numba would free it once its address is taken
 
 
 @compiled
@@ -99,6 +100,7 @@ def task_vectors(
         else:
             _finish_sum(out, tensors[0], like, out_like, total, at, count)
         at += count
+    room[0] = zero  # or numba would free it once its address is taken
 
 
 @inlined
