@@ -55,7 +55,7 @@ class NativeTask:
         Raises:
             TaskError: the user's scorer or pattern fails; the message names task and row.
         """
-        with of_task(self.name, f"item {item.key}: "):
+        with of_task(self.name, item=item.key):
             return self.rules[item.index].score(item, responses)
 
 
@@ -79,7 +79,7 @@ def load_native_task(
     Raises:
         TaskError: a fault of the file, a row or a key; names the task, the file and the row.
     """
-    with of_task(spec.name):
+    with of_task(spec.name, spec.place):
         rule = make_rule(spec, allowed_code)
         rows = sample(numbered(read_rows(spec.file)), spec.limit, seed)
         read = make_reader(spec, columns_of(row for _, row in rows))
@@ -222,12 +222,13 @@ def make_item(
 
 
 @contextmanager
-def of_task(name: str, more: str = "") -> Iterator[None]:
-    """Puts the task before the message of an error."""
+def of_task(name: str, place: str = "", item: str = "") -> Iterator[None]:
+    """Puts the task, where it stands, and the item before the message of an error."""
     try:
         yield
     except EvaluationError as fault:
-        raise TaskError(f"task {name!r}: {more}{fault}") from None
+        where = f"{place + ' ' if place else ''}task {name!r}"
+        raise TaskError(f"{where}: {f'item {item}: ' if item else ''}{fault}") from None
 
 
 @contextmanager

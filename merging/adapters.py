@@ -1,30 +1,26 @@
 """`model+adapter`: a checkpoint with a LoRA adapter applied, as if it had been saved so.
 
-The changed tensors are computed when the first of them is asked for, written once to the cache
-folder under a name made of both content hashes, and memory-mapped from there; where the cache
-cannot be written they stay in memory. The other tensors are the base's own.
+The changed tensors are computed when the first of them is asked for and kept under a name made of
+both content hashes (`derived`). The other tensors are the base's own.
 """
 
 import hashlib
-import os
-import tempfile
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 
-from .checkpoint import Checkpoint, TensorInfo
+from .checkpoint import Checkpoint
+from .derived import Read, materialise
 from .errors import SourceError
 from .hashing import hash_files
 from .headers import member, read_header
 from .lora import Change, changed, changes
 from .lora_config import CONFIG, read_config
 from .pickled import load_pickled
-from .stream import write_file
 
 WEIGHTS = "adapter_model.safetensors"
 PICKLED = "adapter_model.bin"
@@ -51,7 +47,7 @@ class AdaptedCheckpoint:
         self._files = files
         self._cache = cache
         self._lock = threading.Lock()
-        self._read: Callable[[str], torch.Tensor] | None = None
+        self._read: Read | None = None
 
     @cached_property
     def content_hash(self) -> str:
@@ -69,18 +65,10 @@ class AdaptedCheckpoint:
                 self._read = self._materialise()
         return self._read(name)
 
-    def _materialise(self) -> Callable[[str], torch.Tensor]:
+    def _materialise(self) -> Read:
         layout = {name: self.tensors[name] for name in sorted(self.changed)}
         file = self._cache / "adapted" / f"{self.content_hash}.safetensors"
-        try:
-            if not _holds(file, layout):
-                _write_atomically(file, layout, self._compute)
-            handle = safe_open(file, "pt")
-        except (OSError, SafetensorError):
-            kept = {name: self._compute(name) for name in layout}
-            return kept.__getitem__
-        read: Callable[[str], torch.Tensor] = handle.get_tensor
-        return read
+        return materialise(file, layout, self._compute)
 
     def _compute(self, name: str) -> torch.Tensor:
         return changed(self.base.tensor(name), self._changes[name])
@@ -127,26 +115,3 @@ def _load(file: Path) -> dict[str, torch.Tensor]:
         return {name: handle.get_tensor(name) for name in names}  # type: ignore[no-untyped-call]
     except (OSError, SafetensorError) as error:
         raise SourceError(f"{file}: cannot be read: {error}") from error
-
-
-def _holds(file: Path, layout: Mapping[str, TensorInfo]) -> bool:
-    """Whether a file of the cache is whole."""
-    try:
-        return file.is_file() and read_header(file) == layout
-    except SourceError:
-        return False
-
-
-def _write_atomically(
-    file: Path, layout: Mapping[str, TensorInfo], produce: Callable[[str], torch.Tensor]
-) -> None:
-    """Processes may race: each writes a file of its own, the last name stands."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
-    os.close(descriptor)
-    try:
-        write_file(Path(temporary), layout, produce)
-        os.replace(temporary, file)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)

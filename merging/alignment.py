@@ -9,6 +9,7 @@ is read from the embedding there.
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from .compatibility import Models, Target, check_layers, check_sources, is_buffer
 from .consistency import embedding_name, head_name, is_tied
@@ -20,8 +21,13 @@ from .schedule import depth
 from .sections import Section, reference_of
 
 
-def align(models: Models, sections: Sequence[Section]) -> tuple[Target, ...]:
+def align(
+    models: Models, sections: Sequence[Section], *, lose_sources: bool = False
+) -> tuple[Target, ...]:
     """The output's tensors in order: before the layers, layer by layer, after them.
+
+    lose_sources: tensors after the layers have no more sources than the first section has, as in
+    mergekit, instead of all of the last one's.
 
     Raises:
         SourceError: layers, names or shapes of the models do not fit.
@@ -32,6 +38,7 @@ def align(models: Models, sections: Sequence[Section]) -> tuple[Target, ...]:
     before: list[Target] = []
     inside: list[Target] = []
     after: list[Target] = []
+    tail: list[Target] = []
     for own, runs in parts:
         for section in runs:
             check_layers(own, section)
@@ -40,13 +47,29 @@ def align(models: Models, sections: Sequence[Section]) -> tuple[Target, ...]:
         layers = list(_stacked(own, runs))
         _require_first(own, runs[0], layers)
         inside += layers
-        after += _outside(own, last, own.layouts[reference_of(last)].after)
+        names = own.layouts[reference_of(last)].after
+        after += _outside(own, last, names)
+        fewer = lose_sources and len(last.sources) > len(first.sources)
+        tail += _outside(own, _cut(own, last, len(first.sources)) if fewer else last, names)
     targets = [*before, *inside, *after]
     for own, runs in parts:
         for section in runs:
             check_sources(own, section, [one for one in targets if one.section is section])
         _require_one_size(own, runs, targets)
-    return tuple(targets)
+    return (*before, *inside, *tail)
+
+
+def _cut(models: Models, section: Section, count: int) -> Section:
+    """The section with its first sources alone."""
+    kept = replace(section, sources=section.sources[:count])
+    if section.base is not None and section.base not in {one.model for one in kept.sources}:
+        text = (
+            f"mergekit gives the tensors after the layers the first {count} of these sources, "
+            "because the first slice has no more, and fails without the base model; list the base "
+            "model first"
+        )
+        raise SourceError(models.message(section.path, text))
+    return kept
 
 
 def _stacked(models: Models, sections: Sequence[Section]) -> Iterator[Target]:

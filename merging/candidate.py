@@ -62,7 +62,11 @@ class LiveModel:
 
 
 def live_model(
-    model: "PreTrainedModel", checkpoint: Checkpoint, names: Iterable[str] | None = None
+    model: "PreTrainedModel",
+    checkpoint: Checkpoint,
+    names: Iterable[str] | None = None,
+    *,
+    unproved: Collection[str] = (),
 ) -> LiveModel:
     """Maps checkpoint names to the parameters of a model that was loaded from that checkpoint.
 
@@ -70,6 +74,7 @@ def live_model(
         model: from `load_model(checkpoint, ...)`.
         checkpoint: the weights that are in the model now.
         names: of the tensors that candidates have, where these are others (more or fewer layers).
+        unproved: names whose tensors in the model are not the checkpoint's yet.
 
     Raises:
         UnsupportedError: a parameter that no tensor reaches, or that differs from it.
@@ -86,7 +91,7 @@ def live_model(
     written = {*places.values(), *(target for fusion in found for target in fusion.targets)}
     _require_cover(model, live, written)
     for name, destination in destinations.items():
-        if name in checkpoint.tensors:
+        if name in checkpoint.tensors and name not in unproved:
             _prove(model, name, destination, checkpoint.tensor(name))
     for fusion in fusions:
         if checkpoint.tensors.keys() >= set(fusion.names):

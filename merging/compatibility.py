@@ -223,9 +223,8 @@ def _shape_fault(
     vocabulary = (embedding_name(reference), head_name(reference))
     if known in vocabulary and _differ_in_rows(own, reference, name, known):
         return (
-            f"the vocabularies differ: {here[0]} and {there[0]} tokens ({shapes}); mergekit mends "
-            "that with `tokenizer: {source: base}`, which is not supported yet: bring the models "
-            "to one vocabulary with mergekit first"
+            f"the vocabularies differ: {here[0]} and {there[0]} tokens ({shapes}); write "
+            "`tokenizer: {source: union}` (or base) into the recipe to align them"
         )
     more = f" (and {len(wrong) - 1} more tensors differ)" if len(wrong) > 1 else ""
     heads = all(layer_of(b) is None and _differ_in_rows(own, reference, a, b) for a, b in wrong)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .checkpoint import Checkpoint, TensorInfo
 from .errors import SourceError
-from .layers import is_embedding, layer_layout, layer_of
+from .layers import COUNT_KEYS, is_embedding, layer_layout, layer_of
 
 EMBEDDINGS = ("embed_tokens.weight", "embed_in.weight", "wte.weight", "word_embeddings.weight")
 HEADS = ("lm_head.weight", "embed_out.weight")
@@ -65,7 +65,11 @@ def is_tied(config: Mapping[str, object]) -> bool:
     model_type = config.get("model_type")
     if not isinstance(model_type, str) or model_type not in CONFIG_MAPPING:
         return False
-    return bool(getattr(CONFIG_MAPPING[model_type](), "tie_word_embeddings", False))
+    kind = CONFIG_MAPPING[model_type]
+    try:
+        return bool(getattr(kind(), "tie_word_embeddings", False))
+    except Exception:  # some configs cannot be made of defaults alone
+        return bool(getattr(kind, "tie_word_embeddings", False))
 
 
 def check_config(checkpoint: Checkpoint) -> None:
@@ -76,6 +80,13 @@ def check_config(checkpoint: Checkpoint) -> None:
     """
     nested = checkpoint.config.get("text_config")
     config = nested if isinstance(nested, dict) else checkpoint.config
+    for key in ("vocab_size", "hidden_size", *COUNT_KEYS):
+        size = config.get(key)
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 0):
+            raise SourceError(
+                f"{checkpoint.folder}: config.json: {key}: expected a whole number, got "
+                f"{repr(size)[:80]}"
+            )
     embedding = embedding_name(checkpoint.tensors)
     usual = embedding is not None and embedding.endswith(EMBEDDINGS)
     if embedding and usual and len(shape := checkpoint.tensors[embedding].shape) == 2:

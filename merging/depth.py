@@ -8,11 +8,13 @@ are refused.
 """
 
 import json
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .checkpoint import Checkpoint
-from .errors import SourceError, UnsupportedError
+from .errors import MergeError, SourceError, UnsupportedError
+from .headers import read_json
 from .layers import COUNT_KEYS, kinds_of, layer_layout, layer_of, prefix_of
 from .plan import TensorJob
 
@@ -98,14 +100,21 @@ def resized_config(
     """The checkpoint's config as transformers understands it, for other layers.
 
     Raises:
+        SourceError: transformers cannot read the config.
         UnsupportedError: see `output_config`.
     """
     config = model_config(checkpoint, trust_remote_code=trust_remote_code)
-    # With the defaults filled in: layer_types may be there only now.
-    full = json.loads(config.to_json_string(use_diff=False))
-    changed: PretrainedConfig = type(config).from_dict(
-        output_config(full, _heights(checkpoint), orders)
-    )
+    try:
+        # With the defaults filled in: layer_types may be there only now.
+        full = json.loads(config.to_json_string(use_diff=False))
+        changed: PretrainedConfig = type(config).from_dict(
+            output_config(full, _heights(checkpoint), orders)
+        )
+    except MergeError:
+        raise
+    except Exception as error:  # a strange config can make transformers raise nearly anything
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise SourceError(f"{checkpoint.folder}: config.json: {reason}") from error
     return changed
 
 
@@ -121,8 +130,9 @@ def model_config(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> 
         stored = AutoConfig.from_pretrained(
             checkpoint.folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
-        # Of a stage of a recipe the folder is that of its donor, which may have other layers.
-        own: PretrainedConfig = type(stored).from_dict(dict(checkpoint.config))
+        own: PretrainedConfig = stored
+        if checkpoint.config != read_json(checkpoint.folder / "config.json"):
+            own = _read_as(type(stored), checkpoint.config)
     except Exception as error:  # a strange config can make transformers raise nearly anything
         reason = next(filter(str.strip, str(error).splitlines()), type(error).__name__)
         raise SourceError(
@@ -130,6 +140,15 @@ def model_config(checkpoint: Checkpoint, *, trust_remote_code: bool = False) -> 
         ) from error
     own.name_or_path = str(checkpoint.folder)
     return own
+
+
+def _read_as(kind: "type[PretrainedConfig]", data: Mapping[str, object]) -> "PretrainedConfig":
+    """A config that stands in no file (another vocabulary, a stage), read as if it did."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
+        json.dump(data, file)
+        file.flush()
+        found: PretrainedConfig = kind.from_dict(kind._dict_from_json_file(file.name))
+    return found
 
 
 def _heights(checkpoint: Checkpoint) -> dict[str, int]:

@@ -6,6 +6,7 @@ twice in one mapping is refused with both lines, and aliases cannot blow the doc
 """
 
 import pathlib
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -47,6 +48,7 @@ class Document:
     """One YAML document: plain data, where each value (`places`) and key (`key_places`) stands.
 
     `prefix` is the way from the file's root to `data`: messages show it, paths given here lack it.
+    `notices` tell what was read in mergekit's way (`exact`) and would be refused otherwise.
     """
 
     file: str
@@ -54,6 +56,7 @@ class Document:
     places: Mapping[Path, Place]
     key_places: Mapping[Path, Place]
     prefix: Path = ()
+    notices: tuple[Notice, ...] = ()
 
     def place(self, path: Path, *, key: bool = False) -> Place:
         """Where the value (or the key) at a path stands, else the nearest known one around it."""
@@ -98,6 +101,7 @@ class Document:
             _below(self.places, path),
             _below(self.key_places, path),
             (*self.prefix, *path),
+            self.notices,
         )
 
     def with_data(self, data: object) -> "Document":
@@ -105,47 +109,50 @@ class Document:
         return replace(self, data=data)
 
 
-def read_document(path: pathlib.Path) -> Document:
+def read_document(path: pathlib.Path, *, exact: bool = False) -> Document:
     """Reads a YAML file of at most 1 MiB, in UTF-8, that holds one document.
+
+    exact: as in `parse_document`.
 
     Raises:
         RecipeError: the file is missing, unreadable, too large, not UTF-8, or not plain YAML.
         UnsupportedError: it holds several documents.
     """
-    return _only(read_documents(path))
+    return _only(read_documents(path, exact=exact))
 
 
-def read_documents(path: pathlib.Path) -> tuple[Document, ...]:
+def read_documents(path: pathlib.Path, *, exact: bool = False) -> tuple[Document, ...]:
     """Reads all documents (`---` between them) of a YAML file; at least one.
 
     Raises:
         RecipeError: as `read_document`.
     """
     try:
+        _require_ordinary(path)
         with path.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise RecipeError(f"{path}: is a folder; give the YAML file in it") from None
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"{path}: cannot be read: {error}") from None
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
     if len(content) > MAX_BYTES:
         raise RecipeError(f"{path}: larger than {MAX_BYTES >> 20} MiB, no recipe or study")
-    return parse_documents(_decode(content, str(path)), str(path))
+    return parse_documents(_decode(content, str(path)), str(path), exact=exact)
 
 
-def parse_document(text: str, file: str) -> Document:
+def parse_document(text: str, file: str, *, exact: bool = False) -> Document:
     """Reads YAML of one document from a text; `file` is the name that messages give it.
+
+    exact: read as mergekit reads it: the last of equal keys counts, `010` is 8; with notices.
 
     Raises:
         RecipeError: it is not plain YAML of a bearable size; with its place.
         UnsupportedError: it holds several documents.
     """
-    return _only(parse_documents(text, file))
+    return _only(parse_documents(text, file, exact=exact))
 
 
-def parse_documents(text: str, file: str) -> tuple[Document, ...]:
+def parse_documents(text: str, file: str, *, exact: bool = False) -> tuple[Document, ...]:
     """Reads all documents of a YAML text; at least one.
 
     Raises:
@@ -153,14 +160,15 @@ def parse_documents(text: str, file: str) -> tuple[Document, ...]:
     """
     if len(text) > MAX_BYTES:
         raise RecipeError(f"{file}: larger than {MAX_BYTES >> 20} MiB, no recipe or study")
-    return tuple(_document(tree) for tree in parse_trees(text, file))
+    return tuple(_document(tree) for tree in parse_trees(text, file, exact=exact))
 
 
 def path_text(path: Path) -> str:
     """A path as messages show it: `models[1].parameters.density`."""
     text = ""
     for key in path:
-        text += f"[{key}]" if isinstance(key, int) else f".{key}"
+        plain = isinstance(key, str) and key.isprintable()  # a token may be a line break
+        text += f".{key}" if plain else f"[{key!r}]"
     return text.removeprefix(".")
 
 
@@ -183,6 +191,7 @@ def _document(tree: Tree) -> Document:
         tree.data,
         {path: Place(tree.file, *mark) for path, mark in tree.marks.items()},
         {path: Place(tree.file, *mark) for path, mark in tree.key_marks.items()},
+        notices=tuple(Notice(Place(tree.file, *mark), text) for mark, text in tree.notices),
     )
 
 
@@ -200,6 +209,15 @@ def _only(documents: tuple[Document, ...]) -> Document:
 def _below(places: Mapping[Path, Place], path: Path) -> dict[Path, Place]:
     depth = len(path)
     return {at[depth:]: place for at, place in places.items() if at[:depth] == path}
+
+
+def _require_ordinary(path: pathlib.Path) -> None:
+    """Refuses folders, and pipes and devices, which could be read for ever."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise RecipeError(f"{path}: is a folder; give the YAML file in it")
+    if not stat.S_ISREG(mode):
+        raise RecipeError(f"{path}: is a pipe or a device; save the YAML to a file first")
 
 
 def _decode(content: bytes, file: str) -> str:

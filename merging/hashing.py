@@ -16,21 +16,15 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from .checkpoint import Checkpoint
 from .errors import SourceError
-
-if TYPE_CHECKING:
-    import torch
+from .finite import all_finite
 
 PIECE = 16 << 20
 STEP = 1 << 20
 SETTLED = 2.0
 """Seconds after its last change from which on a file's times are trusted to tell a next change."""
-
-SCAN = 1 << 20
-"""Elements looked at in one go, so that the scratch tensor stays in the processor's cache."""
 
 
 def cache_folder() -> Path:
@@ -65,29 +59,9 @@ def find_nonfinite(checkpoint: Checkpoint, cache: Path | None = None) -> str | N
     if "nonfinite" in known:
         return known["nonfinite"]
     names = checkpoint.tensors
-    found = next((name for name in names if not _all_finite(checkpoint.tensor(name))), None)
+    found = next((name for name in names if not all_finite(checkpoint.tensor(name))), None)
     _write_note(note, {"nonfinite": found})
     return found
-
-
-def _all_finite(tensor: "torch.Tensor") -> bool:
-    """Whether no element is NaN or infinite; integers always are finite."""
-    import torch
-
-    # The exponent of a NaN or an infinity is all ones: an integer maximum over the magnitudes
-    # finds it five times faster than isfinite.
-    views = {
-        torch.bfloat16: (torch.int16, 0x7FFF, 0x7F80),
-        torch.float16: (torch.int16, 0x7FFF, 0x7C00),
-        torch.float32: (torch.int32, 0x7FFFFFFF, 0x7F800000),
-        torch.float64: (torch.int64, 0x7FFFFFFFFFFFFFFF, 0x7FF0000000000000),
-    }
-    if tensor.dtype not in views:
-        return not tensor.is_floating_point() or bool(torch.isfinite(tensor.float()).all())
-    integer, magnitude, limit = views[tensor.dtype]
-    bits = tensor.reshape(-1).view(integer)
-    starts = range(0, bits.numel(), SCAN)
-    return all(int((bits[start : start + SCAN] & magnitude).max()) < limit for start in starts)
 
 
 def _file_digest(file: Path, cache: Path) -> str:

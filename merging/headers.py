@@ -17,6 +17,7 @@ from types import MappingProxyType
 
 from .checkpoint import TensorInfo
 from .errors import SourceError
+from .references import breaks_lines
 
 DTYPES: Mapping[str, tuple[str, int]] = MappingProxyType(
     {
@@ -41,18 +42,22 @@ MAX_HEADER = 100_000_000  # the limit of the safetensors library itself
 
 
 def member(folder: Path, name: str) -> Path:
-    """The file `name` of a checkpoint folder.
+    """The file `name` of a checkpoint folder, whether it is there or not.
 
     Raises:
-        SourceError: the name has a folder in it, or the file is a link out of the checkpoint.
+        SourceError: the name has a folder in it, the file is a link out of the checkpoint, or what
+            has the name is no ordinary file.
     """
     if name in ("", ".", "..") or any(mark in name for mark in "/\\\0"):
-        raise SourceError(f"{folder}: a file of a checkpoint has a plain name, got {name!r}")
+        got = repr(name)[:80]
+        raise SourceError(f"{folder}: a file of a checkpoint has a plain name, got {got}")
     file = folder / name
     if file.is_symlink() and not _stays(folder, file):
         raise SourceError(
             f"{file}: a link out of the checkpoint's folder is not followed; copy the file there"
         )
+    if file.exists():
+        require_file(file)
     return file
 
 
@@ -66,14 +71,27 @@ def _stays(folder: Path, file: Path) -> bool:
     return in_hub_cache or target.is_relative_to(folder.resolve())
 
 
+def require_file(file: Path) -> None:
+    """Refuses what is no ordinary file: opening a pipe would wait for ever.
+
+    Raises:
+        SourceError: nothing is there, or a folder, a pipe or a device.
+    """
+    if file.is_file():
+        return
+    if not file.exists():
+        raise SourceError(f"{file}: no such file")
+    what = "a folder" if file.is_dir() else "a pipe or a device"
+    raise SourceError(f"{file}: {what} where a file should be")
+
+
 def read_json(file: Path, limit: int = MAX_JSON) -> dict[str, object]:
     """A JSON object from a file of at most `limit` bytes; a key given twice is refused.
 
     Raises:
         SourceError: the file is missing, too large, or holds anything else.
     """
-    if not file.is_file():
-        raise SourceError(f"{file}: no such file")
+    require_file(file)
     try:
         with file.open("rb") as stream:
             text = stream.read(limit + 1)
@@ -116,8 +134,9 @@ def read_index(file: Path) -> dict[str, str]:
         raise SourceError(f"{file}: expected `weight_map`, from tensor names to shards")
     shards: dict[str, str] = {}
     for name, shard in entries.items():
-        if not isinstance(shard, str):
-            raise SourceError(f"{file}: weight_map[{name!r}]: expected a file name, got {shard!r}")
+        if not isinstance(shard, str) or breaks_lines(shard):
+            got = repr(shard)[:80]
+            raise SourceError(f"{file}: weight_map[{name!r}]: expected a file name, got {got}")
         shards[name] = shard
     return shards
 
@@ -134,6 +153,8 @@ def read_header(file: Path) -> dict[str, TensorInfo]:
     tensors: dict[str, TensorInfo] = {}
     spans: list[tuple[int, int]] = []
     for name, entry in entries.items():
+        if breaks_lines(name):
+            raise SourceError(f"{file}: header: {name[:80]!r} cannot be the name of a tensor")
         tensors[name], span = _entry(f"{file}: tensor {name!r}", entry)
         spans.append(span)
     end = 0
@@ -152,8 +173,7 @@ def read_header(file: Path) -> dict[str, TensorInfo]:
 
 def _header_bytes(file: Path) -> tuple[bytes, int]:
     """The header's text, and how many bytes follow it."""
-    if not file.is_file():
-        raise SourceError(f"{file}: no such file")
+    require_file(file)
     try:
         size = os.path.getsize(file)
         with file.open("rb") as stream:
@@ -171,10 +191,13 @@ def _header_bytes(file: Path) -> tuple[bytes, int]:
 
 def _entry(place: str, entry: object) -> tuple[TensorInfo, tuple[int, int]]:
     if not isinstance(entry, dict):
-        raise SourceError(f"{place}: expected dtype, shape and data_offsets, got {entry!r}")
+        got = repr(entry)[:80]
+        raise SourceError(f"{place}: expected dtype, shape and data_offsets, got {got}")
     kind = entry.get("dtype")
     if not isinstance(kind, str) or kind not in DTYPES:
-        raise SourceError(f"{place}: unknown dtype {kind!r}; known are {', '.join(DTYPES)}")
+        raise SourceError(
+            f"{place}: unknown dtype {repr(kind)[:80]}; known are {', '.join(DTYPES)}"
+        )
     shape = tuple(_sizes(place, "shape", entry.get("shape")))
     offsets = tuple(_sizes(place, "data_offsets", entry.get("data_offsets")))
     dtype, width = DTYPES[kind]
@@ -191,5 +214,5 @@ def _sizes(place: str, key: str, value: object) -> Iterator[int]:
         raise SourceError(f"{place}: {key}: expected a short list of sizes")
     for size in value:
         if type(size) is not int or not 0 <= size < 1 << 63:
-            raise SourceError(f"{place}: {key}: expected sizes, got {size!r}")
+            raise SourceError(f"{place}: {key}: expected sizes, got {repr(size)[:80]}")
         yield size

@@ -147,7 +147,8 @@ def _refuse_gaps(found: Mapping[str, Mapping[int, list[str]]], claimed: int | No
     Unless another one is whole: modules in a row are numbered too, and have gaps where one of them
     has no weights.
     """
-    if any(sorted(layers) == list(range(claimed or 0)) for layers in found.values()):
+    whole = (len(layers) == max(layers) + 1 == claimed for layers in found.values())
+    if any(whole):
         return
     for prefix, layers in found.items():
         missing = sorted(set(range(max(layers) + 1)) - set(layers)) if max(layers) < 2**16 else []

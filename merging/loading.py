@@ -4,16 +4,20 @@ A model with other layers (slices that stack or drop some) is loaded from the sa
 layers that the checkpoint has not are left to the candidate that is written into it.
 """
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .aligned import AlignedCheckpoint
 from .checkpoint import Checkpoint
 from .depth import Orders, model_config, resized_config
 from .errors import MergeError, SourceError, UnsupportedError
 from .layers import layer_layout, layer_of, prefix_of
+from .speech import speak, speech_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -43,7 +47,7 @@ def load_model(
     """
     _refuse_code(checkpoint, trust_remote_code)
     _refuse_adapter(checkpoint)
-    with _loading(checkpoint):
+    with _loading(checkpoint.folder):
         if order is None:
             config = model_config(checkpoint, trust_remote_code=trust_remote_code)
         else:
@@ -55,11 +59,14 @@ def load_model(
             trust_remote_code=trust_remote_code,
             local_files_only=True,
             output_loading_info=True,
+            # Tensors of another vocabulary, written over below.
+            ignore_mismatched_sizes=isinstance(checkpoint, AlignedCheckpoint),
         )
     model: PreTrainedModel
     model, outcome = loaded  # what output_loading_info makes of it
     _require_all(checkpoint, outcome["missing_keys"], order)
     _overlay(model, checkpoint)
+    speak(model.generation_config, checkpoint)
     torch.nn.Module.to(model, device)
     model.requires_grad_(False)
     model.train(False)
@@ -69,16 +76,27 @@ def load_model(
 def load_tokenizer(
     checkpoint: Checkpoint, trust_remote_code: bool = False
 ) -> "PreTrainedTokenizerBase":
-    """Loads a checkpoint's tokenizer.
+    """Loads a checkpoint's tokenizer; that of the merge, where a recipe asks for another.
 
     Raises:
         SourceError: there is none, or it needs code that is not allowed.
     """
+    speech = speech_of(checkpoint)
+    if speech is None:
+        return tokenizer_at(checkpoint.folder, trust_remote_code)
+    tokenizer = copy.deepcopy(speech.tokenizer) or tokenizer_at(speech.folder, trust_remote_code)
+    if speech.chat_template is not None:
+        tokenizer.chat_template = speech.chat_template
+    return tokenizer
+
+
+def tokenizer_at(folder: Path, trust_remote_code: bool = False) -> "PreTrainedTokenizerBase":
+    """Loads the tokenizer of a folder; errors as in `load_tokenizer`."""
     from transformers import AutoTokenizer
 
-    with _loading(checkpoint):
+    with _loading(folder):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            checkpoint.folder, trust_remote_code=trust_remote_code, local_files_only=True
+            folder, trust_remote_code=trust_remote_code, local_files_only=True
         )
     return tokenizer
 
@@ -132,7 +150,7 @@ def _refuse_adapter(checkpoint: Checkpoint) -> None:
 
 
 @contextmanager
-def _loading(checkpoint: Checkpoint) -> Iterator[None]:
+def _loading(folder: Path) -> Iterator[None]:
     """Without transformers' own bars and reports; whatever it raises is told in one line."""
     from transformers.utils import logging
 
@@ -144,9 +162,11 @@ def _loading(checkpoint: Checkpoint) -> Iterator[None]:
     except MergeError:
         raise
     except Exception as error:  # a strange folder can make transformers raise nearly anything
-        lines = [line for line in str(error).splitlines() if line.strip()]
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[0] if lines else type(error).__name__
-        raise SourceError(f"{checkpoint.folder}: transformers cannot load it: {reason}") from error
+        if reason.endswith(":") and len(lines) > 1:
+            reason = f"{reason} {lines[1]}"
+        raise SourceError(f"{folder}: transformers cannot load it: {reason}") from error
     finally:
         logging.set_verbosity(verbosity)
         if shown:
@@ -175,14 +195,19 @@ def _is_new(name: str, heights: Mapping[str, int]) -> bool:
 
 
 def _overlay(model: "PreTrainedModel", checkpoint: Checkpoint) -> None:
-    """Writes what an adapter changes over the base's weights, which transformers has loaded."""
+    """Writes what adapters and vocabularies change over the weights that were loaded."""
     from .adapters import AdaptedCheckpoint
     from .candidate import live_model, write_fused
 
-    if not isinstance(checkpoint, AdaptedCheckpoint):
+    changed: set[str] = set()
+    stored = checkpoint
+    while isinstance(stored, AdaptedCheckpoint | AlignedCheckpoint):
+        changed |= stored.changed
+        stored = stored.base
+    if not changed:
         return
-    live = live_model(model, checkpoint.base, checkpoint.base.tensors)
+    live = live_model(model, stored, stored.tensors, unproved=changed)
     with torch.no_grad():
-        for name in sorted(checkpoint.changed & live.destinations.keys()):
+        for name in sorted(changed & live.destinations.keys()):
             live.destinations[name].copy_(checkpoint.tensor(name))
-        write_fused(live, checkpoint.tensor, checkpoint.changed)
+        write_fused(live, checkpoint.tensor, changed)

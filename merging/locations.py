@@ -58,16 +58,23 @@ def _find(
             return _existing(mapping[key], key)
     beside = folder / name
     if name.startswith(("./", "../", "/")) or name in (".", ".."):
-        if not beside.exists():
+        if not _exists(beside, name):
             raise SourceError(f"{name}: no folder at {beside.absolute()}")
         return beside.absolute()
-    if beside.exists():
+    if _exists(beside, name):
         return beside.absolute()
     return _from_hub(name, revision, folder, allow_pickle)
 
 
+def _exists(path: Path, name: str) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:  # too long, or in a folder that may not be looked into
+        raise SourceError(f"{name[:200]}: cannot be looked up: {error.strerror}") from error
+
+
 def _existing(path: Path, name: str) -> Path:
-    if not path.exists():
+    if not _exists(path, name):
         raise SourceError(
             f"{name}: mapped to {path}, where there is no folder (--map {name}={path})"
         )

@@ -12,6 +12,7 @@ import regex  # type: ignore[import-untyped]
 
 from .errors import SourceError, UnsupportedError
 from .headers import member, read_json
+from .references import breaks_lines
 
 CONFIG = "adapter_config.json"
 MAX_PATTERN = 1000
@@ -82,33 +83,40 @@ def _refuse_others(file: Path, data: Mapping[str, object]) -> None:
     kind = data.get("peft_type")
     if kind != "LORA":
         raise UnsupportedError(
-            f"{file}: peft_type {kind!r} is not supported, only LORA; merge it with peft "
+            f"{file}: peft_type {repr(kind)[:80]} is not supported, only LORA; merge it with peft "
             "(merge_and_unload) and give the merged folder"
         )
     for key, value in data.items():
         if value and key not in HARMLESS | READ and value != {}:
             raise UnsupportedError(
-                f"{file}: {key}: {str(value)[:60]} is more than plain LoRA; merge it with peft "
-                "(merge_and_unload) and give the merged folder"
+                f"{file}: {_brief(key)}: {_brief(value)} is more than plain LoRA; merge it with "
+                "peft (merge_and_unload) and give the merged folder"
             )
     if data.get("init_lora_weights") not in PLAIN_STARTS:
         raise UnsupportedError(
-            f"{file}: init_lora_weights: {str(data['init_lora_weights'])[:60]} changed the base "
+            f"{file}: init_lora_weights: {_brief(data['init_lora_weights'])} changed the base "
             "model as well; merge it with peft (merge_and_unload) and give the merged folder"
         )
+
+
+def _brief(value: object) -> str:
+    text = str(value)
+    return (repr(text) if breaks_lines(text) else text)[:60]
 
 
 def _number(file: Path, data: Mapping[str, object], key: str) -> float:
     value = data.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
-        raise SourceError(f"{file}: {key}: expected a number above 0, got {value!r}")
+        raise SourceError(f"{file}: {key}: expected a number above 0, got {repr(value)[:80]}")
     return value
 
 
 def _patterns(file: Path, data: Mapping[str, object], key: str) -> dict[str, float]:
     value = data.get(key) or {}
     if not isinstance(value, dict):
-        raise SourceError(f"{file}: {key}: expected numbers by module name, got {value!r}")
+        raise SourceError(
+            f"{file}: {key}: expected numbers by module name, got {repr(value)[:80]}"
+        )
     for pattern in value:
         # PEFT takes regular expressions; those that can grow for ever have no business in a file.
         if len(pattern) > MAX_PATTERN or "{" in pattern:

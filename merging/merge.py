@@ -23,6 +23,7 @@ from .methods.method import Method
 from .methods.table import find_method
 from .plan import TensorJob, TensorSource
 from .recipe import ModelReference
+from .stepwise.job import merge_job
 
 if TYPE_CHECKING:
     from .kernels.cpu import Ranks
@@ -62,7 +63,7 @@ def merge_tensor(
         threads: how many the kernels use where no pool is given; changes no bit.
         pool: threads that outlive this call; making them costs as much as a small tensor.
         engine: "kernel" is compiled, for the CPU; "torch" computes where `out`, or else the base,
-            lies.
+            lies. A job with a dtype for its steps has an engine of its own, on the CPU.
         known: what calls with the same tensors found out; changes no bit.
 
     Returns:
@@ -73,6 +74,8 @@ def merge_tensor(
     """
     method = find_method(job.method)
     fetched = _fetch(method, job, tensors)
+    if job.stepwise is not None:
+        return _deliver(_stepwise(method, job, fetched, mask_seed), job, out)
     first = fetched[0]
     if not first.is_floating_point():
         return _deliver(first.clone(), job, out)
@@ -109,6 +112,21 @@ def _fetch(method: Method, job: TensorJob, tensors: Tensors) -> list[torch.Tenso
 
 def _described(source: TensorSource, tensor: torch.Tensor) -> str:
     return f"{source.model.path} has shape {list(tensor.shape)}"
+
+
+def _stepwise(
+    method: Method, job: TensorJob, fetched: list[torch.Tensor], mask_seed: int
+) -> torch.Tensor:
+    """The merged tensor in the job's dtype, each step rounded as mergekit rounds it."""
+    for name in (job.dtype, job.stepwise):
+        if fetched[0].is_floating_point() and name not in DTYPES:
+            raise MergeError(f"{job.name}: cannot merge in dtype {name!r}")
+    numbers = _numbers(method.loosened(), job)
+    apart = method.base_apart and job.base is not None
+    base, experts = (fetched[0], fetched[1:]) if apart else (None, fetched)
+    steps = DTYPES.get(job.stepwise or "", torch.float32)
+    merged = merge_job(job, numbers, base, experts, mask_seed, steps)
+    return merged.to(DTYPES[job.dtype]) if merged.is_floating_point() else merged
 
 
 def _numbers(method: Method, job: TensorJob) -> Numbers:

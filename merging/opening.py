@@ -17,7 +17,7 @@ from .errors import SourceError
 from .hashing import cache_folder
 from .plan import TensorJob, plan_notices, plan_recipe
 from .recipe import ModelReference, Recipe, donor_of, models_of
-from .sources import open_adapted, open_checkpoint, refuse_one_for_two
+from .sources import open_adapted, open_checkpoint, refuse_one_for_two, spoken_models
 from .stages import Stage, Stages, named_models, read_stages
 from .vocabulary import vocabulary_notices
 
@@ -59,6 +59,7 @@ def open_recipe(
     allow_pickle: bool,
     keep: Keep = "nothing",
     cache: Path | None = None,
+    exact: bool = False,
 ) -> OpenRecipe:
     """Reads, opens and plans the recipe of a file.
 
@@ -69,11 +70,12 @@ def open_recipe(
         allow_pickle: see `open_checkpoint`.
         keep: which stages are written to the cache folder now.
         cache: that folder; None is the user's.
+        exact: every recipe of the file as mergekit rounds and reads it.
 
     Raises:
         MergeError: a fault of the file, of a model, or of how they fit; with its place.
     """
-    stages, found = read_stages(documents, strict=False)
+    stages, found = read_stages(documents, strict=False, exact=exact)
     opener = _Opener(stages, folder, mapping, allow_pickle, cache or cache_folder())
     notices = dict.fromkeys(str(notice) for notice in found)
     checkpoints, jobs = opener.run(frozenset())
@@ -131,6 +133,9 @@ class _Opener:
         recipe, document = stage.recipe, stage.document
         checkpoints = {model: self._open(stage, model) for model in models_of(recipe)}
         refuse_one_for_two(checkpoints)
+        checkpoints = spoken_models(
+            recipe, checkpoints, folder=self.folder, mapping=self.mapping, document=document
+        )
         jobs = plan_recipe(recipe, checkpoints, document=document)
         told = (
             *plan_notices(recipe, checkpoints, document=document),
@@ -147,7 +152,9 @@ class _Opener:
         self._tell_shadowed(stage, name)
         checkpoints, jobs = self.plan(stage)
         made = StageCheckpoint(stage.recipe, jobs, checkpoints)
-        self.built[name] = stored(made, self.cache) if name in wanted else made
+        # What builds on it reads its tokenizer too, which stands in a folder or nowhere.
+        speaks = stage.recipe.tokenizer is not None or stage.recipe.chat_template is not None
+        self.built[name] = stored(made, self.cache) if speaks or name in wanted else made
 
     def _open(self, stage: Stage, model: ModelReference) -> Checkpoint:
         if model.path in self.built:

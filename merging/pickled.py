@@ -15,7 +15,7 @@ import torch
 from .checkpoint import TensorInfo
 from .errors import SourceError
 from .hashing import hash_files
-from .headers import member, read_index
+from .headers import member, read_index, require_file
 
 WEIGHTS = "pytorch_model.bin"
 INDEX = "pytorch_model.bin.index.json"
@@ -85,8 +85,7 @@ def load_pickled(file: Path) -> dict[str, torch.Tensor]:
     Raises:
         SourceError: missing, damaged, or anything in it but tensors.
     """
-    if not file.is_file():
-        raise SourceError(f"{file}: no such file")
+    require_file(file)
     try:
         data = torch.load(
             file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file) or None

@@ -14,13 +14,14 @@ from .alignment import align
 from .checkpoint import Checkpoint
 from .compatibility import Models, Target, extra_tensors, open_layouts
 from .document import Document
+from .dtypes import dtypes_of
 from .methods.formula import Numbers
-from .methods.table import METHODS, find_method
+from .methods.table import METHODS
 from .modules import split_modules, unnamed_tensors
 from .recipe import ModelReference, Recipe, Scalar, donor_of, models_of
 from .recipe_values import IDLE
 from .resolution import resolved
-from .sections import reference_of, sections_of
+from .sections import method_of, reference_of, sections_of
 
 ARITHMETIC_VERSION = 2
 """Raised whenever equal jobs may give other bits than before."""
@@ -43,7 +44,8 @@ class TensorJob:
     `base` is None where the method has none. Without sources the base's tensor is taken as it is.
     `layer` is the output layer index, None outside the layers. `position` of a source for its
     masks is its index in `sources`, which never contains the base for task-vector methods.
-    `dtype` is what the output is rounded to, once, at the end.
+    `dtype` is what the output is rounded to, once, at the end. `stepwise`: the dtype that inputs
+    and every step are rounded to before, as mergekit does, None where nothing is.
     """
 
     name: str
@@ -53,6 +55,7 @@ class TensorJob:
     parameters: Mapping[str, Scalar]
     layer: int | None
     dtype: str
+    stepwise: str | None = None
 
 
 def plan_recipe(
@@ -73,10 +76,10 @@ def plan_recipe(
         RecipeError: a tensor without a required value, or numbers that do not go together.
         UnsupportedError: stored weights that cannot be merged (quantised, float64).
     """
-    method = find_method(recipe.merge_method)
+    method = method_of(recipe)
     sections = sections_of(recipe, method)
     models = open_layouts(models_of(recipe), checkpoints, document)
-    targets = align(models, sections)
+    targets = align(models, sections, lose_sources=recipe.exact)
     numbers = resolved(models, method, targets)
     pairs = zip(targets, numbers, strict=True)
     return tuple(_job(models, recipe, target, found) for target, found in pairs)
@@ -94,7 +97,7 @@ def plan_notices(
     they are.
     """
     models = open_layouts(models_of(recipe), checkpoints, document)
-    sections = sections_of(recipe, find_method(recipe.merge_method))
+    sections = sections_of(recipe, method_of(recipe))
     texts: dict[str, None] = {}
     for own, part in split_modules(models, sections):
         for section in part:
@@ -139,7 +142,9 @@ def _job(models: Models, recipe: Recipe, target: Target, numbers: Numbers) -> Te
     named = list(zip(section.sources, target.names, strict=True))
     experts = [(one.model, name) for one, name in named if one.model != section.base]
     read = next((name for one, name in named if one.model == reference_of(section)), target.name)
+    inputs = [models.checkpoints[one.model].tensors[name].dtype for one, name in named]
     stored = models.checkpoints[reference_of(section)].tensors[read].dtype
+    dtype, stepwise = dtypes_of(recipe, stored, inputs)
     return TensorJob(
         name=target.name,
         method=recipe.merge_method,
@@ -150,13 +155,16 @@ def _job(models: Models, recipe: Recipe, target: Target, numbers: Numbers) -> Te
         ),
         parameters={name: value for name, value in numbers.output.items() if name not in IDLE},
         layer=target.layer,
-        dtype=recipe.out_dtype or recipe.dtype or stored,
+        dtype=dtype,
+        stepwise=stepwise,
     )
 
 
 def _described(job: TensorJob, content_hashes: Mapping[ModelReference, str]) -> dict[str, object]:
     base = None if job.base is None else _source(job.base, content_hashes)
+    rounded = {} if job.stepwise is None else {"stepwise": job.stepwise}
     return {
+        **rounded,
         "name": job.name,
         "method": job.method + METHODS[job.method].origin,
         "base": base,

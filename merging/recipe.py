@@ -7,6 +7,7 @@ business of `search.space`, which fills them before a recipe is read.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 Scalar = bool | int | float
 Gradient = tuple[float, ...]
@@ -78,8 +79,45 @@ class Module:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenRow:
+    """Whose row a token takes: its own in `model`, or that of another `token` or `token_id`.
+
+    Zeros where `model` is None.
+    """
+
+    model: ModelReference | None
+    token: str | None = None
+    token_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRule:
+    """Where one token's row comes from in models that lack it; `force`: in all models.
+
+    `source` None: as for any other token.
+    """
+
+    source: TokenRow | None
+    force: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerSection:
+    """The vocabulary of the output: all models' tokens, the base's, or those of one model."""
+
+    source: ModelReference | Literal["union", "base"]
+    tokens: Mapping[str, TokenRule]
+    pad_to_multiple_of: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
-    """One merge. Exactly one of `models`, `slices` and `modules` is not empty."""
+    """One merge. Exactly one of `models`, `slices` and `modules` is not empty.
+
+    `tokenizer` None: the models share one vocabulary. `chat_template` is `auto`, the name of a
+    built-in one or a Jinja text; None leaves the tokenizer's own.
+    `exact`: rounded at every step, and read, as mergekit does; see `merging.differences`.
+    """
 
     merge_method: str
     base_model: ModelReference | None
@@ -90,6 +128,9 @@ class Recipe:
     out_dtype: str | None
     mask_seed: int
     modules: tuple[Module, ...] = ()
+    tokenizer: TokenizerSection | None = None
+    chat_template: str | None = None
+    exact: bool = False
 
 
 def parts_of(recipe: Recipe) -> "tuple[Recipe | Module, ...]":

@@ -2,8 +2,7 @@
 
 Everything that needs no model is checked here: form, names, ranges, the numbers that must go
 together at every depth. Shapes, layer counts and filters that leave a tensor without a value are
-the business of `plan`. Who is merged is read by `recipe_sources`, several stages by `stages`. Not
-supported, and refused by name: tokenizer sections.
+the business of `plan`. Who is merged is read by `recipe_sources`, several stages by `stages`.
 """
 
 from .document import Document, Notice, Path, did_you_mean
@@ -13,8 +12,9 @@ from .methods.method import Method
 from .methods.table import METHODS, find_method
 from .recipe import Recipe
 from .recipe_rules import check_models, check_numbers
-from .recipe_sources import SourceReader, read_model
-from .recipe_values import Reading, read_parameters, shown
+from .recipe_sources import SourceReader
+from .recipe_tokenizer import check_tokenizer, read_chat_template, read_tokenizer
+from .recipe_values import Reading, read_model, read_parameters, shown
 
 DTYPES = ("float32", "bfloat16", "float16")
 KEYS = (
@@ -26,27 +26,26 @@ KEYS = (
     "parameters",
     "dtype",
     "out_dtype",
+    "tokenizer",
+    "tokenizer_source",
+    "chat_template",
     "eutectic",
     "name",
 )
 MAX_SEED = 2**63 - 1
 
-_NOT_SUPPORTED = {
-    "tokenizer_source": "leave it out if all models share one vocabulary: the base model's "
-    "tokenizer is copied; else bring the models to one vocabulary with mergekit first",
-    "tokenizer": "leave it out if all models share one vocabulary: the base model's tokenizer is "
-    "copied; else bring the models to one vocabulary with mergekit first",
-    "chat_template": "leave it out: the base model's chat template is copied",
-}
 
-
-def read_recipe(document: Document, *, strict: bool) -> tuple[Recipe, tuple[Notice, ...]]:
+def read_recipe(
+    document: Document, *, strict: bool, exact: bool = False
+) -> tuple[Recipe, tuple[Notice, ...]]:
     """Reads and checks a recipe of numbers.
 
     Args:
         document: mergekit's YAML, whole or as the `recipe` of a study (`Document.child`).
         strict: refuse keys that mergekit knows nothing of (a study), else warn (a recipe that is
             only merged).
+        exact: take mergekit's side of every difference (`merging.differences`), as a recipe asks
+            for that says `eutectic: {exact: true}`.
 
     Returns:
         The recipe, and a notice for everything legal that does nothing.
@@ -57,9 +56,14 @@ def read_recipe(document: Document, *, strict: bool) -> tuple[Recipe, tuple[Noti
     """
     reading = Reading(document, strict)
     data = _top(document)
+    mask_seed, own_exact = _own(reading, data)
+    reading.exact = exact or own_exact
     method = _method(document, data)
+    method = method.loosened() if reading.exact else method
     _check_form(reading, data)
-    base = read_model(document, data, ("base_model",))
+    base = None
+    if data.get("base_model"):
+        base = read_model(document, data["base_model"], ("base_model",))
     reader = SourceReader(reading, method, base)
     recipe = Recipe(
         merge_method=method.name,
@@ -72,11 +76,17 @@ def read_recipe(document: Document, *, strict: bool) -> tuple[Recipe, tuple[Noti
         ),
         dtype=_dtype(document, data, "dtype"),
         out_dtype=_dtype(document, data, "out_dtype"),
-        mask_seed=_mask_seed(reading, data),
+        mask_seed=mask_seed,
+        tokenizer=read_tokenizer(reading, data),
+        chat_template=read_chat_template(document, data),
+        exact=reading.exact,
     )
     check_models(reading, recipe, method)
-    check_numbers(document, recipe, method)
-    notices = sorted(reading.notices, key=lambda one: (one.place.line, one.place.column))
+    check_tokenizer(document, recipe)
+    check_numbers(reading, recipe, method)
+    notices = sorted(
+        (*document.notices, *reading.notices), key=lambda one: (one.place.line, one.place.column)
+    )
     return recipe, tuple(notices)
 
 
@@ -94,15 +104,10 @@ def _top(document: Document) -> dict[str, object]:
 
 
 def _check_form(reading: Reading, data: dict[str, object]) -> None:
-    """The top-level keys: nothing unsupported, nothing unknown, models or slices."""
+    """The top-level keys: nothing unknown, one of models, slices and modules."""
     document = reading.document
-    for key, what in _NOT_SUPPORTED.items():
-        if data.get(key):
-            raise UnsupportedError(
-                document.message((key,), f"not supported yet: {what}", key=True)
-            )
     for key in data:
-        if key not in KEYS and key not in _NOT_SUPPORTED:
+        if key not in KEYS:
             _tell_unknown_top(reading, data, key)
     given = [key for key in ("models", "slices", "modules") if data.get(key)]
     if len(given) != 1:
@@ -149,17 +154,22 @@ def _dtype(document: Document, data: dict[str, object], key: str) -> str | None:
     raise document.error((key,), f"expected {', '.join(DTYPES)}; got {shown(value)}{hint}")
 
 
-def _mask_seed(reading: Reading, data: dict[str, object]) -> int:
-    """`eutectic: {mask_seed: N}`, which mergekit ignores; 0 where nothing is said."""
+def _own(reading: Reading, data: dict[str, object]) -> tuple[int, bool]:
+    """`eutectic: {mask_seed: N, exact: true}`, which mergekit ignores; 0 and false by default."""
+    known = ("mask_seed", "exact")
     own = reading.mapping(data.get("eutectic"), ("eutectic",))
     for key in own:
-        if key == "mask_seed":
+        if key in known:
             continue
-        hint = did_you_mean(key, ("mask_seed",))
-        message = f"`eutectic` has no key {key!r}{hint or ': mask_seed'}"
+        hint = did_you_mean(key, known)
+        message = f"`eutectic` has no key {key!r}{hint or ': ' + ', '.join(known)}"
         raise reading.document.error(("eutectic", key), message, key=True)
     seed = own.get("mask_seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
         at = ("eutectic", "mask_seed")
         raise reading.document.error(at, f"expected a whole number from 0, got {shown(seed)}")
-    return seed
+    exact = own.get("exact", False)
+    if not isinstance(exact, bool):
+        at = ("eutectic", "exact")
+        raise reading.document.error(at, f"expected true or false, got {shown(exact)}")
+    return seed, exact

@@ -8,7 +8,6 @@ checked by `plan`, tensor by tensor.
 from collections.abc import Mapping
 
 from .document import Document, Path
-from .errors import MergeError
 from .methods.formula import Numbers
 from .methods.method import Method
 from .methods.parameters import Parameter
@@ -36,18 +35,19 @@ def check_models(reading: Reading, recipe: Recipe, method: Method) -> None:
     _tell_unlisted_base(reading, recipe, method)
 
 
-def check_numbers(document: Document, recipe: Recipe, method: Method) -> None:
+def check_numbers(reading: Reading, recipe: Recipe, method: Method) -> None:
     """Which numbers must be given, and which go together, as far as no tensor is needed to tell.
 
     Raises:
         RecipeError: with the place and the depth.
     """
+    document = reading.document
     seen: set[tuple[tuple[str, int], ...]] = set()
     for section in sections_of(recipe, method):
         for path, source in section.experts():
             _require_numbers(document, method, section, path, source)
             _check_pairs(document, method, section, path, source, seen)
-        _check_formula(document, method, section)
+        _check_formula(reading, method, section)
 
 
 def place_of(section: Section, path: Path, source: Source, name: str) -> Path:
@@ -118,7 +118,14 @@ def _tell_unlisted_base(reading: Reading, recipe: Recipe, method: Method) -> Non
     for part in parts_of(recipe):
         if not part.models or base in {source.model for source in part.models}:
             continue
-        if method.takes_in({*part.parameters, *recipe.parameters}):
+        taken = method.takes_in({*part.parameters, *recipe.parameters})
+        if not taken and recipe.exact:
+            raise reading.document.error(
+                ("base_model",),
+                f"mergekit makes the base model one of the models that {method.name} averages, "
+                "and wants a weight for it; list it under `models`, with weight 0 to leave it out",
+            )
+        if taken:
             what = f"{method.name} averages it in with the weight given for all"
         else:
             what = (
@@ -208,7 +215,7 @@ def _values(settings: Mapping[str, Setting], t: float) -> dict[str, Scalar]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _check_formula(document: Document, method: Method, section: Section) -> None:
+def _check_formula(reading: Reading, method: Method, section: Section) -> None:
     """What the formula itself refuses (weights that cancel), at both ends, where it is certain."""
     for t in (0.0, 1.0):
         experts = [
@@ -218,10 +225,13 @@ def _check_formula(document: Document, method: Method, section: Section) -> None
         output = _certain(method, "global", section.levels, t)
         if output is None or any(one is None for one in experts):
             return
-        try:
-            method.merge(Numbers(tuple(one for one in experts if one is not None), output))
-        except MergeError as error:
-            raise document.error(section.path, str(error)) from None
+        numbers = Numbers(tuple(one for one in experts if one is not None), output)
+        if fault := method.formula_fault(numbers):
+            if not method.loose:
+                raise reading.document.error(section.path, fault)
+            text = f"{fault}; mergekit divides all the same, which gives NaN"
+            reading.notices.append(reading.document.notice(section.path, text))
+            return
 
 
 def _certain(

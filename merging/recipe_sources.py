@@ -7,12 +7,10 @@ models have such layers and modules that of `plan`.
 from dataclasses import dataclass
 
 from .document import Document, Path, did_you_mean
-from .errors import RecipeError
 from .lost_indentation import parameter_names
 from .methods.method import Method
 from .recipe import ModelReference, Module, Slice, Source
-from .recipe_values import Reading, read_parameters, shown
-from .references import parse_reference
+from .recipe_values import Reading, read_model, read_parameters, shown
 
 MAX_LAYER = 2**20
 MAX_MODULES = 64
@@ -73,7 +71,8 @@ class SourceReader:
     def _slice(self, value: object, path: Path) -> Slice:
         data = self.reading.mapping(value, path)
         _only(self.reading, data, path, ("sources", "base_model", "parameters"), "a slice")
-        own = read_model(self.reading.document, data, (*path, "base_model"))
+        named = data.get("base_model")
+        own = read_model(self.reading.document, named, (*path, "base_model")) if named else None
         written = enumerate(self.reading.sequence(data.get("sources"), (*path, "sources")))
         sources = tuple(
             self._source(one, (*path, "sources", at), own or self.base, sliced=True)
@@ -94,7 +93,7 @@ class SourceReader:
         _only(reading, data, path, keys, "a source" if sliced else "a model")
         if "model" not in data:
             raise reading.document.error(path, "the key `model` is missing: whose weights?")
-        model = _reference(reading.document, data["model"], (*path, "model"))
+        model = read_model(reading.document, data["model"], (*path, "model"))
         parameters = read_parameters(
             reading,
             data.get("parameters"),
@@ -104,26 +103,6 @@ class SourceReader:
         )
         layers = _layer_range(reading.document, data, path) if sliced else None
         return Source(model, parameters, layers)
-
-
-def read_model(document: Document, data: Data, path: Path) -> ModelReference | None:
-    """The model that `data` names under the last key of `path`; None where it names none.
-
-    Raises:
-        RecipeError: what is there is no model.
-    """
-    value = data.get(str(path[-1]))
-    return _reference(document, value, path) if value else None
-
-
-def _reference(document: Document, value: object, path: Path) -> ModelReference:
-    if not isinstance(value, str):
-        quote = "; quote it" if isinstance(value, bool | int | float) else ""
-        raise document.error(path, f"expected a path or a hub name, got {shown(value)}{quote}")
-    try:
-        return parse_reference(value)
-    except RecipeError as error:
-        raise document.error(path, str(error)) from None
 
 
 def _only(reading: Reading, data: Data, path: Path, keys: tuple[str, ...], what: str) -> None:

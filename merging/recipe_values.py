@@ -6,21 +6,26 @@ unknown name (refused if `strict`), a parameter at a level where it does nothing
 other methods read, a filter entry that is never reached.
 """
 
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from .document import Document, Notice, Path, did_you_mean
+from .errors import RecipeError
 from .lost_indentation import parameter_names
 from .methods.method import Method
 from .methods.parameters import Parameter
 from .methods.table import METHODS
-from .recipe import Conditional, Gradient, Scalar, Setting
+from .recipe import Conditional, Gradient, ModelReference, Scalar, Setting
+from .references import parse_reference
 
 MAX_GRADIENT = 4096
 MAX_FILTERS = 256
-MAX_NUMBER = sys.float_info.max
+MAX_NUMBER = 3.4028234663852886e38
+"""The largest number of float32, in which merges are computed."""
+
+_TRUE = ("true", "yes", "on", "y", "t", "1")
+_FALSE = ("false", "no", "off", "n", "f", "0")
 
 Level = Literal["model", "base", "slice", "recipe"]
 """Where `parameters:` stands; "base" is the base model among the models."""
@@ -31,10 +36,14 @@ IDLE = frozenset({"int8_mask"})
 
 @dataclass(slots=True)
 class Reading:
-    """One recipe being read: its document, how strict to be, and the notices gathered so far."""
+    """One recipe being read: its document, how strict to be, and the notices gathered so far.
+
+    `exact`: values count as mergekit reads them, in and out of range.
+    """
 
     document: Document
     strict: bool
+    exact: bool = False
     notices: list[Notice] = field(default_factory=list)
 
     def notice(self, path: Path, message: str) -> None:
@@ -43,7 +52,7 @@ class Reading:
 
     def unknown(self, path: Path, message: str) -> None:
         """Refuses a key that mergekit knows nothing of; where nothing is strict, warns."""
-        if self.strict:
+        if self.strict and not self.exact:
             raise self.document.error(path, message, key=True)
         self.notice(path, f"{message}; it does nothing")
 
@@ -71,6 +80,17 @@ def shown(value: object) -> str:
     return repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
 
 
+def read_model(document: Document, value: object, path: Path) -> ModelReference:
+    """A model as a recipe names it."""
+    if not isinstance(value, str):
+        quote = "; quote it" if isinstance(value, bool | int | float) else ""
+        raise document.error(path, f"expected a path or a hub name, got {shown(value)}{quote}")
+    try:
+        return parse_reference(value)
+    except RecipeError as error:
+        raise document.error(path, str(error)) from None
+
+
 def read_parameters(
     reading: Reading,
     value: object,
@@ -90,7 +110,9 @@ def read_parameters(
         idle = _why_idle(name, own, method, level)
         if idle is not None:
             reading.notice(at, idle)
-        if written is not None:
+        if written is None and reading.exact:
+            raise reading.document.error(at, f"expected {known.expected()}, got nothing")
+        if written is not None and not (reading.exact and written == []):
             found[name] = _read_setting(reading, written, at, known, checked=idle is None)
     return found
 
@@ -176,7 +198,7 @@ def _read_plain(
 ) -> Scalar | Gradient:
     """One value or a gradient."""
     if not isinstance(value, list):
-        return _read_scalar(reading.document, value, path, parameter, checked)
+        return _read_scalar(reading, value, path, parameter, checked)
     if not value:
         raise reading.document.error(path, f"an empty list; expected {parameter.expected()}")
     if parameter.kind == "bool":
@@ -184,15 +206,18 @@ def _read_plain(
     if len(value) > MAX_GRADIENT:
         raise reading.document.error(path, f"a gradient of more than {MAX_GRADIENT} values")
     return tuple(
-        float(_read_scalar(reading.document, item, (*path, index), parameter, checked))
+        float(_read_scalar(reading, item, (*path, index), parameter, checked))
         for index, item in enumerate(value)
     )
 
 
 def _read_scalar(
-    document: Document, value: object, path: Path, parameter: Parameter, checked: bool
+    reading: Reading, value: object, path: Path, parameter: Parameter, checked: bool
 ) -> Scalar:
     """A truth value (0 and 1 count, as in mergekit), or a number in range as a float."""
+    document = reading.document
+    if reading.exact:
+        value = _understood(value, parameter)
     if isinstance(value, dict) and not {"range", "choice"}.isdisjoint(value):
         raise document.error(path, "a range; only the recipe of a study may have ranges")
     if parameter.kind == "bool" and isinstance(value, bool | int | float) and value in (0, 1):
@@ -200,11 +225,23 @@ def _read_scalar(
     number = None if parameter.kind == "bool" else _finite(value)
     if number is None:
         hint = "; remove the quotes" if isinstance(value, str) and _is_number(value) else ""
+        if isinstance(value, int | float) and abs(value) > MAX_NUMBER:
+            hint = "; merges are computed in float32, which ends at 3.4e+38"
         expected = parameter.expected()
         raise document.error(path, f"expected {expected}, got {shown(value)}{hint}")
-    if checked and (fault := parameter.fault(number)):
+    if checked and (fault := parameter.fault(number, loose=reading.exact)):
         raise document.error(path, fault)
     return number
+
+
+def _understood(value: object, parameter: Parameter) -> object:
+    """A quoted number or truth value, or a truth value for a number, as mergekit reads it."""
+    if parameter.kind == "bool":
+        words = {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False)}
+        return words.get(value.lower(), value) if isinstance(value, str) else value
+    if isinstance(value, bool):
+        return float(value)
+    return float(value) if isinstance(value, str) and _is_number(value) else value
 
 
 def _finite(value: object) -> float | None:

@@ -9,7 +9,18 @@ from typing import Any
 import yaml
 
 from .methods.table import METHODS
-from .recipe import Conditional, Module, Parameters, Recipe, Setting, Slice, Source
+from .recipe import (
+    Conditional,
+    Module,
+    Parameters,
+    Recipe,
+    Setting,
+    Slice,
+    Source,
+    TokenizerSection,
+    TokenRow,
+    TokenRule,
+)
 from .yaml_nodes import reads_as_number
 
 
@@ -29,7 +40,13 @@ def recipe_data(recipe: Recipe) -> dict[str, object]:
         data["dtype"] = recipe.dtype
     if recipe.out_dtype is not None:
         data["out_dtype"] = recipe.out_dtype
-    if recipe.mask_seed or METHODS[recipe.merge_method].random:
+    if recipe.tokenizer is not None:
+        data["tokenizer"] = _tokenizer(recipe.tokenizer)
+    if recipe.chat_template is not None:
+        data["chat_template"] = recipe.chat_template
+    if recipe.exact:
+        data["eutectic"] = {"mask_seed": recipe.mask_seed, "exact": True}
+    elif recipe.mask_seed or METHODS[recipe.merge_method].random:
         data["eutectic"] = {"mask_seed": recipe.mask_seed}
     return data
 
@@ -62,6 +79,29 @@ def _slice(one: Slice) -> dict[str, object]:
     if one.base_model is not None:
         data["base_model"] = str(one.base_model)
     return data | _parameters(one.parameters)
+
+
+def _tokenizer(section: TokenizerSection) -> dict[str, object]:
+    data: dict[str, object] = {"source": str(section.source)}
+    if section.tokens:
+        data["tokens"] = {token: _rule(rule) for token, rule in section.tokens.items()}
+    if section.pad_to_multiple_of is not None:
+        data["pad_to_multiple_of"] = section.pad_to_multiple_of
+    return data
+
+
+def _rule(rule: TokenRule) -> dict[str, object]:
+    data: dict[str, object] = {} if rule.source is None else {"source": _row(rule.source)}
+    return data | ({"force": True} if rule.force else {})
+
+
+def _row(row: TokenRow) -> object:
+    if row.model is None:
+        return {"kind": "zero"}
+    if row.token is None and row.token_id is None:
+        return str(row.model)
+    other = {"token_id": row.token_id} if row.token is None else {"token": row.token}
+    return {"kind": "model_token", "model": str(row.model), **other}
 
 
 def _parameters(parameters: Parameters) -> dict[str, object]:

@@ -30,8 +30,8 @@ def parse_reference(text: str) -> ModelReference:
 
 
 def breaks_lines(text: str) -> bool:
-    """Whether a text has control characters or line breaks of any kind in it."""
-    return any(unicodedata.category(one) in ("Cc", "Zl", "Zp") for one in text)
+    """Whether a text has control characters, line breaks of any kind or half characters in it."""
+    return any(unicodedata.category(one) in ("Cc", "Cs", "Zl", "Zp") for one in text)
 
 
 def _name_and_revision(text: str, part: str) -> tuple[str, str | None]:

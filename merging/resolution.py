@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from .compatibility import Models, Target
 from .document import Path
-from .errors import MergeError, RecipeError
+from .errors import RecipeError
 from .methods.formula import Numbers
 from .methods.method import Method
 from .recipe import Parameters, Scalar, Source
@@ -58,10 +58,8 @@ def _numbers(models: Models, method: Method, target: Target) -> Numbers:
     )
     given = _given(method, "global", section.levels, target.name, target.t)
     numbers = Numbers(experts, method.complete("global", given))
-    try:
-        method.merge(numbers)
-    except MergeError as error:
-        raise _fault(models, section.path, f"tensor {target.name!r}: {error}") from None
+    if not method.loose and (fault := method.formula_fault(numbers)):
+        raise _fault(models, section.path, f"tensor {target.name!r}: {fault}")
     return numbers
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from .document import Path
 from .methods.method import Method
+from .methods.table import find_method
 from .recipe import ModelReference, Module, Parameters, Recipe, Slice, Source
 
 
@@ -42,6 +43,12 @@ class Section:
             for index, source in enumerate(self.sources)
             if source.model != self.base
         )
+
+
+def method_of(recipe: Recipe) -> Method:
+    """The recipe's method, with mergekit's own bounds where the recipe is exact."""
+    method = find_method(recipe.merge_method)
+    return method.loosened() if recipe.exact else method
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from .checkpoint import Checkpoint, TensorInfo
 from .consistency import check_config, embedding_name, head_name, is_tied
+from .document import Document
 from .errors import SourceError, UnsupportedError
 from .hashing import cache_folder, hash_files
 from .headers import member, read_header, read_index, read_json
@@ -149,15 +150,39 @@ def open_adapted(
 
 
 def open_models(
-    recipe: Recipe, *, folder: Path, mapping: Mapping[str, Path], allow_pickle: bool
+    recipe: Recipe,
+    *,
+    folder: Path,
+    mapping: Mapping[str, Path],
+    allow_pickle: bool,
+    document: Document | None = None,
 ) -> dict[ModelReference, Checkpoint]:
-    """Opens every model of a recipe, the base first; arguments as `open_checkpoint`."""
+    """Opens every model of a recipe, the base first, in the vocabulary that the recipe asks for.
+
+    Arguments as `open_checkpoint`; `document` gives places to messages about tokens.
+    """
     opened = {
         model: open_checkpoint(model, folder=folder, mapping=mapping, allow_pickle=allow_pickle)
         for model in models_of(recipe)
     }
     refuse_one_for_two(opened)
-    return opened
+    return spoken_models(recipe, opened, folder=folder, mapping=mapping, document=document)
+
+
+def spoken_models(
+    recipe: Recipe,
+    opened: Mapping[ModelReference, Checkpoint],
+    *,
+    folder: Path,
+    mapping: Mapping[str, Path],
+    document: Document | None = None,
+) -> dict[ModelReference, Checkpoint]:
+    """Opened models in the vocabulary that a recipe asks for: see `vocabulary_alignment`."""
+    if recipe.tokenizer is None and recipe.chat_template is None:
+        return dict(opened)  # without transformers, which takes seconds to import
+    from .vocabulary_alignment import align_vocabularies
+
+    return align_vocabularies(recipe, opened, folder=folder, mapping=mapping, document=document)
 
 
 def refuse_one_for_two(opened: Mapping[ModelReference, Checkpoint]) -> None:
@@ -183,6 +208,7 @@ def open_folder(folder: Path, *, allow_pickle: bool, cache: Path) -> Checkpoint:
     config = read_json(member(folder, "config.json"), MAX_CONFIG)
     if quantised := config.get("quantization_config"):
         kind = quantised.get("quant_method") if isinstance(quantised, dict) else None
+        kind = kind if isinstance(kind, str) and kind.isidentifier() else repr(kind)[:40]
         raise UnsupportedError(
             f"{folder}: the weights are quantised ({kind}), which cannot be merged; "
             "use the model they were made from"

@@ -38,13 +38,14 @@ class Stages:
 
 
 def read_stages(
-    documents: Sequence[Document], *, strict: bool
+    documents: Sequence[Document], *, strict: bool, exact: bool = False
 ) -> tuple[Stages, tuple[Notice, ...]]:
     """Reads the recipes of a file, of one or of several documents.
 
     Args:
         documents: of one file, in its order.
         strict: see `read_recipe`.
+        exact: see `read_recipe`.
 
     Returns:
         The recipes in the order in which they are built, and a notice for everything legal that
@@ -55,7 +56,7 @@ def read_stages(
             stages that use each other in a circle. With the place, or both.
         UnsupportedError: see `read_recipe`.
     """
-    read = [read_recipe(document, strict=strict) for document in documents]
+    read = [read_recipe(document, strict=strict, exact=exact) for document in documents]
     notices = [notice for _, found in read for notice in found]
     if len(documents) == 1:
         return Stages(Stage(None, documents[0], read[0][0]), ()), tuple(notices)

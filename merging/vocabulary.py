@@ -1,7 +1,7 @@
 """Whether the models of a merge speak the same vocabulary.
 
-Embeddings are merged row by row, so row i must mean the same token everywhere. Aligning
-vocabularies (mergekit's `tokenizer` section) is not done here; what would need it is named.
+Embeddings are merged row by row, so row i must mean the same token everywhere. What a recipe's
+`tokenizer` section would mend is told here, with the line to write; `vocabulary_alignment` mends.
 """
 
 from collections.abc import Mapping
@@ -12,10 +12,11 @@ from .consistency import embedding_name
 from .errors import SourceError
 from .headers import member, read_json
 from .recipe import ModelReference
+from .speech import speech_of
 
 TOKENIZER = "tokenizer.json"
 MAX_TOKENIZER = 128 << 20
-REMEDY = "`tokenizer: {source: union}` in a mergekit recipe would align them"
+REMEDY = "write `tokenizer: {source: union}` into the recipe to align them by their tokens"
 
 
 def vocabulary_faults(checkpoints: Mapping[ModelReference, Checkpoint]) -> tuple[str, ...]:
@@ -36,7 +37,7 @@ def vocabulary_faults(checkpoints: Mapping[ModelReference, Checkpoint]) -> tuple
         elif rows != first[1]:
             faults.append(
                 f"vocabularies differ: {first[0]} has {first[1]} rows in its embedding, "
-                f"{reference} has {rows}; {REMEDY}, which is not supported yet; leave one out"
+                f"{reference} has {rows}; {REMEDY}"
             )
     return tuple(faults)
 
@@ -44,13 +45,18 @@ def vocabulary_faults(checkpoints: Mapping[ModelReference, Checkpoint]) -> tuple
 def vocabulary_notices(checkpoints: Mapping[ModelReference, Checkpoint]) -> tuple[str, ...]:
     """What is mergeable and perhaps not meant: tokens that stand for different rows in two models.
 
+    Of models that were aligned, what was made of their vocabularies.
+
     Args:
         checkpoints: the models of a recipe, the base (or donor) first.
 
     Raises:
         SourceError: a tokenizer.json that cannot be read.
     """
-    notices: list[str] = []
+    speech = next((one for one in map(speech_of, checkpoints.values()) if one is not None), None)
+    notices: list[str] = [] if speech is None else list(speech.notices)
+    if speech is not None and speech.ids is not None:
+        return tuple(notices)
     first: tuple[ModelReference, dict[str, int]] | None = None
     for reference, checkpoint in checkpoints.items():
         tokens = read_tokens(checkpoint.folder)

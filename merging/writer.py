@@ -1,14 +1,13 @@
 """A merge written to disk, tensor by tensor, as a checkpoint that transformers loads.
 
 Everything goes into a folder beside the final one, which takes its name in the end: a folder of
-that name is whole or not there. Not here: README.md of the model (whoever exports writes it).
+that name is whole or not there. Not here: what the model's README.md says (the exporter knows).
 """
 
 import itertools
 import json
 import os
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,18 +17,23 @@ from pathlib import Path
 
 import torch
 
+from .chat_templates import write_template
 from .checkpoint import Checkpoint, TensorInfo
 from .consistency import HEADS, is_tied
 from .depth import moved_layers, resized_config
 from .errors import MergeError, SourceError
-from .headers import member
+from .finite import all_finite, only_finite
+from .headers import member, read_json
 from .merge import merge_tensor
 from .plan import TensorJob
 from .recipe import ModelReference
+from .scratch import scratch_folder
+from .speech import Speech, renumbered, speech_of
 from .stream import byte_size, write_file
+from .tokenizer_edits import save_tokenizer
 
-COPIED = (
-    "generation_config.json",
+GENERATION = "generation_config.json"
+TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -54,6 +58,7 @@ COPIED = (
     "video_preprocessor_config.json",
 )
 RECIPE = "mergekit_config.yml"
+CARD = "README.md"
 
 
 def write_merged(
@@ -69,6 +74,7 @@ def write_merged(
     progress: Callable[[int, int], None] | None = None,
     overwrite: bool = False,
     trust_remote_code: bool = False,
+    card: str | None = None,
 ) -> None:
     """Merges to disk: weights, config.json, tokenizer, generation config, the recipe.
 
@@ -84,13 +90,14 @@ def write_merged(
         progress: called with tensors done and tensors in all.
         overwrite: replace a merge that stands there.
         trust_remote_code: for configs that need code when layers move.
+        card: the README.md of the model, if it gets one.
 
     Raises:
-        MergeError: two jobs of one name, shapes that differ.
-        SourceError: `out` is in use, or the disk is full or read-only.
+        MergeError: two jobs of one name, shapes that differ, numbers beyond the output's dtype.
+        SourceError: `out` is in use, the disk is full or read-only, or a model has NaN or Inf.
     """
     todo = list(jobs)
-    out = out.absolute()
+    out = Path(os.path.realpath(out))  # a link keeps standing, what it leads to is written
     layout = merged_layout(todo, checkpoints)
     _require_free(out, donor, overwrite)
     try:
@@ -98,18 +105,18 @@ def write_merged(
         _require_space(out.parent, sum(map(byte_size, layout.values())))
         with (
             ThreadPoolExecutor(max(1, threads)) as pool,
-            tempfile.TemporaryDirectory(
-                prefix=f".{out.name}.", dir=out.parent, ignore_cleanup_errors=True
-            ) as scratch,
+            scratch_folder(out) as scratch,
         ):
-            folder = Path(scratch) / out.name
+            folder = scratch / "merged"
             folder.mkdir()
             _describe(folder, todo, donor, recipe_text, trust_remote_code)
-            tensors = partial(_read, checkpoints)
-            merge = partial(merge_tensor, tensors=tensors, mask_seed=mask_seed, pool=pool)
+            if card is not None:
+                (folder / CARD).write_text(card, encoding="utf-8")
+            read = only_finite(partial(_read, checkpoints))
+            merge = partial(merge_tensor, tensors=read, mask_seed=mask_seed, pool=pool)
             produce = _counted(todo, merge, progress)
             _write_weights(folder, layout, produce, max_shard_bytes)
-            _take_name(folder, out, Path(scratch) / "replaced")
+            _take_name(folder, out, scratch / "replaced")
     except OSError as error:
         raise SourceError(f"{out}: cannot be written: {error.strerror or error}") from error
 
@@ -174,6 +181,11 @@ def _counted(
 
     def produce(name: str) -> torch.Tensor:
         merged = merge(by_name[name])
+        if not all_finite(merged):
+            raise MergeError(
+                f"{name}: the merge gives numbers beyond {by_name[name].dtype}; make its weights "
+                "smaller, or choose another dtype"
+            )
         if progress is not None:
             progress(next(done), len(by_name))
         return merged
@@ -183,10 +195,15 @@ def _counted(
 
 def _require_free(out: Path, donor: Checkpoint, overwrite: bool) -> None:
     """Only a merge is ever replaced, and only when asked: never a model that somebody trained."""
-    if not out.exists():
+    above = next(folder for folder in out.parents if folder.exists())
+    if not above.is_dir():
+        raise SourceError(f"{out}: {above} is a file, not a folder; choose another place")
+    if not os.path.lexists(out):
         return
     if not out.is_dir():
         raise SourceError(f"{out}: a file of this name is in the way; choose another folder")
+    if out.is_mount():
+        raise SourceError(f"{out}: a mount point, which cannot take a name; give a folder in it")
     entries = list(out.iterdir())
     if not entries:
         return
@@ -220,14 +237,35 @@ def _describe(
 ) -> None:
     """Everything but the weights."""
     config = merged_config(jobs, donor, trust_remote_code=trust_remote_code)
-    text = json.dumps(config, indent=2, ensure_ascii=False, sort_keys=True)
+    text = json.dumps(config, indent=2, sort_keys=True)
     (folder / "config.json").write_text(text + "\n", encoding="utf-8")
     (folder / RECIPE).write_text(recipe_text, encoding="utf-8")
     code = [file.name for file in donor.folder.glob("*.py")] if "auto_map" in config else []
-    for name in (*COPIED, *code):
-        source = member(donor.folder, name)
-        if source.is_file():
-            shutil.copyfile(source, folder / name)
+    _copy(donor.folder, folder, (GENERATION, *code))
+    speech = speech_of(donor)
+    if speech is not None and speech.tokenizer is not None:
+        save_tokenizer(speech.tokenizer, folder)
+    else:
+        _copy(speech.folder if speech else donor.folder, folder, TOKENIZER_FILES)
+    if speech is not None:
+        _respeak(folder, speech)
+
+
+def _copy(source: Path, folder: Path, names: Iterable[str]) -> None:
+    for name in names:
+        file = member(source, name)
+        if file.is_file():
+            shutil.copyfile(file, folder / name)
+
+
+def _respeak(folder: Path, speech: Speech) -> None:
+    """Makes the copied files say what the output speaks: its chat template, its token ids."""
+    if speech.chat_template is not None:
+        write_template(folder, speech.chat_template)
+    if speech.ids is not None and (folder / GENERATION).is_file():
+        data = renumbered(read_json(folder / GENERATION), speech.ids)
+        text = json.dumps(data, indent=2, ensure_ascii=False, sort_keys=True)
+        (folder / GENERATION).write_text(text + "\n", encoding="utf-8")
 
 
 def _write_weights(

@@ -11,6 +11,7 @@ import math
 import re
 from dataclasses import dataclass, field
 
+import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from .errors import RecipeError
@@ -20,6 +21,8 @@ from .yaml_text import MAX_DEPTH, MAX_NODES, compose, is_empty
 Keys = tuple[str | int, ...]
 Mark = tuple[int, int]
 """Line and column, from 1."""
+
+MAX_KEY = 500
 
 _TAG = "tag:yaml.org,2002:"
 _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9_]*)")
@@ -43,17 +46,22 @@ class Tree:
     marks: dict[Keys, Mark] = field(default_factory=dict)
     key_marks: dict[Keys, Mark] = field(default_factory=dict)
     nodes: int = 0
+    exact: bool = False
+    notices: list[tuple[Mark, str]] = field(default_factory=list)
 
 
-def parse_trees(text: str, file: str) -> list[Tree]:
+def parse_trees(text: str, file: str, *, exact: bool = False) -> list[Tree]:
     """Reads the documents of a YAML text, at least one; bounds hold for all of them together.
+
+    exact: of a key given twice the last counts, and numbers are what YAML 1.1 makes of them, both
+    with a notice.
 
     Raises:
         RecipeError: not YAML, empty, out of bounds, or a value that is not plain data.
     """
     trees: list[Tree] = []
     for root in compose(text, file):
-        tree = Tree(file, nodes=trees[-1].nodes if trees else 0)
+        tree = Tree(file, nodes=trees[-1].nodes if trees else 0, exact=exact)
         tree.data = _plain(tree, root, (), ())
         trees.append(tree)
     return trees
@@ -100,7 +108,8 @@ def _plain(tree: Tree, node: Node, path: Keys, above: tuple[Node, ...]) -> objec
 
 
 def _no_plain_data(tree: Tree, node: Node) -> RecipeError:
-    return _fault(tree, node, f"the tag `{node.tag}` is not plain data; remove it")
+    tag = repr(node.tag)[1:61].rstrip("'")  # a tag may have any character in it, written as %0A
+    return _fault(tree, node, f"the tag `{tag}` is not plain data; remove it")
 
 
 def _mapping(
@@ -109,7 +118,7 @@ def _mapping(
     """A mapping; what `<<` merges in gives way to its own keys, as in YAML 1.1."""
     own = [pair for pair in node.value if pair[0].tag != _TAG + "merge"]
     lines = [Line(_key(tree, key), *_mark(key), empty=is_empty(value)) for key, value in own]
-    _refuse_twice(tree, lines)
+    _tell_twice(tree, lines)
     data: dict[str, object] = {}
     for line, (_, value) in zip(lines, own, strict=True):
         tree.key_marks[(*path, line.key)] = (line.line, line.column)
@@ -127,7 +136,7 @@ def _merge_in(
     for one in node.value if isinstance(node, SequenceNode) else [node]:
         if not isinstance(one, MappingNode):
             raise _fault(tree, one, "`<<` takes a mapping or a list of mappings")
-        part = Tree(tree.file, nodes=tree.nodes)
+        part = Tree(tree.file, nodes=tree.nodes, exact=tree.exact, notices=tree.notices)
         found = _mapping(part, one, path, _enter(part, one, above))
         tree.nodes = part.nodes
         fresh = found.keys() - data.keys()
@@ -144,19 +153,31 @@ def _key(tree: Tree, node: Node) -> str:
         kind = node.tag.removeprefix(_TAG)
         kind = _KINDS.get(kind, f"a {kind}")
         raise _fault(tree, node, f"the key `{node.value}` is read as {kind}, not a text; quote it")
-    return _clean(tree, node)
+    key = _clean(tree, node)
+    if len(key) > MAX_KEY:
+        raise _fault(tree, node, f"a key of {len(key)} characters; at most {MAX_KEY} are read")
+    return key
 
 
-def _refuse_twice(tree: Tree, lines: list[Line]) -> None:
+def _tell_twice(tree: Tree, lines: list[Line]) -> None:
+    """Refuses a key that is given twice; tells of it where the last one counts."""
     first: dict[str, Line] = {}
     for line in lines:
         if line.key in first:
-            why = lost_under_duplicate(lines, line.key) or "; keep one of them"
-            raise RecipeError(
-                f"{tree.file}:{line.line}:{line.column} the key `{line.key}` is given twice, "
-                f"in line {first[line.key].line} and in line {line.line}{why}"
+            twice = (
+                f"the key `{_shown(line.key)}` is given twice, in line {first[line.key].line} "
+                f"and in line {line.line}"
             )
+            if not tree.exact:
+                why = lost_under_duplicate(lines, line.key) or "; keep one of them"
+                raise RecipeError(f"{tree.file}:{line.line}:{line.column} {twice}{why}")
+            tree.notices.append(((line.line, line.column), f"{twice}; the last one counts"))
         first[line.key] = line
+
+
+def _shown(key: str) -> str:
+    """A key as messages show it, on one line."""
+    return key if key.isprintable() else repr(key)[1:-1]
 
 
 def _scalar(tree: Tree, node: ScalarNode) -> object:
@@ -195,12 +216,23 @@ def _number(tree: Tree, node: ScalarNode, kind: str) -> int | float:
     if kind == "float" and (_REAL.fullmatch(value) or reads_as_number(value)):
         if math.isfinite(real := _float(value)):
             return real
+    if tree.exact and isinstance(found := _as_yaml_reads(value), int | float):
+        tree.notices.append((_mark(node), f"`{value[:40]}` is read as {found}"))
+        return found
     raise _fault(
         tree,
         node,
         f"`{value[:40]}` is not a plain decimal number (YAML 1.1 reads octal, hexadecimal and "
         "sexagesimal ones); write it in decimal, or quote it to make it a text",
     )
+
+
+def _as_yaml_reads(text: str) -> object:
+    """What PyYAML, and so mergekit, makes of a number; None where it makes nothing of it."""
+    try:
+        return yaml.safe_load(text) if len(text) <= 20 else None
+    except (yaml.YAMLError, ValueError):
+        return None
 
 
 def _float(text: str) -> float:

@@ -80,7 +80,7 @@ def _syntax_message(error: yaml.MarkedYAMLError, text: str, file: str) -> str:
     """PyYAML's complaint on one line, with the hint that its wording keeps back."""
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-    problem = error.problem or "not YAML"
+    problem = (error.problem or "not YAML")[:200]  # it may quote a name of any length
     lines = text.splitlines()
     hint = ""
     if "\\t" in problem or (line <= len(lines) and "\t" in lines[line - 1][:column]):

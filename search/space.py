@@ -28,6 +28,7 @@ from .space_walk import (
     models_of,
     positions,
     refuse_stray_ranges,
+    source_places,
 )
 
 __all__ = ["Dimension", "Space", "Values", "changes", "describe", "space_from"]
@@ -105,7 +106,9 @@ class _Builder:
         self.dimensions = [self.method_dimension] if self.method_dimension else []
         base = self.data.get("base_model")
         models = models_of(self.data)
-        self.labels = model_labels([*models, base] if isinstance(base, str) else models)
+        slice_bases = [one.model for one in source_places(self.data, self.layers) if one.is_base]
+        named = [*models, base, *slice_bases]
+        self.labels = model_labels([one for one in named if isinstance(one, str)])
         self.names = {METHOD}
 
     def setting(self, position: Position) -> None:

@@ -66,6 +66,14 @@ def grid_value(low: float, step: float, index: int) -> float:
     return float(Decimal(repr(low)) + index * Decimal(repr(step)))
 
 
+def _exact_step(low: float, high: float, step: float) -> float | None:
+    """The step without the noise of binary arithmetic; None where no decimal divides the range."""
+    width = Decimal(repr(high)) - Decimal(repr(low))
+    count = round((high - low) / step)
+    exact = float(width / count)
+    return exact if Decimal(repr(exact)) * count == width else None
+
+
 def grid_index(low: float, step: float, value: float) -> int | None:
     """Which value of the grid that is, None between two."""
     index = round((value - low) / step)
@@ -214,7 +222,10 @@ class _Reader:
                 f"steps of {step:g} from {low:g} do not end at {high:g}; the last one is {last:g}",
                 "step",
             )
-        return step
+        exact = _exact_step(low, high, step)
+        if exact is None:
+            self.fail(f"a step of {step!r} does not divide the range exactly; round it", "step")
+        return exact
 
     def start(self, data: object, plain: Range) -> tuple[Value, ...]:
         values = data if isinstance(data, list) else [data] * plain.count

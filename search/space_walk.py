@@ -132,7 +132,8 @@ def refuse_stray_ranges(document: Document, data: object, path: Path = ()) -> No
     """
     children: Iterator[tuple[str | int, object]] = iter(())
     if isinstance(data, Mapping):
-        children = ((key, one) for key, one in data.items() if key != "parameters")
+        plain = ("parameters",) if path else ("parameters", "tokenizer")  # tokens have any name
+        children = ((key, one) for key, one in data.items() if key not in plain)
     elif isinstance(data, list):
         children = iter(enumerate(data))
     for key, value in children:

@@ -25,7 +25,10 @@ from .space_points import Space
 from .space_ranges import Value
 from .space_walk import models_of, source_places
 
-_KEPT = ("dtype", "out_dtype")
+_SPEECH = ("tokenizer", "tokenizer_source", "chat_template")
+"""What depends on all models of a recipe, and on which is the base."""
+
+_KEPT = ("dtype", "out_dtype", *_SPEECH)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +105,21 @@ def _names(space: Space) -> dict[str, str]:
 
 
 def _mean(space: Space, models: Sequence[str]) -> dict[str, Any]:
-    """The mean of whole models; of one, that model bit for bit."""
-    listed = [{"model": model, "parameters": {"weight": 1.0}} for model in models]
+    """The mean of whole models; of one, that model bit for bit.
+
+    Where the output speaks as all models do, they all are listed, with a weight of nothing.
+    """
     kept = {key: space.template[key] for key in _KEPT if key in space.template}
+    own = space.template.get("eutectic")
+    if isinstance(own, Mapping) and own.get("exact"):
+        kept["eutectic"] = {"exact": True}
+    weights = dict.fromkeys(models, 1.0)
+    if any(key in kept for key in _SPEECH):
+        base = space.template.get("base_model")
+        everyone = [*([base] if base else []), *models_of(space.template)]
+        weights = {model: float(model in models) for model in everyone}
+        kept = {"base_model": base, **kept} if base else kept
+    listed = [{"model": one, "parameters": {"weight": weight}} for one, weight in weights.items()]
     return {METHOD: "linear", "models": listed, **kept}
 
 

@@ -40,21 +40,23 @@ class Checkup:
     warnings: tuple[str, ...]
 
 
-def check_file(path: Path, maps: Mapping[str, Path], permissions: Permissions) -> Checkup:
+def check_file(
+    path: Path, maps: Mapping[str, Path], permissions: Permissions, *, exact: bool = False
+) -> Checkup:
     """Checks a study, or a recipe (a file without `recipe`); raises the first fault."""
-    documents = read_documents(path)
+    documents = read_documents(path, exact=exact)
     document = documents[0]
     if isinstance(document.data, Mapping) and "recipe" in document.data:
         study, remembered = open_study(path)
-        study = overridden(study, SearchOptions())
+        study = overridden(study, SearchOptions(exact=exact))
         preflight = inspect(study, {**remembered, **maps}, permissions)
         refuse_hopeless(preflight)
         return _study_checkup(preflight)
     if not isinstance(document.data, Mapping) or "merge_method" not in document.data:
         raise StudyError(
-            f"{path}: neither a study (it has no `recipe`) nor a recipe (no `merge_method`)"
+            f"{path}:1:1 neither a study (it has no `recipe`) nor a recipe (no `merge_method`)"
         )
-    return _recipe_checkup(documents, path.resolve().parent, maps, permissions)
+    return _recipe_checkup(documents, path.resolve().parent, maps, permissions, exact)
 
 
 def print_checkup(found: Checkup) -> None:
@@ -71,10 +73,18 @@ def print_checkup(found: Checkup) -> None:
 
 
 def _recipe_checkup(
-    documents: Sequence[Document], folder: Path, maps: Mapping[str, Path], permissions: Permissions
+    documents: Sequence[Document],
+    folder: Path,
+    maps: Mapping[str, Path],
+    permissions: Permissions,
+    exact: bool,
 ) -> Checkup:
     found = open_recipe(
-        documents, folder=folder, mapping=maps, allow_pickle=permissions.allow_pickle
+        documents,
+        folder=folder,
+        mapping=maps,
+        allow_pickle=permissions.allow_pickle,
+        exact=exact,
     )
     check_weights(found.stored)
     data = {

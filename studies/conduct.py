@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from concurrent.futures import BrokenExecutor
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from .outputs import replace_text, write_outputs
 from .preflight import Preflight, inspect
 from .progress import Display
 from .proposing import proposing_of
-from .reopen import open_study
+from .reopen import begun_exact, open_study
 from .resolved import identity, resolved_study
 from .results import test_columns
 from .run import Identity, RunFolder, find_run, hold, refuse_other_study
@@ -58,12 +58,14 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
     What can be refused is refused before a weight is loaded, and before an old run is touched.
     """
     named, remembered = open_study(path)
+    run = RunFolder(options.out or Path("runs") / named.name)
+    if not options.fresh and begun_exact(run):
+        options = replace(options, exact=True)
     study, maps = overridden(named, options), {**remembered, **options.maps}
     preflight = inspect(study, maps, options.permissions)
     refuse_hopeless(preflight)
     refuse_hardware(options.hardware)
     source = None if options.source is None else find_run(options.source)
-    run = RunFolder(options.out or Path("runs") / study.name)
     if options.fresh and source is not None and source.path.resolve() == run.path.resolve():
         raise RunError(f"--fresh would delete {run.path}, whose results --from is to reuse")
     with ExitStack() as stack:

@@ -1,6 +1,6 @@
 """A candidate as the YAML people take away: plain mergekit, its origin in comments."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from search.ledger import Candidate, Ledger
 from search.verdict import label
 
 from .errors import StudyError
+from .names import renamed
 from .wording import clean
 
 Names = Literal["absolute", "original"]
@@ -36,7 +37,7 @@ def candidate_yaml(
     """
     data: Any = candidate.data
     if names == "absolute":
-        data = _renamed(data, lambda model: str(_absolute(parse_reference(model), folder, maps)))
+        data = renamed(data, lambda model: str(_absolute(parse_reference(model), folder, maps)))
     recipe, _ = read_recipe(document.with_data(data), strict=True)
     origin = f" ({candidate.name})" if candidate.kind == "trial" else ", a reference,"
     text = (
@@ -60,23 +61,6 @@ def find_candidate(ledger: Ledger, wanted: str | int) -> Candidate:
     trials = sum(one.kind == "trial" for one in everything)
     name = f"trial {wanted}" if isinstance(wanted, int) else wanted
     raise StudyError(f"the run has no {name!r}; it has trials 0 to {trials - 1}")
-
-
-def _renamed(data: Any, rename: Callable[[str], str]) -> Any:
-    """Recipe data with every model's name replaced.
-
-    Models stand under `model` and `base_model`.
-    """
-    if isinstance(data, list):
-        return [_renamed(one, rename) for one in data]
-    if not isinstance(data, Mapping):
-        return data
-    return {
-        key: rename(value)
-        if key in ("model", "base_model") and isinstance(value, str)
-        else _renamed(value, rename)
-        for key, value in data.items()
-    }
 
 
 def _absolute(model: ModelReference, folder: Path, maps: Mapping[str, Path]) -> ModelReference:

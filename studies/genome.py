@@ -34,6 +34,9 @@ def recipe_from_genome(document: Document, layers: int | None) -> dict[str, Any]
         if not genome.get(key):
             raise document.error(("genome",), f"the key {key!r} is missing")
     method = find_method(str(genome["merge_method"]))
+    if method.parameter("weight") is None:  # slerp: two of several models for each group
+        text = f"its genome for {method.name} has no counterpart; write that recipe with ranges"
+        raise document.error(("genome", "merge_method"), text)
     if not isinstance(genome["models"], list):
         raise document.error(("genome", "models"), "expected a list of models")
     models = [str(model) for model in genome["models"]]

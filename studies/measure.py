@@ -22,7 +22,7 @@ from search.scoring import blocks
 
 from .config import Study
 from .errors import StudyError
-from .preflight import Permissions, load_tasks, split_tasks
+from .preflight import Permissions, check_weights, load_tasks, split_tasks
 from .reopen import open_study
 from .session import Hardware, load_runner, refuse_hardware
 from .summary import finite
@@ -48,24 +48,27 @@ def evaluate_model(
     maps: Mapping[str, Path],
     hardware: Hardware,
     permissions: Permissions,
+    *,
+    exact: bool = False,
 ) -> dict[str, Any]:
     """`{"model", "tasks": {task: {metric: {"value", "stderr", "items"}}}}`.
 
     All items unless `split` names one; a recipe that a run exported leaves out `test` unless
-    asked for it.
+    asked for it. `exact` reads and rounds a recipe as mergekit does.
     """
     if split is not None and split not in SPLITS:
         raise StudyError(f"--split {split}: one of {', '.join(SPLITS)}")
     refuse_hardware(hardware)
     study, remembered = open_study(study_file)
     maps = {**remembered, **maps}
-    target = _target(model, study)
+    target = _target(model, study, exact)
     found = open_recipe(
         target.documents,
         folder=target.folder,
         mapping=maps,
         allow_pickle=permissions.allow_pickle,
         keep="donor",
+        exact=exact,
     )
     recipe = found.recipe
     if target.exported and recipe.mask_seed != study.seed:
@@ -75,6 +78,7 @@ def evaluate_model(
             "study.yaml as --study",
             file=sys.stderr,
         )
+    check_weights(found.stored)
     tasks = load_tasks(study, donor_of(recipe), found.donor, permissions)
     chosen = _items(study, tasks, split, target.exported)
 
@@ -117,12 +121,13 @@ def print_scores(found: Mapping[str, Any]) -> None:
     Console(highlight=False).print(table)
 
 
-def _target(model: str, study: Study) -> _Target:
+def _target(model: str, study: Study, exact: bool) -> _Target:
     path = Path(model)
     if path.is_file():
-        documents = read_documents(path)
+        documents = read_documents(path, exact=exact)
         first = documents[0].data
-        exported = len(documents) == 1 and isinstance(first, Mapping) and "eutectic" in first
+        own = first.get("eutectic") if isinstance(first, Mapping) else None
+        exported = len(documents) == 1 and isinstance(own, Mapping) and "mask_seed" in own
         return _Target(model, documents, path.resolve().parent, exported)
     named = str(path.resolve()) if path.is_dir() else model
     text = (

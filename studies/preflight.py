@@ -14,14 +14,15 @@ from evaluation.splits import SPLITS, assign_splits, split_faults
 from evaluation.task import Task
 from merging.checkpoint import Checkpoint
 from merging.depth import moved_layers
-from merging.errors import SourceError, UnsupportedError
+from merging.errors import RecipeError, SourceError, UnsupportedError
+from merging.finite import nonfinite
 from merging.hashing import find_nonfinite
 from merging.layers import layer_layout
 from merging.plan import plan_notices, plan_recipe
 from merging.recipe import ModelReference, Recipe, donor_of, models_of
 from merging.recipe_reader import read_recipe
 from merging.references import parse_reference
-from merging.sources import open_checkpoint
+from merging.sources import open_checkpoint, spoken_models
 from merging.vocabulary import vocabulary_faults, vocabulary_notices
 from search.coordinates import Coordinates
 from search.errors import SearchError
@@ -86,13 +87,15 @@ def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) ->
     for model in models_of(recipe):
         if model not in opened:
             opened[model] = _open(study, model, maps, permissions)
+    opened = spoken_models(recipe, opened, folder=study.folder, mapping=maps, document=filled)
     refuse_vocabularies(opened)
     jobs = plan_recipe(recipe, opened, document=filled)
     if moved_layers(jobs, opened[base]) is not None:
-        raise UnsupportedError(
-            "the recipe's slices give a model of other layers than the base has: `merge` and "
-            "`evaluate` take it, but parents and candidates must share layers to be searched"
+        text = (
+            "the slices give a model of other layers than the base has: `merge` and `evaluate` "
+            "take it, but parents and candidates must share layers to be searched"
         )
+        raise UnsupportedError(filled.message(("slices",), text))
     warnings = (
         *(str(notice) for notice in notices),
         *plan_notices(recipe, opened, document=filled),
@@ -127,10 +130,7 @@ def check_weights(checkpoints: Mapping[ModelReference, Checkpoint]) -> None:
     """
     for model, checkpoint in checkpoints.items():
         if (tensor := find_nonfinite(checkpoint)) is not None:
-            raise SourceError(
-                f"{model}: tensor {tensor!r} contains NaN or Inf; the model is broken, "
-                f"every merge with it would be (folder {checkpoint.folder})"
-            )
+            raise nonfinite(model, tensor, f" (folder {checkpoint.folder})")
 
 
 def refuse_vocabularies(checkpoints: Mapping[ModelReference, Checkpoint]) -> None:
@@ -167,11 +167,18 @@ def _base_name(study: Study) -> ModelReference:
     data = study.recipe.data
     named = data.get("base_model") if isinstance(data, Mapping) else None
     if isinstance(named, str):
-        return parse_reference(named)
+        return _reference(study, named, "base_model")
     experts = expert_names(data) if isinstance(data, Mapping) else []
     if not experts:
         raise StudyError(str(study.recipe.error((), "the recipe names no models")))
-    return parse_reference(experts[0])
+    return _reference(study, experts[0], "models")
+
+
+def _reference(study: Study, name: str, key: str) -> ModelReference:
+    try:
+        return parse_reference(name)
+    except RecipeError as error:
+        raise study.recipe.error((key,), str(error)) from None
 
 
 def _open(

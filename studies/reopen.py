@@ -22,6 +22,16 @@ def reopened(run: RunFolder) -> tuple[Study, Mapping[str, Path]]:
     return _from_document(document, run.study)
 
 
+def begun_exact(run: RunFolder) -> bool:
+    """Whether a run that is there was begun with --mergekit-exact."""
+    if not run.study.is_file() or not run.database.is_file():
+        return False
+    data: Any = read_document(run.study).data
+    recipe = data.get("recipe") if isinstance(data, dict) else None
+    own = recipe.get("eutectic") if isinstance(recipe, dict) else None
+    return isinstance(own, dict) and own.get("exact") is True
+
+
 def open_study(path: Path) -> tuple[Study, Mapping[str, Path]]:
     """A study file with its maps: the user's own has none, a run's study.yaml those of the run."""
     return _from_document(read_document(path), path)
@@ -35,8 +45,8 @@ def _from_document(document: Document, path: Path) -> tuple[Study, Mapping[str, 
     folder = Path(str(section.get("folder", "")))
     if not folder.is_absolute() or not folder.is_dir():
         raise RunError(
-            f"{path}: the study came from {folder}, which is gone; put it back, or change "
-            "`resolved.folder`"
+            f"{document.place(('resolved', 'folder'))} the study came from {str(folder)!r}, which "
+            "is gone; put it back, or change `resolved.folder`"
         )
     maps = section.get("maps")
     named = maps.items() if isinstance(maps, dict) else ()

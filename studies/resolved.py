@@ -17,7 +17,9 @@ def identity(preflight: Preflight) -> Identity:
     Ranges, models, tasks, split, objectives, seed.
     """
     study = preflight.study
+    rounding = {"rounding": "as mergekit, --mergekit-exact"} if preflight.recipe.exact else {}
     return {
+        **rounding,
         "ranges": describe(preflight.space),
         "models": sorted(f"{name} {short}" for name, short in model_hashes(preflight).items()),
         "tasks": [f"{name} {task_hash(task)}" for name, task in preflight.tasks.items()],

@@ -19,6 +19,7 @@ from search.space_walk import refuse_modules
 
 from .errors import StudyError
 from .genome import goals_from_evolve, layers_of, recipe_from_genome, tasks_from_evolve
+from .names import renamed
 from .ranging import ranged_recipe
 
 
@@ -135,16 +136,9 @@ def _moved(data: Any, source: Path, place: Path) -> Any:
     """Local model names, seen from where the study will stand; other names as they are."""
     if source == place:
         return data
-    if isinstance(data, list):
-        return [_moved(one, source, place) for one in data]
-    if not isinstance(data, Mapping):
-        return data
-    return {
-        key: str((source / value).resolve())
-        if key in ("model", "base_model") and isinstance(value, str) and (source / value).is_dir()
-        else _moved(value, source, place)
-        for key, value in data.items()
-    }
+    return renamed(
+        data, lambda name: str((source / name).resolve()) if (source / name).is_dir() else name
+    )
 
 
 class _Dumper(yaml.SafeDumper):

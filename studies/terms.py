@@ -1,9 +1,12 @@
 """What a search is asked to do, what it will take, and whether it can be done at all."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from search.errors import SearchError
 from search.loop import refuse_small_budget, searched_tasks
 from search.objectives import Budget
 from search.winner import MAX_FINALISTS
@@ -32,6 +35,8 @@ class SearchOptions:
     """`--from RUN`: another run whose results are reused where they apply."""
     max_failed: float = 0.2
     quiet: bool = False
+    exact: bool = False
+    """`--mergekit-exact`: candidates are rounded, and their recipes read, as mergekit does."""
     maps: Mapping[str, Path] = field(default_factory=dict)
     hardware: Hardware = Hardware()
     permissions: Permissions = Permissions()
@@ -39,6 +44,7 @@ class SearchOptions:
 
 def overridden(study: Study, options: SearchOptions) -> Study:
     """The study with the command line's budget, sampler and seed in the place of its own."""
+    study = exact_study(study) if options.exact else study
     own = study.budget
     budget = Budget(
         options.trials or own.trials, options.items or own.items, options.minutes or own.minutes
@@ -49,6 +55,20 @@ def overridden(study: Study, options: SearchOptions) -> Study:
         sampler=options.sampler or study.sampler,
         seed=study.seed if options.seed is None else options.seed,
     )
+
+
+def exact_study(study: Study) -> Study:
+    """The study as if its recipe said `eutectic: {exact: true}`: so every candidate says it."""
+    data = study.document.data
+    recipe = study.recipe.data
+    own = recipe.get("eutectic") if isinstance(recipe, Mapping) else None
+    if not isinstance(data, Mapping) or not isinstance(recipe, Mapping):
+        return study
+    if own is not None and not isinstance(own, Mapping):
+        return study  # told when the recipe is read
+    exact = {**recipe, "eutectic": {**(own or {}), "exact": True}}
+    document = study.document.with_data({**data, "recipe": exact})
+    return replace(study, document=document, recipe=document.child("recipe"))
 
 
 def refuse_hopeless(preflight: Preflight) -> None:
@@ -62,8 +82,25 @@ def refuse_hopeless(preflight: Preflight) -> None:
                 f"{place} objective {one.name!r}: a parameter, or a column of trials.csv, has "
                 "that name; give it another under `objectives`"
             )
-    sampler_of(preflight)
-    refuse_small_budget(study.budget, len(preflight.references), items_per_candidate(preflight))
+    with _placed(study, study.sampler, "sampler"):
+        sampler_of(preflight)
+    with _placed(study, study.budget.items, "budget", "items"):
+        each = items_per_candidate(preflight)
+        refuse_small_budget(study.budget, len(preflight.references), each)
+
+
+@contextmanager
+def _placed(study: Study, value: object, *path: str) -> Iterator[None]:
+    """Puts the place before a fault of what the file says; the command line's has none."""
+    try:
+        yield
+    except SearchError as error:
+        written: Any = study.document.data
+        for key in path:
+            written = written.get(key) if isinstance(written, Mapping) else None
+        if written != value:
+            raise
+        raise StudyError(f"{study.document.place(path)} {error}") from None
 
 
 def items_per_candidate(preflight: Preflight, split: str = "search") -> int:

@@ -37,9 +37,8 @@ def write_weights(
         recipe.mask_seed,
         donor=checkpoints[donor_of(recipe)],
         recipe_text=text,
+        card=model_card(of_candidate(view, candidate), text, str(donor_of(recipe))),
     )
-    card = model_card(of_candidate(view, candidate), text, str(donor_of(recipe)))
-    (out / "README.md").write_text(card, encoding="utf-8")
 
 
 def of_candidate(view: RunView, candidate: Candidate) -> RunView:

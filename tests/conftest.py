@@ -113,12 +113,14 @@ def write_member(folder: Path, model: "PreTrainedModel", dtype: Dtype) -> Path:
     return folder
 
 
-def write_tokenizer(folder: Path, characters: str = CHARACTERS) -> None:
-    """Saves a fast tokenizer of one symbol a character."""
+def write_tokenizer(
+    folder: Path, characters: str = CHARACTERS, special: tuple[str, ...] = SPECIAL
+) -> None:
+    """Saves a fast tokenizer of one symbol a character, after those of `special`."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary = {symbol: index for index, symbol in enumerate((*SPECIAL, *characters))}
+    vocabulary = {symbol: index for index, symbol in enumerate((*special, *characters))}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()

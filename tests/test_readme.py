@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from merging.differences import DIFFERENCES
 from merging.document import parse_document
 from merging.methods.table import METHODS, Method
 from studies.cli import app
@@ -30,6 +31,20 @@ def test_the_table_of_methods_is_the_one_in_the_code() -> None:
     shown = re.search(r"test_readme\.py -->\n(.*?)<!-- end of methods", README, re.S)
     assert shown is not None
     assert shown[1] == methods_table()
+
+
+def differences_table() -> str:
+    """The table of differences from mergekit as README shows it."""
+    head = "| | mergekit 0.1.5 | eutectic | `--mergekit-exact` |\n|---|---|---|---|\n"
+    return head + "".join(
+        f"| {one.what} | {one.mergekit} | {one.eutectic} | {one.exact} |\n" for one in DIFFERENCES
+    )
+
+
+def test_the_table_of_differences_is_the_one_in_the_code() -> None:
+    shown = re.search(r"held equal to merging/differences\.py.* -->\n(.*?)<!--", README, re.S)
+    assert shown is not None
+    assert shown[1] == differences_table()
 
 
 def test_the_study_of_the_readme_is_a_study(tmp_path: Path) -> None:

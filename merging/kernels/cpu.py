@@ -130,7 +130,8 @@ class Compiled:
             return delta.ranks(one, *rows(shape), self._run)
 
         found = make() if self.ranks is None else self.ranks(expert, make)
-        return _Sparse(rules.ranked(*rank_limits(sparsity), found.ctypes.data), found)
+        limits = rank_limits(sparsity, rows(shape)[0])
+        return _Sparse(rules.ranked(*limits, found.ctypes.data), found)
 
     def _rescalings(
         self,

@@ -14,6 +14,7 @@ LANES = 128
 """Running sums of a block's L1 norm, see `merging.kernels.norms`."""
 
 RANKS = 254
+NARROW = 255
 """The largest of DELLA's ranks, see `merging.kernels.ranks`; even, so that a half is one."""
 
 OCTAVES = 16 << 7
@@ -59,13 +60,18 @@ def rows(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[1], math.prod(shape[2:])
 
 
-def rank_limits(sparsity: Sparsity) -> tuple[int, int]:
-    """The limit of the draws for rank 0, and 2^8 x the step of limits from one rank to the next.
+def top_rank(width: int) -> int:
+    """The byte of the largest magnitude of a row, the smallest has 0; of a row of one too."""
+    return width - 1 if 1 < width <= NARROW else RANKS
 
-    The limit of rank r is below + (step r) >> 8, in 24 bits.
+
+def rank_limits(sparsity: Sparsity, width: int) -> tuple[int, int]:
+    """The limit of the draws for byte 0, and 2^8 x the step of limits from one byte to the next.
+
+    The limit of byte r is below + (step r) >> 8, in 24 bits.
     """
     below = round((sparsity.density - sparsity.epsilon) * (1 << 24))
-    return below, round(2 * sparsity.epsilon * (1 << 32) / RANKS)
+    return below, round(2 * sparsity.epsilon * (1 << 32) / top_rank(width))
 
 
 def factors(

@@ -1,9 +1,10 @@
 """DELLA's ranks: where a delta stands by magnitude in its row, in one byte.
 
-Magnitudes are compared as bfloat16 numbers (cut, not rounded), those below 2^-16 of the row's
-largest as if they were equal to that; equal ones share the mean of their ranks, so nothing hangs
-on the order of elements. Ranks run from 0 to 254, for the smallest and the largest; a row of one
-has 127. Counting finds them, in three readings of a row that stays in cache.
+In rows of up to 255 the byte is the rank, equal magnitudes in element order; a row of one has 127.
+In wider rows magnitudes are compared as bfloat16 numbers (cut, not rounded), those below 2^-16 of
+the row's largest as if they were equal to that, equal ones share the mean of their ranks, and
+bytes run from 0 to 254, for the smallest and the largest: counting finds them, in three readings
+of a row that stays in cache.
 """
 
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 
 from .elements import poke, read
 from .jit import Array, compiled, inlined
-from .numbers import OCTAVES, RANKS
+from .numbers import NARROW, OCTAVES, RANKS
 from .primitives import bits_of, int64, uint32
 
 
@@ -25,11 +26,17 @@ def row_ranks(
     The tensors are [slabs, width, inner]; a row lies along the width, inner x slab + column is
     its number.
     """
-    words = np.empty(width, np.uint16)
+    words, whole = np.empty(width, np.uint16), np.empty(width, np.uint32)
     counts, twice = np.empty(1 << 15, np.int32), np.empty(width, np.int32)
     scale = RANKS / (2.0 * max(width - 1, 1))
     for row in range(start, stop):
         first = row // inner * width * inner + row % inner
+        if 1 < width <= NARROW:
+            _load_whole(base, expert, like, first, inner, whole)
+            _compare(whole, twice)
+            for i in range(width):
+                poke(out, first + i * inner, np.uint8(twice[i]))
+            continue
         if inner == 1:
             _load(base, expert, like, first, 1, words)
         else:
@@ -45,6 +52,26 @@ def _load(base: int, expert: int, like: Any, first: int, step: int, out: Array) 
         place = first + i * step
         delta = read(expert, place, like) - read(base, place, like)
         out[i] = np.uint16(uint32(bits_of(delta) & uint32(0x7FFFFFFF)) >> uint32(16))
+
+
+@inlined
+def _load_whole(base: int, expert: int, like: Any, first: int, step: int, out: Array) -> None:
+    for i in range(len(out)):
+        place = first + i * step
+        delta = read(expert, place, like) - read(base, place, like)
+        out[i] = uint32(bits_of(delta) & uint32(0x7FFFFFFF))
+
+
+@inlined
+def _compare(words: Array, out: Array) -> None:
+    """The rank of each element, by comparing each with all."""
+    for i in range(len(words)):
+        rank, word = np.int32(0), words[i]
+        for j in range(i):
+            rank += np.int32(words[j] <= word)
+        for j in range(i + 1, len(words)):
+            rank += np.int32(words[j] < word)
+        out[i] = rank
 
 
 @inlined

@@ -17,6 +17,7 @@ from .engine import Keys
 from .numbers import (
     BLOCK,
     LANES,
+    NARROW,
     OCTAVES,
     RANKS,
     band,
@@ -91,7 +92,7 @@ def kept_mask(delta: torch.Tensor, sparsity: Sparsity, keys: Keys) -> torch.Tens
     draws = masks.draws(keys, 0, delta.numel(), delta.device).view(delta.shape)
     if sparsity.rule == "random":
         return draws < masks.threshold(sparsity.density)
-    below, step = rank_limits(sparsity)
+    below, step = rank_limits(sparsity, rows(tuple(delta.shape))[0])
     return draws < below + ((step * row_ranks(delta)) >> 8)
 
 
@@ -116,16 +117,24 @@ def l1_norm(values: torch.Tensor) -> float:
 def row_ranks(delta: torch.Tensor) -> torch.Tensor:
     """DELLA's ranks, see `merging.kernels.ranks`: int64, the shape of delta."""
     width, inner = rows(tuple(delta.shape))
-    words = (delta.reshape(-1).view(torch.int32) & MAGNITUDE).view(-1, width, inner) >> 16
+    words = (delta.reshape(-1).view(torch.int32) & MAGNITUDE).view(-1, width, inner)
     lines = words.transpose(1, 2).reshape(-1, width)
+    shape = (words.shape[0], inner, width)
+    if 1 < width <= NARROW:
+        ranks = lines.sort(dim=1, stable=True).indices.argsort(dim=1)
+    else:
+        ranks = _mean_ranks(lines >> 16, width)
+    return ranks.to(delta.device).view(shape).transpose(1, 2).reshape(delta.shape)
+
+
+def _mean_ranks(lines: torch.Tensor, width: int) -> torch.Tensor:
+    """Bytes of ranks in steps, equal ones sharing their mean: int64, of lines [rows, width]."""
     lines = torch.maximum(lines, lines.amax(1, keepdim=True) - OCTAVES).contiguous()
     ordered = lines.sort(dim=1).values.contiguous()
     below = torch.searchsorted(ordered, lines)
     twice = below + torch.searchsorted(ordered, lines, right=True) - 1  # 2 x the mean rank
     scale = RANKS / (2.0 * max(width - 1, 1))
-    ranks = ((twice if width > 1 else twice + 1).double().cpu() * scale + 0.5).long()
-    shape = (words.shape[0], inner, width)
-    return ranks.to(delta.device).view(shape).transpose(1, 2).reshape(delta.shape)
+    return ((twice if width > 1 else twice + 1).double().cpu() * scale + 0.5).long()
 
 
 def _rescaling(delta: torch.Tensor, mask: torch.Tensor) -> float:

@@ -56,11 +56,12 @@ class Sparsity:
     rule: "all"; "magnitude", the largest int(density n), at least one, ties in element order;
     "random", each with probability `density`; "rank", each with probability density - epsilon + 2
     epsilon rank, rank in [0, 1] by magnitude within its row (along dimension 1; a vector is one
-    row; a row of one has rank 0.5), in steps of 1/254, magnitudes compared as bfloat16 numbers and
-    equal ones sharing the mean of their ranks; "band", int(density n) elements below the int(gamma
-    n) largest (of elements ranked from the smallest magnitude, equal ones in element order, those
-    from rank max(0, n - int(density n) - int(gamma n)) on). rescale: multiply what is kept so that
-    the whole tensor's L1 norm is what it was.
+    row; a row of one has rank 0.5), equal magnitudes in element order; in rows of over 255 ranks
+    have steps of 1/254, magnitudes are compared as bfloat16 numbers, and equal ones share the mean
+    of their ranks; "band", int(density n) elements below the int(gamma n) largest (of elements
+    ranked from the smallest magnitude, equal ones in element order, those from rank max(0, n -
+    int(density n) - int(gamma n)) on). rescale: multiply what is kept so that the whole tensor's
+    L1 norm is what it was.
     """
 
     rule: Literal["all", "magnitude", "random", "rank", "band"] = "all"

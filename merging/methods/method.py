@@ -1,7 +1,7 @@
 """A merge method: its parameters, the models it takes, and the formula it makes of numbers."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ..errors import MergeError
@@ -19,7 +19,8 @@ class Method:
     others if the recipe lists it. `experts`: how many models beside a base that stands apart, at
     least and at most (None: any number). `random`: the result depends on the mask seed. `merge`
     turns a tensor's resolved numbers into its formula. `origin` tells methods of the same name
-    apart: empty for those of the table, a digest of the user's file for others.
+    apart: empty for those of the table, a digest of the user's file for others. `loose`: numbers
+    may be whatever mergekit takes, see `merging.differences`.
     """
 
     name: str
@@ -30,6 +31,11 @@ class Method:
     paper: str
     merge: Callable[[Numbers], Formula]
     origin: str = ""
+    loose: bool = False
+
+    def loosened(self) -> "Method":
+        """The same method with mergekit's own bounds, where it is a method of mergekit's."""
+        return self if self.origin else replace(self, loose=True)
 
     @property
     def base_apart(self) -> bool:
@@ -61,20 +67,35 @@ class Method:
         """Says which numbers of one expert do not go together, None where they do.
 
         DELLA needs 0 < density - epsilon and density + epsilon < 1; a density of 1 keeps
-        everything.
+        everything, in mergekit one of 0 nothing.
         """
         if not self.ranked:
-            return None
+            return self._no_mask(parameters) if self.loose and self.random else None
         density, epsilon = (
             float(self._value(name, parameters)) for name in ("density", "epsilon")
         )
-        if density >= 1 or (density - epsilon > 0 and density + epsilon < 1):
+        drops_all = self.loose and density <= 0
+        if density >= 1 or drops_all or (density - epsilon > 0 and density + epsilon < 1):
             return None
         return (
             "expected 0 < density - epsilon and density + epsilon < 1 (or density 1: keep all), "
             f"got density {density:g} and epsilon {epsilon:g}; make epsilon smaller than "
             f"{min(density, 1 - density):g}"
         )
+
+    def _no_mask(self, parameters: Mapping[str, Scalar]) -> str | None:
+        density = float(self._value("density", parameters))
+        if density >= 0:
+            return None
+        return f"expected a density from 0, as mergekit does, got {density:g}"
+
+    def formula_fault(self, numbers: Numbers) -> str | None:
+        """Says why numbers give no formula (weights that cancel), None where they do."""
+        try:
+            self.merge(numbers)
+        except MergeError as error:
+            return str(error)
+        return None
 
     def wrong_number(self, experts: int, *, with_base: bool) -> str | None:
         """Says how many models the method takes, None where these are as many."""
@@ -98,7 +119,7 @@ class Method:
         wanted = [one for one in self.parameters if one.scope == scope]
         numbers = {one.name: self._value(one.name, given) for one in wanted}
         for one in wanted:
-            if fault := one.fault(numbers[one.name]):
+            if fault := one.fault(numbers[one.name], loose=self.loose):
                 raise MergeError(f"{self.name}: {one.name}: {fault}")
         if scope == "model" and (conflict := self.conflict(numbers)):
             raise MergeError(f"{self.name}: {conflict}")

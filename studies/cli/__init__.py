@@ -3,6 +3,7 @@
 So that `--help` answers at once.
 """
 
+import io
 import os
 import sys
 from typing import Annotated
@@ -52,6 +53,9 @@ def main() -> None:
     """The `eutectic` command."""
     # OpenMP threads that spin at barriers make scoring several times slower on a busy machine.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for stream in (sys.stdout, sys.stderr):  # a terminal of few characters gets the others escaped
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     if fault := shadowed():
         print(f"eutectic: {fault}", file=sys.stderr)
         sys.exit(2)

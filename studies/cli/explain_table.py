@@ -22,7 +22,9 @@ def print_explanation(jobs: Sequence[TensorJob], *, full: bool) -> None:
     summary = explain_summary(jobs)
     models = list(dict.fromkeys(model for model, _ in summary.columns if model is not None))
     names = [str(model) for model in models]
-    print(f"{jobs[0].method}, {len(jobs)} tensors")
+    steps = sorted({job.stepwise for job in jobs if job.stepwise is not None})
+    rounded = f", every step rounded to {' or '.join(steps)} as in mergekit" if steps else ""
+    print(f"{jobs[0].method}, {len(jobs)} tensors{rounded}")
     for number, name in enumerate(names, 1):
         print(f"({number}) {name}")
     varying = []

@@ -6,8 +6,11 @@ winner, or too many failed trials; 130 interrupted, state saved.
 
 import functools
 import os
+import signal
 import sys
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 import typer
@@ -67,8 +70,34 @@ def _out_of_memory(error: Exception) -> bool:
 def _told(message: object, code: int) -> BaseException:
     if os.environ.get("EUTECTIC_DEBUG") and isinstance(message, BaseException):
         raise message
-    print(f"eutectic: {message}", file=sys.stderr)
+    print(f"eutectic: {_one_line(str(message))}", file=sys.stderr)
     return typer.Exit(code)
+
+
+def _one_line(text: str) -> str:
+    """What breaks lines or speaks to the terminal is escaped: names come from strangers."""
+    odd = ("Cc", "Cs", "Zl", "Zp")
+    return "".join(repr(one)[1:-1] if unicodedata.category(one) in odd else one for one in text)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM and a lost terminal end the work as Ctrl-C does: nothing half-written stays."""
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {
+        number: signal.signal(number, _interrupt)
+        for number in numbers
+        if signal.getsignal(number) == signal.SIG_DFL  # `nohup` ignores one of them
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _readable(error: OSError) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from ..errors import StudyError
-from .faults import DIFFERENT, guarded
+from .faults import DIFFERENT, guarded, interruptible
 from .options import (
     AllowBenchmarkTest,
     AllowCode,
@@ -21,6 +21,7 @@ from .options import (
     Dtype,
     Json,
     Map,
+    MergekitExact,
     Methods,
     Threads,
     TokenBudget,
@@ -113,7 +114,8 @@ def export(
     from ..show import export_run
 
     _no_storage(storage)
-    text = export_run(run, trial, names.value, weights, allow_pickle=allow_pickle)
+    with interruptible():
+        text = export_run(run, trial, names.value, weights, allow_pickle=allow_pickle)
     if output is None:
         print(text, end="")
     else:
@@ -178,6 +180,7 @@ def evaluate(
     trust_task_code: TrustTaskCode = False,
     allow_benchmark_test: AllowBenchmarkTest = False,
     allow_code: AllowCode = [],  # noqa: B006
+    mergekit_exact: MergekitExact = False,
     as_json: Json = False,
 ) -> None:
     """Score one model or recipe on a study's tasks; feeds no search.
@@ -196,7 +199,9 @@ def evaluate(
         allow_code=frozenset(path.resolve() for path in allow_code),
     )
     hardware = Hardware(device, dtype, token_budget, threads or os.cpu_count())
-    found = evaluate_model(model, study, split, parse_maps(map), hardware, permissions)
+    found = evaluate_model(
+        model, study, split, parse_maps(map), hardware, permissions, exact=mergekit_exact
+    )
     if as_json:
         print(json.dumps(found))
     else:

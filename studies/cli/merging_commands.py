@@ -1,6 +1,7 @@
 """`merge` and `explain`: a recipe without a search."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import StudyError
-from .faults import guarded
-from .options import AllowPickle, Json, Map, Methods, parse_maps
+from .faults import guarded, interruptible
+from .options import AllowPickle, Json, Map, MergekitExact, Methods, parse_maps
 
 if TYPE_CHECKING:
     from merging.opening import Keep, OpenRecipe
@@ -19,17 +20,20 @@ RecipeFile = Annotated[
 ]
 
 
-def open_file(path: Path, maps: list[str], allow_pickle: bool, keep: "Keep") -> "OpenRecipe":
+def open_file(
+    path: Path, maps: list[str], allow_pickle: bool, keep: "Keep", exact: bool
+) -> "OpenRecipe":
     """Reads, opens and plans a recipe file; warnings go to standard error."""
     from merging.document import read_documents
     from merging.opening import open_recipe
 
     found = open_recipe(
-        read_documents(path),
+        read_documents(path, exact=exact),
         folder=path.resolve().parent,
         mapping=parse_maps(maps),
         allow_pickle=allow_pickle,
         keep=keep,
+        exact=exact,
     )
     for notice in found.notices:
         print(f"warning: {notice}", file=sys.stderr)
@@ -47,6 +51,7 @@ def merge(
     mask_seed: Annotated[
         int | None, typer.Option("--mask-seed", help="Instead of the (final) recipe's own.")
     ] = None,
+    mergekit_exact: MergekitExact = False,
 ) -> None:
     """Merge to disk: a checkpoint that transformers loads.
 
@@ -54,22 +59,33 @@ def merge(
     """
     from merging.writer import write_merged
 
-    found = open_file(recipe, map, allow_pickle, "shared")
+    found = open_file(recipe, map, allow_pickle, "shared", mergekit_exact)
     for model, checkpoint in found.stored.items():
-        if out.resolve() == checkpoint.folder.resolve():
+        if os.path.realpath(out) == os.path.realpath(checkpoint.folder):
             raise StudyError(f"{out}: is {model}, a model of the recipe; write to another folder")
     seed = found.recipe.mask_seed if mask_seed is None else mask_seed
-    write_merged(
-        out,
-        found.jobs,
-        found.checkpoints,
-        seed,
-        donor=found.donor,
-        recipe_text=recipe.read_text(encoding="utf-8"),
-        overwrite=overwrite,
-    )
+    with interruptible():
+        write_merged(
+            out,
+            found.jobs,
+            found.checkpoints,
+            seed,
+            donor=found.donor,
+            recipe_text=_text(recipe, found, mergekit_exact),
+            overwrite=overwrite,
+        )
     after = f", after the stages {', '.join(found.stages)}" if found.stages else ""
     print(f"wrote {out} ({len(found.jobs)} tensors{after})")
+
+
+def _text(path: Path, found: "OpenRecipe", exact: bool) -> str:
+    """The recipe to keep beside the weights; made exact by the command line, it says so."""
+    from merging.recipe_writer import recipe_yaml
+
+    if exact and not found.stages:
+        return recipe_yaml(found.recipe)
+    text = path.read_text(encoding="utf-8")
+    return f"# merged with --mergekit-exact\n{text}" if exact else text
 
 
 @guarded
@@ -79,6 +95,7 @@ def explain(
     allow_pickle: AllowPickle = False,
     methods: Methods = [],  # noqa: B006
     full: Annotated[bool, typer.Option("--full", help="Every tensor, not grouped.")] = False,
+    mergekit_exact: MergekitExact = False,
     as_json: Json = False,
 ) -> None:
     """Show the effective value of every parameter for every tensor.
@@ -87,7 +104,7 @@ def explain(
     """
     from .explain_table import explain_json, print_explanation
 
-    found = open_file(recipe, map, allow_pickle, "nothing")
+    found = open_file(recipe, map, allow_pickle, "nothing", mergekit_exact)
     if as_json:
         print(json.dumps(explain_json(found.jobs)))
     else:

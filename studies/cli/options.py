@@ -50,6 +50,14 @@ TokenBudget = Annotated[
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads; all cores by default.")
 ]
+MergekitExact = Annotated[
+    bool,
+    typer.Option(
+        "--mergekit-exact",
+        help="Round at every step and read recipes as mergekit does (README lists the "
+        "differences); a recipe can say it itself: eutectic: {exact: true}.",
+    ),
+]
 Methods = Annotated[
     list[Path],
     typer.Option(

@@ -1,7 +1,6 @@
 """`search`, `check`, `demo` and `init`: from a study file to a winner."""
 
 import json
-import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import NoWinnerError, StudyError
-from .faults import INTERRUPTED, guarded
+from .faults import INTERRUPTED, guarded, interruptible
 from .options import (
     AllowBenchmarkTest,
     AllowCode,
@@ -19,6 +18,7 @@ from .options import (
     Dtype,
     Json,
     Map,
+    MergekitExact,
     Methods,
     Threads,
     TokenBudget,
@@ -68,6 +68,7 @@ def search(
     trust_task_code: TrustTaskCode = False,
     allow_benchmark_test: AllowBenchmarkTest = False,
     allow_code: AllowCode = [],  # noqa: B006
+    mergekit_exact: MergekitExact = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -97,6 +98,7 @@ def search(
         source=source,
         max_failed=max_failed,
         quiet=quiet,
+        exact=mergekit_exact,
         maps=parse_maps(map),
         hardware=Hardware(device, dtype, token_budget, threads),
         permissions=Permissions(
@@ -115,11 +117,8 @@ def run_search(study: Path, options: "SearchOptions", as_json: bool) -> None:
     from ..conduct import conduct
     from ..summary import outcome_json, print_outcome
 
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
+    with interruptible():
         outcome = conduct(study, options)
-    finally:
-        signal.signal(signal.SIGTERM, before)
     if as_json:
         print(json.dumps(outcome_json(outcome)))
     elif not options.quiet:
@@ -143,10 +142,6 @@ def _exit(outcome: "Outcome", max_failed: float) -> None:
         )
 
 
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
-
-
 @guarded
 def check(
     study: StudyFile,
@@ -157,6 +152,7 @@ def check(
     trust_task_code: TrustTaskCode = False,
     allow_benchmark_test: AllowBenchmarkTest = False,
     allow_code: AllowCode = [],  # noqa: B006
+    mergekit_exact: MergekitExact = False,
     as_json: Json = False,
 ) -> None:
     """Find every fault of a study or a recipe before any weight is loaded.
@@ -173,7 +169,7 @@ def check(
         allow_benchmark_test,
         frozenset(path.resolve() for path in allow_code),
     )
-    found = check_file(study, parse_maps(map), permissions)
+    found = check_file(study, parse_maps(map), permissions, exact=mergekit_exact)
     if as_json:
         print(json.dumps({**found.data, "warnings": found.warnings}))
     else:

@@ -257,7 +257,7 @@ def test_another_depth_names_both_numbers() -> None:
 def test_another_vocabulary_names_both_sizes_and_the_line_that_mends_it() -> None:
     message = refused(SourceError, TIES, a=llama(vocabulary=12))
     assert "the vocabularies differ: 12 and 10 tokens" in message
-    assert "`tokenizer: {source: base}`" in message
+    assert "`tokenizer: {source: union}`" in message
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from merging.document import Notice, parse_document, read_document
-from merging.errors import MergeError, RecipeError, UnsupportedError
+from merging.errors import MergeError, RecipeError
 from merging.recipe import Conditional, ModelReference, Recipe, donor_of, models_of
 from merging.recipe_reader import read_recipe
 
@@ -263,13 +263,6 @@ def test_an_inherited_epsilon_is_checked_against_the_default_density_too() -> No
     assert message.startswith("r.yml:4:23 parameters.epsilon: expected 0 < density - epsilon")
 
 
-@pytest.mark.parametrize("key", ["tokenizer", "tokenizer_source", "chat_template"])
-def test_what_is_not_supported_yet_is_named(key: str) -> None:
-    text = f"merge_method: linear\nmodels: [{{model: a}}]\n{key}: union\n"
-    message = refused(text, kind=UnsupportedError)
-    assert message.startswith(f"r.yml:3:1 {key}: not supported yet: ")
-
-
 def test_a_recipe_that_is_only_merged_warns_where_a_study_refuses() -> None:
     text = (
         "merge_method: linear\nnormalise: true\nmodels:\n- model: a\n  layer_range: [0, 1]\n"
@@ -310,3 +303,11 @@ def test_a_document_filled_by_a_program_keeps_its_places() -> None:
     data = yaml.safe_load(DELLA.format(density=1.5, epsilon=0.1))
     with pytest.raises(RecipeError, match=r"^s.yml:5:40 models\[0\].parameters.density: expected"):
         read_recipe(written.with_data(data), strict=True)
+
+
+def test_numbers_end_where_float32_does() -> None:
+    text = "merge_method: linear\nmodels:\n  - {{model: a, parameters: {{weight: {}}}}}\n"
+    recipe, _ = read_recipe(parse_document(text.format("3.4e+38"), "f.yml"), strict=True)
+    assert recipe.models[0].parameters["weight"] == 3.4e38
+    with pytest.raises(RecipeError, match="f.yml:3:37 .*3.5e.38; merges are computed in float32"):
+        read_recipe(parse_document(text.format("3.5e+38"), "f.yml"), strict=True)

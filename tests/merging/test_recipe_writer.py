@@ -13,12 +13,23 @@ from merging.errors import MergeError
 from merging.methods.method import Method
 from merging.methods.parameters import Parameter
 from merging.methods.table import METHODS
-from merging.recipe import Conditional, ModelReference, Parameters, Recipe, Slice, Source
+from merging.recipe import (
+    Conditional,
+    ModelReference,
+    Parameters,
+    Recipe,
+    Slice,
+    Source,
+    TokenizerSection,
+    TokenRow,
+    TokenRule,
+)
 from merging.recipe_reader import read_recipe
+from merging.recipe_values import MAX_NUMBER
 from merging.recipe_writer import recipe_data, recipe_yaml
 
 DATA = Path(__file__).parent.parent / "data" / "recipes"
-NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+NUMBERS = st.floats(-MAX_NUMBER, MAX_NUMBER)
 NAMES = st.text(
     st.characters(codec="utf-8", exclude_characters="+@", exclude_categories=("Cc", "Cs", "Z")),
     min_size=1,
@@ -60,6 +71,20 @@ def parameters(method: Method, level: str) -> st.SearchStrategy[Parameters]:
 LEVELS = {"recipe": "global", "expert": "model"}
 
 
+def tokenizers(models: list[ModelReference]) -> st.SearchStrategy[TokenizerSection]:
+    model = st.sampled_from(models)
+    names = NAMES | st.sampled_from(["value", "filter", "range", "model", "\n", "é "])
+    row = st.one_of(
+        st.builds(TokenRow, st.none() | model),
+        st.builds(TokenRow, model, token=names),
+        st.builds(TokenRow, model, token_id=st.integers(0, 9)),
+    )
+    rule = st.builds(TokenRule, row, st.booleans()) | st.just(TokenRule(None, False))
+    source = st.sampled_from(["union", "base"]) | model
+    multiple = st.none() | st.integers(1, 64)
+    return st.builds(TokenizerSection, source, st.dictionaries(names, rule, max_size=3), multiple)
+
+
 @st.composite
 def recipes(draw: st.DrawFn) -> Recipe:
     method = METHODS[draw(st.sampled_from(sorted(METHODS)))]
@@ -91,6 +116,8 @@ def recipes(draw: st.DrawFn) -> Recipe:
         dtype=draw(st.none() | st.sampled_from(["float32", "bfloat16", "float16"])),
         out_dtype=draw(st.none() | st.just("float32")),
         mask_seed=draw(st.integers(0, 2**63 - 1)),
+        tokenizer=draw(st.none() | tokenizers(experts)),
+        chat_template=draw(st.none() | st.sampled_from(["auto", "chatml", "{{ a }}\n: {# b #}"])),
     )
 
 

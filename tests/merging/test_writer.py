@@ -172,7 +172,7 @@ def test_an_expert_is_not_replaced(pico_family, copy_checkpoint, write):
 
 def test_a_folder_that_cannot_be_made(write, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(SourceError, match="cannot be written"):
+    with pytest.raises(SourceError, match="is a file, not a folder"):
         write(tmp_path / "file" / "out")
 
 

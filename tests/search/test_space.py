@@ -465,3 +465,34 @@ def test_anchors_of_a_coarse_gradient_are_a_fine_one(count: int, more: int) -> N
     fine = gradient(coarse, 2 * count - 1) if count > 1 else coarse
     layers = 2 * count + more
     assert gradient(fine, layers) == pytest.approx(gradient(coarse, layers), abs=1e-12)
+
+
+LINEAR = """\
+  merge_method: linear
+  models:
+    - {{model: a, parameters: {{weight: {}}}}}
+    - {{model: b, parameters: {{weight: 0.5}}}}
+"""
+BASED = """\
+  merge_method: linear
+  slices:
+    - base_model: base
+      sources:
+        - {model: base, layer_range: [0, 3], parameters: {weight: {range: [0.0, 1.0]}}}
+        - {model: alpha, layer_range: [0, 3], parameters: {weight: 0.5}}
+"""
+
+
+def test_the_binary_noise_of_a_step_is_taken_away(recipe: Callable[..., Document]) -> None:
+    text = LINEAR.format("{range: [1.261, 1.337], step: 0.07600000000000007}")
+    (one,) = space_from(recipe(text), layers=3).dimensions
+    found = one.distribution()
+    assert (found.low, found.high, found.step) == (1.261, 1.337, 0.076)
+    with pytest.raises(RecipeError, match="does not divide the range exactly"):
+        third = LINEAR.format("{range: [0.0, 1.0], step: 0.3333333333333333}")
+        space_from(recipe(third), layers=3)
+
+
+def test_the_base_of_a_slice_has_a_label(recipe: Callable[..., Document]) -> None:
+    (one,) = space_from(recipe(BASED), layers=3).dimensions
+    assert one.name == "slice0.base.weight"

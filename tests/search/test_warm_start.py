@@ -9,6 +9,7 @@ from merging.errors import MergeError
 from merging.methods.formula import Formula, Numbers, TaskVectors, WeightedMean
 from merging.methods.table import METHODS
 from merging.plan import TensorJob
+from merging.recipe import models_of
 from merging.recipe_reader import read_recipe
 from search.coordinates import Coordinates
 from search.space import Space
@@ -161,6 +162,21 @@ def test_references_are_whole_models(make_space: MakeSpace, jobs_of: Jobs) -> No
     parent, uniform = (formulas(jobs_of(found[index].data, 6)[0]) for index in (1, 4))
     assert parent == WeightedMean((1.0,), 1.0)
     assert uniform == WeightedMean((1.0, 1.0, 1.0), 3.0)
+
+
+def test_references_speak_as_the_recipe_does(make_space: MakeSpace, jobs_of: Jobs) -> None:
+    found = references(make_space(WIDE + "  tokenizer: {source: math, tokens: {range: {}}}\n"))
+    weights = {}
+    for one in found:
+        recipe, notices = read_recipe(Document("reference", one.data, {}, {}), strict=True)
+        assert recipe.tokenizer is not None and not notices
+        assert [str(model) for model in models_of(recipe)] == ["base", "math", "code", "prose"]
+        weights[one.name] = [source.parameters["weight"] for source in recipe.models]
+    assert weights == {
+        "base": [1, 0, 0, 0], "math": [0, 1, 0, 0], "code": [0, 0, 1, 0], "prose": [0, 0, 0, 1],
+        "uniform": [0, 1, 1, 1],
+    }  # fmt: skip
+    assert formulas(jobs_of(found[1].data, 6)[0]) == WeightedMean((0.0, 1.0, 0.0, 0.0), 1.0)
 
 
 def test_without_a_base_the_first_model_stands_in(make_space: MakeSpace) -> None:

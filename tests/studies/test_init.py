@@ -203,7 +203,7 @@ def test_a_genome_whose_models_are_elsewhere(bench) -> None:
     [
         ("  merge_method: dare_ties\n", "", "'merge_method' is missing"),
         ("[org/alpha, org/beta]", "7", "expected a list of models"),
-        ("dare_ties", "slerp", "slerp"),
+        ("dare_ties", "slerp", "its genome for slerp has no counterpart"),
         (GENOME, "genome: 3\n", "expected a mapping"),
     ],
 )

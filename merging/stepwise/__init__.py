@@ -1,0 +1,1 @@
+"""Merging with mergekit's rounding: every step a torch operation in the arithmetic dtype."""
