@@ -19,6 +19,7 @@ from .errors import SourceError, UnsupportedError
 from .hashing import cache_folder, hash_files
 from .headers import member, read_header, read_index, read_json
 from .locations import locate
+from .pages import forget_pages
 from .recipe import ModelReference, Recipe, models_of
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLED = "pytorch_model.bin"
 MAX_CONFIG = 4 << 20
+LARGE = 1 << 20
+"""Bytes of a tensor from which on it is worth giving its memory back."""
 
 DESCRIPTION_FILES = (
     "config.json",
@@ -73,6 +76,7 @@ class StoredCheckpoint:
         self._files = files
         self._cache = cache
         self._open: dict[Path, safe_open] = {}
+        self._views: dict[str, torch.Tensor] = {}  # to make one takes longer than to merge some
 
     @cached_property
     def content_hash(self) -> str:
@@ -81,6 +85,8 @@ class StoredCheckpoint:
 
     def tensor(self, name: str) -> "torch.Tensor":
         """See `Checkpoint`; a view into the mapped file."""
+        if (known := self._views.get(name)) is not None:
+            return known
         from safetensors import SafetensorError, safe_open
 
         file = self._files[name]
@@ -88,9 +94,15 @@ class StoredCheckpoint:
             # Two threads may open the same file: both handles are good, one is kept.
             handle = self._open.get(file) or self._open.setdefault(file, safe_open(file, "pt"))
             tensor: torch.Tensor = handle.get_tensor(name)  # type: ignore[no-untyped-call]
-            return tensor
+            return self._views.setdefault(name, tensor)
         except (SafetensorError, OSError) as error:
             raise SourceError(f"{file}: tensor {name!r} cannot be read: {error}") from error
+
+    def forget(self, name: str) -> None:
+        """Gives back the memory of a tensor that was read; it can be read again."""
+        view = self._views.get(name)
+        if view is not None and view.nbytes >= LARGE:
+            forget_pages(view, self._files[name])
 
 
 def open_checkpoint(
@@ -313,4 +325,6 @@ def _tied_copy(checkpoint: StoredCheckpoint) -> str | None:
     same = torch.equal(
         checkpoint.tensor(head).view(torch.uint8), checkpoint.tensor(embedding).view(torch.uint8)
     )
+    checkpoint.forget(head)
+    checkpoint.forget(embedding)
     return head if same else None

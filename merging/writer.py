@@ -28,6 +28,7 @@ from .merge import merge_tensor
 from .plan import TensorJob
 from .recipe import ModelReference
 from .scratch import scratch_folder
+from .sources import StoredCheckpoint
 from .speech import Speech, renumbered, speech_of
 from .stream import byte_size, write_file
 from .tokenizer_edits import save_tokenizer
@@ -114,7 +115,7 @@ def write_merged(
                 (folder / CARD).write_text(card, encoding="utf-8")
             read = only_finite(partial(_read, checkpoints))
             merge = partial(merge_tensor, tensors=read, mask_seed=mask_seed, pool=pool)
-            produce = _counted(todo, merge, progress)
+            produce = _counted(todo, partial(_merge, merge, checkpoints), progress)
             _write_weights(folder, layout, produce, max_shard_bytes)
             _take_name(folder, out, scratch / "replaced")
     except OSError as error:
@@ -168,6 +169,19 @@ def _read(
     checkpoints: Mapping[ModelReference, Checkpoint], model: ModelReference, name: str
 ) -> torch.Tensor:
     return checkpoints[model].tensor(name)
+
+
+def _merge(
+    merge: Callable[[TensorJob], torch.Tensor],
+    checkpoints: Mapping[ModelReference, Checkpoint],
+    job: TensorJob,
+) -> torch.Tensor:
+    """Merges a tensor and gives back the memory of what it was made from."""
+    merged = merge(job)
+    for source in (job.base, *job.sources):
+        if source and isinstance(checkpoint := checkpoints[source.model], StoredCheckpoint):
+            checkpoint.forget(source.name)
+    return merged
 
 
 def _counted(

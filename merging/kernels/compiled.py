@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .elements import held, poke, read, write
+from .elements import held, poke_row, poke_sum, read, row, write
 from .jit import Array, compiled, inlined
 from .primitives import bits_of, float_of, uint32
 from .rules import (
@@ -27,6 +27,7 @@ from .rules import (
 )
 
 STEP = 256
+SIZE = 4 * STEP + 64
 zero: Any = np.float32(0)
 one: Any = np.float32(1)
 
@@ -55,9 +56,10 @@ def weighted_mean(
             _add_weighted(tensors[e], like, weights[e], at, count, total)
         if divisor != 1:
             for i in range(count):
-                poke(total, i, held(total, i) / divisor)
+                poke_sum(total, i, held(total, i) / divisor)
         for i in range(count):
             write(out, at + i, held(total, i), out_like)
+    room[0] = zero  # or numba would free it once its address is taken
 
 
 @compiled
@@ -82,35 +84,38 @@ def task_vectors(
     multiplied by, and the weight that counts where they are normalised.
     """
     experts = len(rules)
-    room = np.empty((3 + experts) * STEP, np.float32)
+    room = np.empty((3 + experts) * SIZE // 4, np.float32)
     total = room.ctypes.data
-    row = total + 12 * STEP
-    at = start
+    rows = total + 3 * SIZE
+    at = change = start
     while at < stop:
-        count = steps_to_change(rules, at, min(STEP, stop - at))
+        if at == change:
+            change = at + steps_to_change(rules, at, stop - at)
+        count = min(STEP, change - at)
         _clear(total)
         for e in range(experts):
-            place = row + 4 * STEP * e if elect else 0
+            place = rows + e * SIZE if elect else 0
             factor = factors[e, 0]
             _sparse(tensors, e, like, rules[e], keys[e], factor, at, count, total, place)
         if elect:
-            _elect(total, row, factors, count)
+            _elect(total, rows, factors, count)
             _finish_vote(out, tensors[0], like, out_like, total, normalize, scale, at, count)
         else:
             _finish_sum(out, tensors[0], like, out_like, total, at, count)
         at += count
+    room[0] = zero  # or numba would free it once its address is taken
 
 
 @inlined
 def _clear(total: int) -> None:
     for i in range(STEP):
-        poke(total, i, zero)
+        poke_sum(total, i, zero)
 
 
 @inlined
 def _add_weighted(tensor: int, like: Any, weight: float, at: int, count: int, total: int) -> None:
     for i in range(count):
-        poke(total, i, held(total, i) + read(tensor, at + i, like) * weight)
+        poke_sum(total, i, held(total, i) + read(tensor, at + i, like) * weight)
 
 
 @inlined
@@ -124,19 +129,19 @@ def _sparse(
     at: int,
     count: int,
     total: int,
-    row: int,
+    place: int,
 ) -> None:
-    """Delta x factor where it is kept, x 0 elsewhere (a NaN stays): added, and kept in the row."""
+    """Delta x factor where it is kept, x 0 elsewhere (a NaN stays): to a row, or added."""
     base, expert = tensors[0], tensors[1 + e]
     if rule[0] == DRAWN:
         numbers = drawn_numbers(rule, keys, at)
-        _masked(base, expert, like, numbers, factor, at, count, total, row)
+        _masked(base, expert, like, numbers, factor, at, count, total, place)
     elif rule[0] == RANKED:
         ranks = ranked_numbers(rule, keys, at)
-        _masked(base, expert, like, ranks, factor, at, count, total, row)
+        _masked(base, expert, like, ranks, factor, at, count, total, place)
     else:
         words = ranged_numbers(rule, at)
-        _masked(base, expert, like, words, factor, at, count, total, row)
+        _masked(base, expert, like, words, factor, at, count, total, place)
 
 
 @inlined
@@ -149,21 +154,20 @@ def _masked(
     at: int,
     count: int,
     total: int,
-    row: int,
+    place: int,
 ) -> None:
-    """Row 0: nobody asks for it."""
+    """Place 0: added to the total."""
     dropped = factor * zero
-    if row == 0:
+    if place == 0:
         for i in range(count):
             delta = read(expert, at + i, like) - read(base, at + i, like)
             delta *= factor if is_kept(delta, at + i, numbers) else dropped
-            poke(total, i, held(total, i) + delta)
+            poke_sum(total, i, held(total, i) + delta)
     else:
         for i in range(count):
             delta = read(expert, at + i, like) - read(base, at + i, like)
             delta *= factor if is_kept(delta, at + i, numbers) else dropped
-            poke(total, i, held(total, i) + delta)
-            poke(row, i, delta)
+            poke_row(place, i, delta)
 
 
 @inlined
@@ -175,21 +179,57 @@ def _finish_sum(
 
 
 @inlined
-def _elect(total: int, row: int, factors: Array, count: int) -> None:
-    """Adds up the deltas that have the sign of their total, and the weights of these.
+def _elect(total: int, rows: int, factors: Array, count: int) -> None:
+    """The total of the rows; what of it has its sign; the weights of the rows that have it.
 
-    Rows 1 and 2 of the scratch memory, which begins with the total, take the sums; deltas are
-    turned so that the winning side is the positive one.
+    Three rows at a time, whose sums stay in registers.
     """
-    merged, weights = total + 4 * STEP, total + 8 * STEP
+    merged, weights = total + SIZE, total + 2 * SIZE
+    experts = len(factors)
     _clear(merged)
     _clear(weights)
-    for e in range(len(factors)):
-        delta, weight = row + 4 * STEP * e, factors[e, 1]
-        for i in range(count):
-            turned = _turned(held(delta, i), held(total, i))
-            poke(merged, i, held(merged, i) + (turned if turned > zero else zero))
-            poke(weights, i, held(weights, i) + (weight if turned > zero else zero))
+    for e in range(0, experts, 3):
+        left = experts - e
+        first = rows + e * SIZE
+        if left >= 3:
+            _add_rows(total, (first, first + SIZE, first + 2 * SIZE), count)
+        elif left == 2:
+            _add_rows(total, (first, first + SIZE), count)
+        else:
+            _add_rows(total, (first,), count)
+    for e in range(0, experts, 3):
+        left = experts - e
+        first = rows + e * SIZE
+        if left >= 3:
+            heavy = (factors[e, 1], factors[e + 1, 1], factors[e + 2, 1])
+            _vote(total, (first, first + SIZE, first + 2 * SIZE), heavy, count)
+        elif left == 2:
+            _vote(total, (first, first + SIZE), (factors[e, 1], factors[e + 1, 1]), count)
+        else:
+            _vote(total, (first,), (factors[e, 1],), count)
+
+
+@inlined
+def _add_rows(total: int, rows: Any, count: int) -> None:
+    for i in range(count):
+        value = held(total, i)
+        for e in range(len(rows)):
+            value += row(rows[e], i)
+        poke_sum(total, i, value)
+
+
+@inlined
+def _vote(total: int, rows: Any, heavy: Any, count: int) -> None:
+    """Rows are turned so that the winning side is the positive one."""
+    merged, weights = total + SIZE, total + 2 * SIZE
+    for i in range(count):
+        whole, change, weight = held(total, i), held(merged, i), held(weights, i)
+        for e in range(len(rows)):
+            turned = _turned(row(rows[e], i), whole)
+            change += turned if turned > zero else zero
+            weight += heavy[e] if turned > zero else zero
+        poke_sum(merged, i, change)
+        poke_sum(weights, i, weight)
 
 
 @inlined
@@ -211,11 +251,11 @@ def _finish_vote(
     at: int,
     count: int,
 ) -> None:
-    merged, weights = total + 4 * STEP, total + 8 * STEP
+    merged, weights = total + SIZE, total + 2 * SIZE
     if normalize:
         for i in range(count):
             heavy = held(weights, i)
-            poke(merged, i, held(merged, i) / (one if heavy == zero else heavy))
+            poke_sum(merged, i, held(merged, i) / (one if heavy == zero else heavy))
     for i in range(count):
         whole = held(total, i)
         change = _turned(held(merged, i), whole)

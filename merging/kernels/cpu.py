@@ -6,6 +6,7 @@ before the last one: for the norm that rescaling matches, for the magnitude that
 DELLA's ranks.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 
 from ..methods.formula import OtherFormula, Sparsity, TaskVectors, WeightedMean
-from . import compiled, delta, masks, norms, others, rules
+from . import compiled, delta, fused, masks, norms, others, rules
 from .elements import LIKE
 from .engine import Keys
 from .jit import Array
@@ -71,13 +72,28 @@ class Compiled:
         words, elements = np.array(keys, np.uint32), out.numel()
         deltas = [delta.Delta(table[0], one, like, elements) for one in table[1:]]
         sparse = self._sparse(deltas, formula.sparsities, tuple(base.shape))
-        rows_ = np.array([one.rule for one in sparse], np.int64)
-        numbers = factors(formula, self._rescalings(table, like, rows_, words, formula, elements))
+        laws = [one.rule for one in sparse]
+        table_ = np.array(laws, np.int64)
+        numbers = factors(formula, self._rescalings(table, like, table_, words, formula, elements))
         likes = (like, LIKE[target.dtype])
         scale: Any = np.float32(formula.scale)
         options = (formula.elect, formula.normalize, scale)
-        fixed = (target.data_ptr(), table, *likes, rows_, words, numbers, *options)
-        self._run(lambda start, stop: compiled.task_vectors(*fixed, start, stop), elements)
+        if len(laws) <= fused.MOST and len({law[0] for law in laws}) == 1:
+            given = (target.data_ptr(), tuple(table.tolist()), *likes)
+            pairs = (tuple(numbers[:, 0].tolist()), tuple(numbers[:, 1].tolist()))
+
+            def work(start: int, stop: int) -> None:
+                for first, last in rules.stretches(laws, start, stop):
+                    held = tuple(map(rules.numbers_at, laws, words, itertools.repeat(first)))
+                    fused.fused(*given, held, *pairs, *options, first, last)
+
+        else:
+            fixed = (target.data_ptr(), table, *likes, table_, words, numbers, *options)
+
+            def work(start: int, stop: int) -> None:
+                compiled.task_vectors(*fixed, start, stop)
+
+        self._run(work, elements)
         _deliver(target, out)
 
     def other(

@@ -21,39 +21,53 @@ LIKE: Any = {
 }
 """A number of the type that stands for a dtype; its bits are what is stored."""
 
-
-@generated
-def peek(typing: Any, address: Any, index: Any, like: Any) -> Any:
-    """The stored bits of an element, as a number of the type of `like`; nobody writes there."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        word = builder.load(_place(context, builder, arguments, like))
-        word.set_metadata("noalias", _scope(builder))
-        return word
-
-    return like(types.int64, types.int64, like), generate
+single: Any = np.float32(0)
 
 
-@generated
-def held(typing: Any, address: Any, index: Any) -> Any:
-    """A float32 of the kernel's own scratch memory, which `poke` may have put there."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load(_place(context, builder, arguments, types.float32))
-
-    return types.float32(types.int64, types.int64), generate
+SCOPES = ("outputs", "rows", "sums")
+"""What kernels write: what they are asked for, and two kinds of scratch memory, float32."""
 
 
-@generated
-def poke(typing: Any, address: Any, index: Any, bits: Any) -> Any:
-    """Stores the bits of an element of the output, or of scratch memory."""
+def _reader(*written: str) -> Any:
+    """An element's bits, as a number of the type of `like`, from where nobody writes as `written`.
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        place = _place(context, builder, arguments, bits)
-        builder.store(arguments[2], place).set_metadata("alias.scope", _scope(builder))
-        return context.get_dummy_value()
+    LLVM is told so, or it would check each pair of places for overlap, and give up where there are
+    many.
+    """
 
-    return types.void(types.int64, types.int64, bits), generate
+    @generated
+    def load(typing: Any, address: Any, index: Any, like: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            word = builder.load(_place(context, builder, arguments, like))
+            word.set_metadata("noalias", _scopes(builder, written))
+            return word
+
+        return like(types.int64, types.int64, like), generate
+
+    return load
+
+
+def _writer(scope: str) -> Any:
+    """Stores the bits of an element."""
+
+    @generated
+    def store(typing: Any, address: Any, index: Any, bits: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            place = _place(context, builder, arguments, bits)
+            builder.store(arguments[2], place).set_metadata(
+                "alias.scope", _scopes(builder, (scope,))
+            )
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, bits), generate
+
+    return store
+
+
+peek = _reader(*SCOPES)
+poke = _writer("outputs")
+peek_row, poke_row = _reader("outputs", "sums"), _writer("rows")
+peek_sum, poke_sum = _reader("outputs", "rows"), _writer("sums")
 
 
 @generated
@@ -81,7 +95,7 @@ def narrow(typing: Any, value: Any, like: Any) -> Any:
 
 @inlined
 def read(address: int, index: int, like: Any) -> Any:
-    """An element as float32."""
+    """An element of an input as float32."""
     return widen(peek(address, index, like))
 
 
@@ -91,16 +105,29 @@ def write(address: int, index: int, value: float, like: Any) -> None:
     poke(address, index, narrow(value, like))
 
 
+@inlined
+def row(address: int, index: int) -> Any:
+    """A float32 of scratch memory that `poke_row` wrote."""
+    return peek_row(address, index, single)
+
+
+@inlined
+def held(address: int, index: int) -> Any:
+    """A float32 of scratch memory that `poke_sum` wrote."""
+    return peek_sum(address, index, single)
+
+
 def _place(context: Any, builder: Any, arguments: Any, kind: Any) -> Any:
     pointer = context.get_value_type(kind).as_pointer()
     return builder.gep(builder.inttoptr(arguments[0], pointer), [arguments[1]])
 
 
-def _scope(builder: Any) -> Any:
-    """Tells LLVM that what is written overlaps no input: it would check each pair, or give up."""
-    domain = builder.module.add_metadata([ir.MetaDataString(builder.module, "eutectic")])
-    scope = [ir.MetaDataString(builder.module, "outputs"), domain]
-    return builder.module.add_metadata([builder.module.add_metadata(scope)])
+def _scopes(builder: Any, names: tuple[str, ...]) -> Any:
+    module = builder.module
+    domain = module.add_metadata([ir.MetaDataString(module, "eutectic")])
+    return module.add_metadata(
+        [module.add_metadata([ir.MetaDataString(module, name), domain]) for name in names]
+    )
 
 
 def _as_it_is(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .elements import held, poke, read
+from .elements import held, poke_sum, read
 from .jit import Array, compiled, inlined
 from .numbers import BLOCK, LANES
 from .rules import (
@@ -20,6 +20,9 @@ from .rules import (
     ranked_numbers,
     steps_to_change,
 )
+
+ROUNDS = 4
+"""Taken at once: sums are read and written once for them."""
 
 zero: Any = np.float32(0)
 
@@ -79,22 +82,37 @@ def _add(
 ) -> None:
     """Adds whole rounds of the lanes, or what stays within one."""
     if count % LANES:
-        _add_round(base, expert, like, numbers, at, count, sums, lane)
-    else:
-        for first in range(at, at + count, LANES):
-            _add_round(base, expert, like, numbers, first, LANES, sums, 0)
+        _add_rounds(base, expert, like, numbers, at, count, 1, sums, lane)
+        return
+    many = count // (ROUNDS * LANES) * (ROUNDS * LANES)
+    for first in range(at, at + many, ROUNDS * LANES):
+        _add_rounds(base, expert, like, numbers, first, LANES, ROUNDS, sums, 0)
+    for first in range(at + many, at + count, LANES):
+        _add_rounds(base, expert, like, numbers, first, LANES, 1, sums, 0)
 
 
 @inlined
-def _add_round(
-    base: int, expert: int, like: Any, numbers: Any, at: int, count: int, sums: int, lane: int
+def _add_rounds(
+    base: int,
+    expert: int,
+    like: Any,
+    numbers: Any,
+    at: int,
+    count: int,
+    rounds: int,
+    sums: int,
+    lane: int,
 ) -> None:
     for i in range(count):
-        delta = read(expert, at + i, like) - read(base, at + i, like)
-        size = abs(delta)
-        kept = size if is_kept(delta, at + i, numbers) else zero
-        poke(sums, lane + i, held(sums, lane + i) + size)
-        poke(sums, LANES + lane + i, held(sums, LANES + lane + i) + kept)
+        whole, kept = held(sums, lane + i), held(sums, LANES + lane + i)
+        for step in range(rounds):
+            index = at + i + step * LANES
+            delta = read(expert, index, like) - read(base, index, like)
+            size = abs(delta)
+            whole += size
+            kept += size if is_kept(delta, index, numbers) else zero
+        poke_sum(sums, lane + i, whole)
+        poke_sum(sums, LANES + lane + i, kept)
 
 
 @inlined

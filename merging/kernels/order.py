@@ -33,9 +33,9 @@ def nth_largest(base: int, expert: int, like: Any, elements: int, count: int) ->
     base and expert are addresses; `like` as in `elements`.
     """
     counts = np.empty(BINS + 1, np.int64)
-    words = np.empty(max(elements // 8, min(elements, 1 << 14)) + BLOCK + LANES, np.uint32)
+    words = np.empty(max(elements // 8, min(elements, 1 << 14), BLOCK) + LANES, np.uint32)
     low, high = int64(0), int64(NONE)
-    if elements > len(words) - BLOCK - LANES:
+    if elements > len(words) - LANES:
         low, high = _guess(base, expert, like, elements, count, words, counts)
     for _ in range(2):
         inside, above, tops, bottoms = _gather(base, expert, like, elements, low, high, words)
@@ -43,7 +43,7 @@ def nth_largest(base: int, expert: int, like: Any, elements: int, count: int) ->
         if left > 0 and left <= tops:
             return high, left, tops
         left -= tops
-        if left > 0 and left <= inside <= len(words) - BLOCK - LANES:
+        if left > 0 and left <= inside <= len(words) - LANES:
             return _narrowed(words, inside, low + 1, high - 1, left, counts)
         left -= inside
         if left > 0 and left <= bottoms:
@@ -75,8 +75,13 @@ def find_equal(base: int, expert: int, like: Any, elements: int, word: int, want
 @inlined
 def _words(base: int, expert: int, like: Any, first: int, count: int, out: int) -> None:
     for i in range(count):
-        delta = read(expert, first + i, like) - read(base, first + i, like)
-        poke(out, i, uint32(bits_of(delta) & uint32(0x7FFFFFFF)))
+        poke(out, i, _word(base, expert, like, first + i))
+
+
+@inlined
+def _word(base: int, expert: int, like: Any, index: int) -> Any:
+    delta = read(expert, index, like) - read(base, index, like)
+    return uint32(bits_of(delta) & uint32(0x7FFFFFFF))
 
 
 @inlined
@@ -85,14 +90,14 @@ def _guess(
 ) -> Any:
     """Two words between which the one looked for lies, or is equal to: all but surely.
 
-    Five standard errors of a sample in which neighbours are somewhat alike.
+    Four standard errors of a sample in which neighbours are somewhat alike.
     """
     runs = elements // STRIDE
     size, share = runs * RUN, count / elements
     for run in range(runs):
         _words(base, expert, like, run * STRIDE, RUN, words.ctypes.data + 4 * RUN * run)
     words[size : 2 * size] = words[:size]
-    slack = 5 * (1.5 * size * share * (1 - share)) ** 0.5 + RUN
+    slack = 4 * (1.2 * size * share * (1 - share)) ** 0.5 + RUN
     first, last = int(size * share - slack), int(size * share + slack)
     low, high = int64(0), int64(NONE)
     if first > 0:
@@ -111,25 +116,27 @@ def _gather(
     Returns:
         How many are between, above high, equal to high, equal to low.
     """
-    room = np.empty(BLOCK, np.uint32)
-    source, target = room.ctypes.data, words.ctypes.data
+    target = words.ctypes.data
     between = above = tops = bottoms = int64(0)
-    limit = len(words) - BLOCK - LANES
-    for block in range(0, elements, BLOCK):
-        size = min(BLOCK, elements - block)
-        _words(base, expert, like, block, size, source)
-        for i in range(size, size + (-size) % LANES):
-            room[i] = uint32(0xFFFFFFFF)  # counts as above; taken off below
-        kept: Any = min(between, limit)
-        place = target + 4 * kept
-        for i in range(0, size, LANES):
-            a, b, c, d = sift(source + 4 * i, uint32(low), uint32(high), place)
-            place += 4 * a
-            between += a
-            above += b
-            tops += c
-            bottoms += d
-    return between, above - (-elements) % LANES, tops, bottoms
+    limit = len(words) - LANES
+    bottom, top = uint32(low), uint32(high)
+    whole = elements - elements % LANES
+    for at in range(0, whole, LANES):
+        place = target + 4 * min(between, limit)
+        a, b, c, d = sift(base, expert, like, at, bottom, top, place)
+        between += a
+        above += b
+        tops += c
+        bottoms += d
+    for at in range(whole, elements):
+        word = _word(base, expert, like, at)
+        if bottom < word < top:
+            words[min(between, limit)] = word
+            between += 1
+        above += int64(word > top)
+        tops += int64(word == top)
+        bottoms += int64(word == bottom)
+    return between, above, tops, bottoms
 
 
 @inlined
@@ -164,7 +171,7 @@ def _surely(
                 counts[(int64(words[i]) - low) >> shift if inside else BINS] += 1
         bin_, count = _reached(counts, count)
         low, high = low + (bin_ << shift), min(high, low + ((bin_ + 1) << shift) - 1)
-        if counts[bin_] <= len(words) - BLOCK - LANES:
+        if counts[bin_] <= len(words) - LANES:
             return max(low - 1, int64(0)), high + 1
     return low, high
 

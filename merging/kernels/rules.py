@@ -7,6 +7,8 @@ the draws; for RANKED the limit of the lowest rank, 2^8 x the step from a rank t
 the address of the ranks' bytes.
 """
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -41,12 +43,7 @@ def ranked(below: int, step: int, ranks: int) -> tuple[int, ...]:
     return (RANKED, 0, 0, 0, 0, 0, below, step, ranks)
 
 
-@inlined
-def ranged_numbers(rule: Array, at: int) -> Any:
-    """What `is_kept` takes for RANGED, as the two below for DRAWN and RANKED.
-
-    Each holds for the elements from `at` on, as many as `steps_to_change` says.
-    """
+def _ranged_numbers(rule: Any, at: int) -> Any:
     low, high = rule[1], rule[4]
     if at < rule[2] or at > rule[3]:
         low += 1
@@ -57,18 +54,46 @@ def ranged_numbers(rule: Array, at: int) -> Any:
     return uint32(low), uint32(high - low)
 
 
-@inlined
-def drawn_numbers(rule: Array, keys: Array, at: int) -> Any:
-    """The two keys, and the limit of the draws."""
+def _drawn_numbers(rule: Any, keys: Any, at: int) -> Any:
     k0, k1 = keys[at >> 32]
-    return k0, k1, uint32(rule[6])
+    return uint32(k0), uint32(k1), uint32(rule[6])
 
 
-@inlined
-def ranked_numbers(rule: Array, keys: Array, at: int) -> Any:
-    """The same with the lowest rank's limit, the step, and the address of the ranks."""
+def _ranked_numbers(rule: Any, keys: Any, at: int) -> Any:
     k0, k1 = keys[at >> 32]
-    return k0, k1, uint32(rule[6]), uint32(rule[7]), rule[8]
+    return uint32(k0), uint32(k1), uint32(rule[6]), uint32(rule[7]), rule[8]
+
+
+ranged_numbers: Any = inlined(_ranged_numbers)
+"""What `is_kept` takes for RANGED, by (rule, at): the lowest word, the span of words from there.
+
+Like the two below it holds for the elements from `at` on, as many as `steps_to_change` says.
+"""
+
+drawn_numbers: Any = inlined(_drawn_numbers)
+"""For DRAWN, by (rule, keys, at): two keys, and the limit of the draws."""
+
+ranked_numbers: Any = inlined(_ranked_numbers)
+"""For RANKED: two keys, the lowest rank's limit, the step, and the address of the ranks."""
+
+
+def numbers_at(rule: tuple[int, ...], keys: Any, at: int) -> tuple[int, ...]:
+    """What `is_kept` takes, without numba."""
+    if rule[0] == DRAWN:
+        found = _drawn_numbers(rule, keys, at)
+    elif rule[0] == RANKED:
+        found = _ranked_numbers(rule, keys, at)
+    else:
+        found = _ranged_numbers(rule, at)
+    return tuple(int(number) for number in found)
+
+
+def stretches(rules: Sequence[tuple[int, ...]], start: int, stop: int) -> list[tuple[int, int]]:
+    """The runs of elements of [start, stop) for which the rules' numbers are the same."""
+    edges = {edge for rule in rules for edge in (rule[2], rule[3] + 1, rule[5] + 1)}
+    edges |= set(range((start // WORD + 1) * WORD, stop, WORD))
+    inside = sorted(edge for edge in edges if start < edge < stop)
+    return list(itertools.pairwise([start, *inside, stop]))
 
 
 @inlined
@@ -100,14 +125,15 @@ def is_kept(typing: Any, delta: Any, index: Any, numbers: Any) -> Any:
 
 def _in_range(delta: Any, index: Any, numbers: Any) -> Any:
     word = uint32(bits_of(delta) & uint32(0x7FFFFFFF))
-    return uint32(word - numbers[0]) <= numbers[1]
+    return uint32(word - uint32(numbers[0])) <= uint32(numbers[1])
 
 
 def _is_drawn(delta: Any, index: Any, numbers: Any) -> Any:
-    return draw(uint32(index), numbers[0], numbers[1]) < numbers[2]
+    return draw(uint32(index), uint32(numbers[0]), uint32(numbers[1])) < uint32(numbers[2])
 
 
 def _is_ranked(delta: Any, index: Any, numbers: Any) -> Any:
     rank = uint32(peek(numbers[4], index, byte))
-    limit = uint32(numbers[2] + uint32(uint32(numbers[3] * rank) >> uint32(8)))
-    return draw(uint32(index), numbers[0], numbers[1]) < limit
+    above = uint32(uint32(uint32(numbers[3]) * rank) >> uint32(8))
+    limit = uint32(uint32(numbers[2]) + above)
+    return draw(uint32(index), uint32(numbers[0]), uint32(numbers[1])) < limit

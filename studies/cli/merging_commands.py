@@ -73,6 +73,7 @@ def merge(
             donor=found.donor,
             recipe_text=_text(recipe, found, mergekit_exact),
             overwrite=overwrite,
+            threads=os.cpu_count() or 1,
         )
     after = f", after the stages {', '.join(found.stages)}" if found.stages else ""
     print(f"wrote {out} ({len(found.jobs)} tensors{after})")
