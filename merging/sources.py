@@ -19,7 +19,7 @@ from .errors import SourceError, UnsupportedError
 from .hashing import cache_folder, hash_files
 from .headers import member, read_header, read_index, read_json
 from .locations import locate
-from .pages import forget_pages
+from .pages import forget_pages, mapped_at
 from .recipe import ModelReference, Recipe, models_of
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class StoredCheckpoint:
         self._files = files
         self._cache = cache
         self._open: dict[Path, safe_open] = {}
+        self._mapped: dict[Path, list[tuple[int, int]]] = {}
         self._views: dict[str, torch.Tensor] = {}  # to make one takes longer than to merge some
 
     @cached_property
@@ -102,7 +103,10 @@ class StoredCheckpoint:
         """Gives back the memory of a tensor that was read; it can be read again."""
         view = self._views.get(name)
         if view is not None and view.nbytes >= LARGE:
-            forget_pages(view, self._files[name])
+            file = self._files[name]
+            if file not in self._mapped:  # as long as there are views it stays where it is
+                self._mapped[file] = mapped_at(file)
+            forget_pages(view, self._mapped[file])
 
 
 def open_checkpoint(

@@ -97,6 +97,21 @@ def test_task_vectors_equal_the_twin(formula, shape, dtypes, coarse):
     assert_same_bits(fast, plain)
 
 
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(("elect", "normalize"), [(False, True), (True, False), (True, True)])
+def test_few_experts_of_one_rule_equal_the_twin(rule, elect, normalize):
+    """They take a way of their own, in registers."""
+    base, *tuned = models((37, 211), (torch.bfloat16,) * 4, 5, coarse=True)
+    sparsity = Sparsity(rule, 0.43, 0.1 if rule == "rank" else 0.0, rule != "band", 0.05)
+    formula = TaskVectors((0.7, -0.4, 0.5), (sparsity,) * 3, elect, normalize, 0.8)
+    keys = keys_of(3, base.numel())
+    fast, plain = torch.empty_like(base), torch.empty_like(base)
+    Compiled(None).task_vectors(base, tuned, formula, keys, fast)
+    Twin().task_vectors(base, tuned, formula, keys, plain)
+    assert_same_bits(fast, plain)
+    assert not torch.equal(fast, base)
+
+
 @given(
     st.lists(weights, min_size=1, max_size=5),
     st.one_of(st.none(), st.floats(0.1, 4)),
