@@ -15,13 +15,14 @@ from pathlib import Path
 import torch
 
 from .checkpoint import Checkpoint
+from .description import merged_config, merged_layout
 from .errors import SourceError
 from .merge import merge_tensor
 from .plan import TensorJob, recipe_hash
 from .recipe import ModelReference, Recipe, donor_of
 from .recipe_writer import recipe_yaml
 from .sources import open_folder
-from .writer import merged_config, merged_layout, write_merged
+from .writer import write_merged
 
 FORMAT = 1
 """Raised when a stage written to the cache would hold something else: part of its name there."""

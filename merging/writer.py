@@ -8,8 +8,7 @@ import itertools
 import json
 import os
 import shutil
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -17,48 +16,17 @@ from pathlib import Path
 
 import torch
 
-from .chat_templates import write_template
 from .checkpoint import Checkpoint, TensorInfo
-from .consistency import HEADS, is_tied
-from .depth import moved_layers, resized_config
+from .description import RECIPE, describe, merged_layout
 from .errors import MergeError, SourceError
 from .finite import all_finite, only_finite
-from .headers import member, read_json
 from .merge import merge_tensor
 from .plan import TensorJob
 from .recipe import ModelReference
 from .scratch import scratch_folder
 from .sources import StoredCheckpoint
-from .speech import Speech, renumbered, speech_of
 from .stream import byte_size, write_file
-from .tokenizer_edits import save_tokenizer
 
-GENERATION = "generation_config.json"
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "tokenizer.model",
-    "spiece.model",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "tekken.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "sentencepiece.bpe.model",
-    "spm.model",
-    "source.spm",
-    "target.spm",
-    "vocab.bpe",
-    "bpe.codes",
-    "normalizer.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "video_preprocessor_config.json",
-)
-RECIPE = "mergekit_config.yml"
 CARD = "README.md"
 
 
@@ -110,7 +78,7 @@ def write_merged(
         ):
             folder = scratch / "merged"
             folder.mkdir()
-            _describe(folder, todo, donor, recipe_text, trust_remote_code)
+            describe(folder, todo, donor, recipe_text, trust_remote_code)
             if card is not None:
                 (folder / CARD).write_text(card, encoding="utf-8")
             read = only_finite(partial(_read, checkpoints))
@@ -120,49 +88,6 @@ def write_merged(
             _take_name(folder, out, scratch / "replaced")
     except OSError as error:
         raise SourceError(f"{out}: cannot be written: {error.strerror or error}") from error
-
-
-def merged_layout(
-    jobs: Iterable[TensorJob], checkpoints: Mapping[ModelReference, Checkpoint]
-) -> dict[str, TensorInfo]:
-    """Shape and dtype of each tensor of the output; buffers of integers keep their dtype.
-
-    Raises:
-        MergeError: two jobs of one name.
-    """
-    layout: dict[str, TensorInfo] = {}
-    for job in jobs:
-        if job.name in layout:
-            raise MergeError(f"{job.name}: two jobs make this tensor")
-        source = job.base or job.sources[0]
-        info = checkpoints[source.model].tensors[source.name]
-        floating = info.dtype.startswith(("float", "bfloat"))
-        layout[job.name] = TensorInfo(info.shape, job.dtype if floating else info.dtype)
-    return layout
-
-
-def merged_config(
-    jobs: Sequence[TensorJob], donor: Checkpoint, *, trust_remote_code: bool = False
-) -> dict[str, object]:
-    """The donor's config.json with the output's dtype and layers, without its old place.
-
-    Raises:
-        SourceError: transformers cannot read the config of a model whose layers move.
-        UnsupportedError: layers that cannot be moved so.
-    """
-    config = dict(donor.config)
-    if order := moved_layers(jobs, donor):
-        resized = resized_config(donor, order, trust_remote_code=trust_remote_code)
-        config = json.loads(resized.to_json_string())
-    config.pop("_name_or_path", None)
-    names = {job.name for job in jobs}
-    if is_tied(config) and any(name.endswith(HEADS) for name in names):
-        config["tie_word_embeddings"] = False  # a head that is stored is its own
-    dtype = Counter(job.dtype for job in jobs).most_common(1)[0][0]
-    config["dtype"] = dtype
-    if "torch_dtype" in config:  # as transformers 4 reads it
-        config["torch_dtype"] = dtype
-    return config
 
 
 def _read(
@@ -240,46 +165,6 @@ def _require_space(folder: Path, needed: int) -> None:
         raise SourceError(
             f"{folder}: the weights need {needed / 1e9:.2f} GB, {free / 1e9:.2f} GB are free"
         )
-
-
-def _describe(
-    folder: Path,
-    jobs: list[TensorJob],
-    donor: Checkpoint,
-    recipe_text: str,
-    trust_remote_code: bool,
-) -> None:
-    """Everything but the weights."""
-    config = merged_config(jobs, donor, trust_remote_code=trust_remote_code)
-    text = json.dumps(config, indent=2, sort_keys=True)
-    (folder / "config.json").write_text(text + "\n", encoding="utf-8")
-    (folder / RECIPE).write_text(recipe_text, encoding="utf-8")
-    code = [file.name for file in donor.folder.glob("*.py")] if "auto_map" in config else []
-    _copy(donor.folder, folder, (GENERATION, *code))
-    speech = speech_of(donor)
-    if speech is not None and speech.tokenizer is not None:
-        save_tokenizer(speech.tokenizer, folder)
-    else:
-        _copy(speech.folder if speech else donor.folder, folder, TOKENIZER_FILES)
-    if speech is not None:
-        _respeak(folder, speech)
-
-
-def _copy(source: Path, folder: Path, names: Iterable[str]) -> None:
-    for name in names:
-        file = member(source, name)
-        if file.is_file():
-            shutil.copyfile(file, folder / name)
-
-
-def _respeak(folder: Path, speech: Speech) -> None:
-    """Makes the copied files say what the output speaks: its chat template, its token ids."""
-    if speech.chat_template is not None:
-        write_template(folder, speech.chat_template)
-    if speech.ids is not None and (folder / GENERATION).is_file():
-        data = renumbered(read_json(folder / GENERATION), speech.ids)
-        text = json.dumps(data, indent=2, ensure_ascii=False, sort_keys=True)
-        (folder / GENERATION).write_text(text + "\n", encoding="utf-8")
 
 
 def _write_weights(
