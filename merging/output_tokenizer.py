@@ -20,7 +20,7 @@ from .headers import member
 from .loading import load_tokenizer, tokenizer_at
 from .locations import locate
 from .recipe import ModelReference, TokenizerSection
-from .sources import described
+from .stored import described
 from .token_rows import Vocabularies
 from .tokenizer_edits import add_missing, add_union, settled, stripped, tokens_of
 

@@ -45,7 +45,7 @@ class PickledCheckpoint:
     @cached_property
     def content_hash(self) -> str:
         """See `Checkpoint`."""
-        from .sources import described
+        from .stored import described
 
         return hash_files([*self._files, *described(self.folder)], self._cache)
 

@@ -21,7 +21,7 @@ from .merge import merge_tensor
 from .plan import TensorJob, recipe_hash
 from .recipe import ModelReference, Recipe, donor_of
 from .recipe_writer import recipe_yaml
-from .sources import open_folder
+from .stored import open_folder
 from .writer import write_merged
 
 FORMAT = 1

@@ -24,7 +24,7 @@ from .merge import merge_tensor
 from .plan import TensorJob
 from .recipe import ModelReference
 from .scratch import scratch_folder
-from .sources import StoredCheckpoint
+from .stored import StoredCheckpoint
 from .stream import byte_size, write_file
 
 CARD = "README.md"

@@ -16,7 +16,8 @@ from merging.depth import moved_layers
 from merging.errors import UnsupportedError
 from merging.layers import layer_of
 from merging.recipe import ModelReference
-from merging.sources import open_checkpoint, open_folder
+from merging.sources import open_checkpoint
+from merging.stored import open_folder
 
 DATA = yaml.safe_load((Path(__file__).parents[1] / "data" / "architectures.yaml").read_text())
 REFUSED = {

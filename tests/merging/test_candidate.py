@@ -8,7 +8,8 @@ from merging.depth import moved_layers
 from merging.errors import MergeError, SourceError, UnsupportedError
 from merging.hashing import cache_folder
 from merging.recipe import ModelReference
-from merging.sources import open_checkpoint, open_folder
+from merging.sources import open_checkpoint
+from merging.stored import open_folder
 from merging.writer import write_merged
 
 TEXT = "Question: what is 1 + 1?\nAnswer:"

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from merging.hashing import cache_folder
 from merging.pages import forget_pages, mapped_at
-from merging.sources import open_folder
+from merging.stored import open_folder
 
 
 def resident(address: int) -> int:

@@ -10,7 +10,7 @@ from merging.candidate import load_model
 from merging.errors import SourceError, UnsupportedError
 from merging.layers import layer_layout
 from merging.schedule import depth
-from merging.sources import open_folder
+from merging.stored import open_folder
 
 DATA = yaml.safe_load((Path(__file__).parents[1] / "data" / "towers.yaml").read_text())["models"]
 LINEAR = {

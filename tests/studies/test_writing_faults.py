@@ -157,13 +157,13 @@ def test_a_parent_that_vanishes(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
     from merging import writer
 
-    described = writer._describe
+    described = writer.describe
 
     def vanish(folder: Path, *rest: object) -> None:
         described(folder, *rest)
         shutil.rmtree(zoo / "parent")
 
-    monkeypatch.setattr(writer, "_describe", vanish)
+    monkeypatch.setattr(writer, "describe", vanish)
     refused(merge("parent/out"), "parent/out: cannot be written: No such file or directory")
 
 
