@@ -9,19 +9,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..methods.formula import NearSwap
 from .combine import ROWS, spread
+from .elements import LIKE
 from .jit import Array, compiled, inlined
-from .largest import nth_largest
 from .numbers import BLOCK
 from .operands import Run
-from .primitives import load, magnitudes_of, store, subtract
+from .order import nth_largest
+from .primitives import bits_of, float_of, load, store, subtract, uint32
 from .transcendental import exp_below, log_of
 
 SOFT = 1e-8
 """Added to probabilities before their logarithm is taken."""
 SMALLEST = 1e-6
+NEAR = 0x42C80000
+"""The bits of 100: twice as far below it exp is still a normal number."""
 
 
 def nearswap(table: Array, formula: NearSwap, elements: int, out: Array, run: Run) -> None:
@@ -38,13 +42,14 @@ def fusion(table: Array, shape: Sequence[int], out: Array, run: Run) -> None:
     rows = np.empty(elements // width, np.float32)
     run(lambda a, b: divergences(table, width, rows, a, b), len(rows), 64)
 
-    def words(out: Array, start: int) -> None:
-        importances(table, rows, width, out, start, start + len(out))
-
-    ordered = [
-        _quantile(nth_largest(words, elements - rank, elements, run)[0])
-        for rank in quartiles(elements)
-    ]
+    found, zeros = np.empty(elements, np.float32), np.zeros(elements, np.float32)
+    run(lambda a, b: importances(table, rows, width, found, a, b), elements)
+    read = (zeros.ctypes.data, found.ctypes.data, LIKE[torch.float32], elements)
+    ranks = quartiles(elements)
+    spans = run(
+        lambda a, b: [nth_largest(*read, elements - ranks[i])[0] for i in range(a, b)], 3, 1
+    )
+    ordered = [_number(word) for words in spans for word in words]
     cut = threshold(*ordered)
     run(lambda a, b: fuse(out, table, rows, width, cut, a, b), elements)
 
@@ -59,7 +64,7 @@ def threshold(first: Any, median: Any, third: Any) -> Any:
     return np.float32(median + np.float32(np.float32(1.5) * np.float32(third - first)))
 
 
-def _quantile(bits: int) -> Any:
+def _number(bits: int) -> Any:
     return np.array([bits], np.uint32).view(np.float32)[0]
 
 
@@ -82,22 +87,43 @@ def swap(out: Array, tensors: Array, t: float, smallest: float, start: int, stop
 
 
 @inlined
-def _soften(tensor: Array, start: int, width: int, room: Array, row: Array) -> None:
-    """The softmax of a row, and a little more: row float64 [width]."""
+def _peak(tensor: Array, start: int, width: int, room: Array) -> float:
+    """A number that exp can be taken below: the largest magnitude, or where that is far, the top.
+
+    A maximum of integers is vectorised, one of floats is not.
+    """
+    word = uint32(0)
+    for first in range(0, width, BLOCK):
+        count = min(BLOCK, width - first)
+        load(tensor[0], tensor[1], start + first, count, room)
+        for i in range(count):
+            word = max(word, uint32(bits_of(room[i]) & uint32(0x7FFFFFFF)))
+    if word < uint32(NEAR):
+        return np.float64(float_of(word))
     top = np.float32(-np.inf)
     for first in range(0, width, BLOCK):
         count = min(BLOCK, width - first)
         load(tensor[0], tensor[1], start + first, count, room)
         for i in range(count):
-            top = max(top, room[i])
-            row[first + i] = room[i]
-    mass = np.float64(0)
+            top = room[i] if room[i] > top else top
+    return np.float64(top)
+
+
+@inlined
+def _soften(tensor: Array, start: int, width: int, room: Array, wide: Array, row: Array) -> None:
+    """The softmax of a row, and a little more: row float64 [width].
+
+    What a loop writes is none of what it reads: overlapping arrays would not be vectorised.
+    """
+    peak, mass = _peak(tensor, start, width, room), np.float64(0)
     for first in range(0, width, BLOCK):
-        part = row[first : min(first + BLOCK, width)]
-        for i in range(len(part)):
-            part[i] -= top
-        exp_below(part, len(part), part)
-        mass += _total(part, len(part))
+        count = min(BLOCK, width - first)
+        load(tensor[0], tensor[1], start + first, count, room)
+        for i in range(count):
+            wide[i] = np.float64(room[i]) - peak
+        part = row[first : first + count]
+        exp_below(wide, count, part)
+        mass += _total(part, count)
     share, soft = 1 / mass, np.float64(SOFT)
     for i in range(width):
         row[i] = row[i] * share + soft
@@ -122,20 +148,20 @@ def _total(values: Array, count: int) -> float:
 @compiled
 def divergences(tensors: Array, width: int, out: Array, start: int, stop: int) -> None:
     """The divergence of the expert's softmax from the base's in rows [start, stop): float32."""
-    room = np.empty(BLOCK, np.float32)
-    q, p, logs = np.empty(width), np.empty(width), np.empty(min(width, BLOCK))
+    room, wide = np.empty(BLOCK, np.float32), np.empty(BLOCK)
+    q, p, logs = np.empty(width), np.empty(width), np.empty(BLOCK)
     for row in range(start, stop):
-        _soften(tensors[0], row * width, width, room, q)
-        _soften(tensors[1], row * width, width, room, p)
+        _soften(tensors[0], row * width, width, room, wide, q)
+        _soften(tensors[1], row * width, width, room, wide, p)
         total = np.float64(0)
         for first in range(0, width, BLOCK):
             count = min(BLOCK, width - first)
             for i in range(count):
-                logs[i] = p[first + i] / q[first + i]
-            log_of(logs, count, logs)
+                wide[i] = p[first + i] / q[first + i]
+            log_of(wide, count, logs)
             for i in range(count):
-                logs[i] *= p[first + i]
-            total += _total(logs, count)
+                wide[i] = logs[i] * p[first + i]
+            total += _total(wide, count)
         out[row] = np.float32(0 if total < 0 else total)  # rounding alone; a NaN stays
 
 
@@ -154,12 +180,12 @@ def _importance(
 def importances(
     tensors: Array, rows: Array, width: int, out: Array, start: int, stop: int
 ) -> None:
-    """The bits of |expert - base| x the row's divergence: uint32 [stop - start]."""
+    """|expert - base| x the row's divergence: float32 [elements of the tensor]."""
     base, room = np.empty(BLOCK, np.float32), np.empty((2, BLOCK), np.float32)
     for block in range(start, stop, BLOCK):
         count = min(BLOCK, stop - block)
         _importance(tensors, rows, width, block, count, base, room)
-        magnitudes_of(room[1], count, out[block - start :])
+        out[block : block + count] = room[1, :count]
 
 
 @compiled

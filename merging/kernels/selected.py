@@ -4,12 +4,14 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..methods.formula import Selected
+from .elements import LIKE
 from .jit import Array, compiled, inlined
-from .largest import last_kept, nth_largest
 from .numbers import BLOCK
 from .operands import Run
+from .order import find_equal, nth_largest
 from .primitives import magnitudes_of, store, subtract
 
 SMALLEST = 1e-6
@@ -41,25 +43,14 @@ def shares(means: list[float]) -> Array:
 
 def _cut(table: Array, share: float, elements: int, run: Run) -> tuple[int, int]:
     """The smallest variance that is kept (its bits), and the last element of it that is."""
-
-    def words(out: Array, start: int) -> None:
-        variances(table, out, start, start + len(out))
-
-    zeros = sum(run(lambda a, b: _zeros(table, a, b), elements))
-    count = int((elements - zeros) * share)
+    found, zeros = np.empty(elements, np.float32), np.zeros(elements, np.float32)
+    run(lambda a, b: variances(table, found, a, b), elements)
+    count = int(np.count_nonzero(found) * share)
     if count == 0:
         return NOTHING, 0
-    value, wanted = nth_largest(words, count, elements, run)
-    return value, last_kept(words, value, wanted, elements, run)
-
-
-def _zeros(table: Array, start: int, stop: int) -> int:
-    found = 0
-    for first in range(start, stop, BLOCK):
-        room = np.empty(min(BLOCK, stop - first), np.uint32)
-        variances(table, room, first, first + len(room))
-        found += int((room == 0).sum())
-    return found
+    read = (zeros.ctypes.data, found.ctypes.data, LIKE[torch.float32], elements)
+    word, place, _ = nth_largest(*read, count)
+    return word, find_equal(*read, word, place)
 
 
 @inlined
@@ -115,7 +106,7 @@ def _mask(
 
 @compiled
 def variances(tensors: Array, out: Array, start: int, stop: int) -> None:
-    """The bits of the variance over the experts: uint32 [stop - start]."""
+    """The variance over the experts: float32 [elements of the tensor]."""
     shelf, mean = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     variance = np.empty(BLOCK, np.float32)
     deltas = np.empty((len(tensors) - 1, BLOCK), np.float32)
@@ -123,7 +114,7 @@ def variances(tensors: Array, out: Array, start: int, stop: int) -> None:
         count = min(BLOCK, stop - block)
         _deltas(tensors, block, count, shelf, deltas)
         _variance(deltas, count, mean, variance)
-        magnitudes_of(variance, count, out[block - start :])
+        out[block : block + count] = variance[:count]
 
 
 @compiled
