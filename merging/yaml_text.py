@@ -3,6 +3,8 @@
 Nothing is constructed here; `yaml_nodes` makes plain data of the nodes.
 """
 
+from itertools import islice
+
 import yaml
 from yaml.nodes import Node, ScalarNode
 
@@ -11,6 +13,7 @@ from .errors import RecipeError
 MAX_NODES = 50_000
 """Values and keys of a file."""
 MAX_DEPTH = 32
+MAX_DOCUMENTS = 256
 
 
 def compose(text: str, file: str) -> list[Node]:
@@ -21,7 +24,7 @@ def compose(text: str, file: str) -> list[Node]:
     """
     try:
         loader = _BoundedLoader(text)
-        nodes = [node for node in iter(loader.next_node, None)]
+        nodes = list(islice(iter(loader.next_node, None), MAX_DOCUMENTS + 1))
     except yaml.reader.ReaderError as error:
         line, column = _line_of(text, error.position)
         code = ord(text[error.position])
@@ -32,6 +35,9 @@ def compose(text: str, file: str) -> list[Node]:
         raise RecipeError(_syntax_message(error, text, file)) from None
     except (ValueError, OverflowError):  # an escape or a version beyond what chr or int takes
         raise RecipeError(f"{file}:1:1 an escape or a directive has a number too large") from None
+    if len(nodes) > MAX_DOCUMENTS:
+        line = nodes[-1].start_mark.line + 1
+        raise RecipeError(f"{file}:{line}:1 more than {MAX_DOCUMENTS} documents in one file")
     if not nodes:
         raise RecipeError(f"{file}:1:1 the file is empty; expected a recipe or a study in YAML")
     return [node for node in nodes if not is_empty(node)] or nodes[:1]

@@ -248,3 +248,8 @@ def test_any_text_is_data_or_one_error(text: str) -> None:
         parse_document(text, "f.yml")
     except MergeError as error:
         assert str(error).startswith("f.yml:") and "\n" not in str(error)
+
+
+def test_a_file_of_countless_documents_is_refused_early() -> None:
+    with pytest.raises(RecipeError, match=r"r.yml:257:1 more than 256 documents in one file"):
+        parse_documents("--- a\n" * 40_000, "r.yml")
