@@ -44,6 +44,7 @@ def check_numbers(reading: Reading, recipe: Recipe, method: Method) -> None:
     document = reading.document
     seen: set[tuple[tuple[str, int], ...]] = set()
     for section in sections_of(recipe, method):
+        _require_global(document, method, section)
         for path, source in section.experts():
             _require_numbers(document, method, section, path, source)
             _check_pairs(document, method, section, path, source, seen)
@@ -148,6 +149,18 @@ def _require_numbers(
                 path,
                 f"{method.name} needs `{one.name}` ({one.meaning}) for {str(source.model)!r}; "
                 "give it under the model's `parameters:` or for all in the top-level ones",
+            )
+
+
+def _require_global(document: Document, method: Method, section: Section) -> None:
+    for one in method.parameters:
+        if one.scope != "global" or one.default is not None:
+            continue
+        if section.experts() and not any(one.name in level for level in section.levels):
+            raise document.error(
+                ("merge_method",),
+                f"{method.name} needs `{one.name}` ({one.meaning}); give it in the top-level "
+                "`parameters:`",
             )
 
 

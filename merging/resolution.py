@@ -57,6 +57,15 @@ def _numbers(models: Models, method: Method, target: Target) -> Numbers:
         if source.model != section.base
     )
     given = _given(method, "global", section.levels, target.name, target.t)
+    for one in method.parameters:
+        if one.scope == "global" and one.default is None and one.name not in given:
+            levels = zip(section.levels, section.level_paths, strict=True)
+            raise _fault(
+                models,
+                next(((*at, one.name) for level, at in levels if one.name in level), section.path),
+                f"no filter gives {one.name!r} to the tensor {target.name!r}; "
+                "end the list with an entry that has no filter",
+            )
     numbers = Numbers(experts, method.complete("global", given))
     if not method.loose and (fault := method.formula_fault(numbers)):
         raise _fault(models, section.path, f"tensor {target.name!r}: {fault}")

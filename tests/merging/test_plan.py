@@ -345,6 +345,20 @@ def test_a_tensor_that_no_filter_gives_a_weight_is_named() -> None:
     )
 
 
+def test_a_tensor_that_no_filter_gives_a_global_number_is_named() -> None:
+    text = """\
+merge_method: slerp
+base_model: base
+models:
+  - model: a
+parameters: {t: [{filter: layers, value: 1}]}
+"""
+    assert refused(RecipeError, text) == (
+        "r.yml:5:17 parameters.t: no filter gives 't' to the tensor 'model.embed_tokens.weight'; "
+        "end the list with an entry that has no filter"
+    )
+
+
 def test_numbers_that_meet_only_in_some_tensor_are_checked_there() -> None:
     text = """\
 merge_method: della

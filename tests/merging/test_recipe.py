@@ -129,6 +129,10 @@ name: anything
             "r.yml:2:10 models[0]: linear needs `weight`",
         ),
         (
+            "merge_method: slerp\nbase_model: a\nmodels: [{model: b}]",
+            "r.yml:1:15 merge_method: slerp needs `t`",
+        ),
+        (
             "merge_method: linear\nmodels: [{model: a, weight: 1}]",
             "r.yml:2:21 models[0].weight: 'weight' belongs under `parameters:`",
         ),
