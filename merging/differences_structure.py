@@ -51,6 +51,14 @@ STRUCTURE = (
         "no: the output would not load",
         "merging.alignment",
     ),
+    Difference(
+        "fused-experts",
+        "experts of a mixture",
+        "fused into one tensor, as transformers 5 holds them: thresholds, norms and angles span all",
+        "merged as they are stored, expert by expert",
+        "no: the recipe speaks of what is stored",
+        "merging.conversion",
+    ),
 )
 
 VOCABULARIES = (

@@ -190,11 +190,9 @@ class _Opener:
     def _no_stage(self, stage: Stage, model: ModelReference, text: str) -> str:
         """A model that is not there, with its place and the stages that a file of several has."""
         names = [str(one.name) for one in self.stages.before]
-        if not names:
-            return text
         written = (path for path, name in named_models(stage.document.data) if name == str(model))
         hint = did_you_mean(model.path, names) or f" (the file's stages: {', '.join(names)})"
-        return stage.document.message(next(written, ()), f"{text}{hint}")
+        return stage.document.message(next(written, ()), f"{text}{hint if names else ''}")
 
     def _tell_shadowed(self, stage: Stage, name: str) -> None:
         """A stage goes before a folder of its name, and cannot be mapped away."""

@@ -137,8 +137,8 @@ def test_several_documents_have_the_places_of_the_file() -> None:
         parse_documents("a: &x 1\n---\na: *x\n", "f.yml")
 
 
-@pytest.mark.parametrize("text", ["a: [1]\n---\n" * 15_000, "---\n" * 60_000])
-def test_bounds_hold_over_all_documents(text: str) -> None:
+def test_bounds_hold_over_all_documents() -> None:
+    text = f"a: [{'1, ' * 400}1]\n---\n" * 200
     with pytest.raises(RecipeError, match=r"^f.yml:\d+:\d+ more than 50000 values"):
         parse_documents(text, "f.yml")
 
