@@ -69,6 +69,10 @@ class AlignedCheckpoint:
         parts = [f"aligned {ARITHMETIC}", self.base.content_hash, *family, self.speech.spec]
         return hashlib.blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()
 
+    def stored_dtype(self, name: str) -> str:
+        """The dtype of the model's own tensor: beside models of others an aligned one is wider."""
+        return self.base.tensors.get(name, self.tensors[name]).dtype
+
     def tensor(self, name: str) -> torch.Tensor:
         """See `Checkpoint`."""
         if name not in self.changed:

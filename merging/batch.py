@@ -6,12 +6,14 @@ merged by one, in batches, the large ones first. What is computed does not depen
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import torch
 
 from .kernels.known import Known
 from .merge import Tensors, merge_tensor
 from .plan import TensorJob
+from .stepwise.engine import one_thread
 
 BATCH = 1 << 18
 """Elements that are worth handing to a thread."""
@@ -50,7 +52,11 @@ def merge_into(
                 place = places[job.name]
                 merge_tensor(job, tensors, mask_seed, out=place, known=known)
 
-    with torch.no_grad(), ThreadPoolExecutor(threads) as pool:
+    with ExitStack() as stack:
+        if any(job.stepwise is not None for job in jobs):
+            stack.enter_context(one_thread())
+        stack.enter_context(torch.no_grad())
+        pool = stack.enter_context(ThreadPoolExecutor(threads))
         for job in shared:
             place = places[job.name]
             merge_tensor(job, tensors, mask_seed, out=place, pool=pool, known=known)

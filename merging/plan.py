@@ -143,7 +143,7 @@ def _job(models: Models, recipe: Recipe, target: Target, numbers: Numbers) -> Te
     experts = [(one.model, name) for one, name in named if one.model != section.base]
     read = next((name for one, name in named if one.model == reference_of(section)), target.name)
     inputs = [models.checkpoints[one.model].tensors[name].dtype for one, name in named]
-    stored = models.checkpoints[reference_of(section)].tensors[read].dtype
+    stored = _stored_dtype(models.checkpoints[reference_of(section)], read)
     dtype, stepwise = dtypes_of(recipe, stored, inputs)
     return TensorJob(
         name=target.name,
@@ -158,6 +158,12 @@ def _job(models: Models, recipe: Recipe, target: Target, numbers: Numbers) -> Te
         dtype=dtype,
         stepwise=stepwise,
     )
+
+
+def _stored_dtype(checkpoint: Checkpoint, name: str) -> str:
+    """The dtype that a model keeps a tensor in, though it be read in a wider one."""
+    stored = getattr(checkpoint, "stored_dtype", None)
+    return str(stored(name)) if stored else checkpoint.tensors[name].dtype
 
 
 def _described(job: TensorJob, content_hashes: Mapping[ModelReference, str]) -> dict[str, object]:

@@ -53,12 +53,17 @@ def merge_stepwise(method: str, given: Inputs) -> torch.Tensor:
     Raises:
         MergeError: numbers that mergekit fails on.
     """
-    with torch.no_grad(), _one_thread():
+    with torch.no_grad(), one_thread():
         return STEPWISE[method](given)
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Holds torch to one thread, and puts back what was.
+
+    MKL has one number for the whole process: what merges on several threads of its own enters
+    this before they do, or one of them takes another's 1 for what to put back.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

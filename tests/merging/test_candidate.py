@@ -1,5 +1,7 @@
 """A candidate in the live model is the checkpoint that the writer would write."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -77,6 +79,28 @@ def test_building_again_forgets_the_last_candidate(
     )
     for name, tensor in live.destinations.items():
         assert torch.equal(tensor, base.tensor(name))
+
+
+def test_threads_that_round_at_every_step_hold_torch_to_one_thread_together(
+    pico_family, open_family, make_jobs, tensors_of
+):
+    checkpoints = open_family(pico_family)
+    base = checkpoints[ModelReference("base")]
+    live = live_model(load_model(base), base)
+    jobs = [replace(job, stepwise="bfloat16") for job in make_jobs(checkpoints)]
+    seen = set()
+
+    def read(model, name):
+        seen.add(torch.get_num_threads())
+        return tensors_of(checkpoints)(model, name)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        build_candidate(live, jobs, read, 0, threads=4)
+        assert (seen, torch.get_num_threads()) == ({1}, 2)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_parameters_are_written_in_place(pico_family, open_family, make_jobs, tensors_of):

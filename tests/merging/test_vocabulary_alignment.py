@@ -237,9 +237,11 @@ def test_mixed_dtypes_keep_every_bit(model, opened, tmp_path) -> None:
         for name, tensor in load_file(tmp_path / "base" / file.name).items()
     }
     save_file(half, tmp_path / "base" / file.name, {"format": "pt"})
-    _, found = opened("tokenizer: {source: union}")
+    recipe, found = opened("tokenizer: {source: union}")
     assert found["base"].tensors[EMBEDDING].dtype == "float32"
     assert rows(found["base"])["e"] == 1007
+    jobs = plan_recipe(recipe, {ModelReference(name): one for name, one in found.items()})
+    assert {job.dtype for job in jobs} == {"bfloat16"}  # read wider, written as the base is
 
 
 @pytest.mark.parametrize("method", ["linear", "ties"])
