@@ -38,6 +38,8 @@ TOKENIZER_FILES = (
     "vocab.bpe",
     "bpe.codes",
     "normalizer.json",
+)
+PROCESSOR_FILES = (
     "preprocessor_config.json",
     "processor_config.json",
     "video_preprocessor_config.json",
@@ -106,7 +108,7 @@ def describe(
     (folder / "config.json").write_text(text + "\n", encoding="utf-8")
     (folder / RECIPE).write_text(recipe_text, encoding="utf-8")
     code = [file.name for file in donor.folder.glob("*.py")] if "auto_map" in config else []
-    _copy(donor.folder, folder, (GENERATION, *code))
+    _copy(donor.folder, folder, (GENERATION, *PROCESSOR_FILES, *code))
     speech = speech_of(donor)
     if speech is not None and speech.tokenizer is not None:
         save_tokenizer(speech.tokenizer, folder)

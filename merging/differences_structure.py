@@ -54,7 +54,7 @@ STRUCTURE = (
     Difference(
         "fused-experts",
         "experts of a mixture",
-        "fused into one tensor, as transformers 5 holds them: thresholds, norms and angles span all",
+        "one tensor, as transformers 5 holds them: thresholds, norms and angles span all",
         "merged as they are stored, expert by expert",
         "no: the recipe speaks of what is stored",
         "merging.conversion",

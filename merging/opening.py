@@ -152,9 +152,7 @@ class _Opener:
         self._tell_shadowed(stage, name)
         checkpoints, jobs = self.plan(stage)
         made = StageCheckpoint(stage.recipe, jobs, checkpoints)
-        # What builds on it reads its tokenizer too, which stands in a folder or nowhere.
-        speaks = stage.recipe.tokenizer is not None or stage.recipe.chat_template is not None
-        self.built[name] = stored(made, self.cache) if speaks or name in wanted else made
+        self.built[name] = stored(made, self.cache) if name in wanted else made
 
     def _open(self, stage: Stage, model: ModelReference) -> Checkpoint:
         if model.path in self.built:

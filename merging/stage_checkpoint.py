@@ -11,16 +11,20 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
+from weakref import finalize
 
 import torch
 
 from .checkpoint import Checkpoint
-from .description import merged_config, merged_layout
+from .description import describe, merged_config, merged_layout
 from .errors import SourceError
 from .merge import merge_tensor
 from .plan import TensorJob, recipe_hash
 from .recipe import ModelReference, Recipe, donor_of
 from .recipe_writer import recipe_yaml
+from .speech import speech_of
 from .stored import open_folder
 from .writer import write_merged
 
@@ -41,6 +45,11 @@ class StageCheckpoint:
         self.checkpoints = checkpoints
         self.donor = checkpoints[donor_of(recipe)]
         self.folder = self.donor.folder
+        if speech_of(self.donor) is not None:
+            # What builds on it reads a tokenizer that stands nowhere yet; gone with the object.
+            self.folder = Path(mkdtemp(prefix="eutectic-stage-"))
+            finalize(self, rmtree, self.folder, True)
+            describe(self.folder, jobs, self.donor, recipe_yaml(recipe), False)
         self.jobs = {job.name: job for job in jobs}
         self.tensors = merged_layout(jobs, checkpoints)
         self.config = merged_config(jobs, self.donor)

@@ -360,3 +360,28 @@ def test_the_config_of_a_stacked_stage(opened_file):
                         "parameters: {weight: 1}}]")).donor  # fmt: skip
     assert stage.config["num_hidden_layers"] == 4
     assert json.dumps(stage.config)
+
+
+SPEAKING = """\
+name: spoken
+merge_method: linear
+models:
+  - {model: base, parameters: {weight: 0.5}}
+  - {model: alpha, parameters: {weight: 0.5}}
+tokenizer: {source: union, pad_to_multiple_of: 96}
+chat_template: chatml
+"""
+AFTER = """\
+merge_method: linear
+models:
+  - {model: spoken, parameters: {weight: 1.0}}
+"""
+
+
+def test_a_stage_speaks_to_what_builds_on_it(opened_file, by_hand, tmp_path) -> None:
+    """Its tokenizer, template and rows are there, and no weight is written for them."""
+    found = opened_file(f"{SPEAKING}---\n{AFTER}")
+    assert not (tmp_path / "cache" / "stages").exists()
+    ours = write(found, tmp_path / "ours")
+    assert "im_start" in (ours / "chat_template.jinja").read_text()
+    same_model(ours, by_hand(SPEAKING, AFTER))
