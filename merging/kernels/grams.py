@@ -20,49 +20,24 @@ from .primitives import load, subtract
 float64: Any = types.float64
 
 
-PART = 1024
-"""Elements whose float64 copies, of several vectors, stay in the first-level cache."""
-
-
 @inlined
 def _dot(x: Array, y: Array, count: int) -> float:
     """Eight running sums, which one instruction adds to four at a time."""
     a = b = c = d = e = f = g = h = float64(0)
     whole = count // 8 * 8
     for i in range(0, whole, 8):
-        a += x[i] * y[i]
-        b += x[i + 1] * y[i + 1]
-        c += x[i + 2] * y[i + 2]
-        d += x[i + 3] * y[i + 3]
-        e += x[i + 4] * y[i + 4]
-        f += x[i + 5] * y[i + 5]
-        g += x[i + 6] * y[i + 6]
-        h += x[i + 7] * y[i + 7]
+        a += float64(x[i]) * float64(y[i])
+        b += float64(x[i + 1]) * float64(y[i + 1])
+        c += float64(x[i + 2]) * float64(y[i + 2])
+        d += float64(x[i + 3]) * float64(y[i + 3])
+        e += float64(x[i + 4]) * float64(y[i + 4])
+        f += float64(x[i + 5]) * float64(y[i + 5])
+        g += float64(x[i + 6]) * float64(y[i + 6])
+        h += float64(x[i + 7]) * float64(y[i + 7])
     for i in range(whole, count):
-        a += x[i] * y[i]
+        a += float64(x[i]) * float64(y[i])
     total: float = ((a + b) + (c + d)) + ((e + f) + (g + h))
     return total
-
-
-@inlined
-def _add_gram(room: Array, count: int, wide: Array, out: Array) -> None:
-    """Adds the inner products of a block of vectors, room float32 [vectors, BLOCK], to `out`."""
-    vectors = len(room)
-    for first in range(0, count, PART):
-        part = min(PART, count - first)
-        for e in range(vectors):
-            for i in range(part):
-                wide[e, i] = float64(room[e, first + i])
-        for i in range(vectors):
-            for j in range(i, vectors):
-                out[i, j] += _dot(wide[i], wide[j], part)
-
-
-@inlined
-def _mirror(out: Array) -> None:
-    for i in range(len(out)):
-        for j in range(i):
-            out[i, j] = out[j, i]
 
 
 @inlined
@@ -83,13 +58,14 @@ def block_grams(
 ) -> None:
     """The inner products of each block: out float64 [blocks of the tensor, vectors, vectors]."""
     shelf, room = np.empty(BLOCK, np.float32), np.empty((vectors, BLOCK), np.float32)
-    wide = np.empty((vectors, PART))
     for block in range(start, stop, BLOCK):
-        count, place = min(BLOCK, stop - block), block // BLOCK
+        count = min(BLOCK, stop - block)
         _vectors(tensors, origin, block, count, shelf, room)
-        out[place] = 0
-        _add_gram(room, count, wide, out[place])
-        _mirror(out[place])
+        for i in range(vectors):
+            for j in range(i, vectors):
+                product = _dot(room[i], room[j], count)
+                out[block // BLOCK, i, j] = product
+                out[block // BLOCK, j, i] = product
 
 
 @compiled
@@ -98,14 +74,14 @@ def row_grams(
 ) -> None:
     """The inner products of rows [start, stop): out float64 [rows, vectors, vectors]."""
     shelf, room = np.empty(BLOCK, np.float32), np.empty((vectors, BLOCK), np.float32)
-    wide = np.empty((vectors, PART))
     for row in range(start, stop):
         out[row] = 0
         for first in range(row * length, (row + 1) * length, BLOCK):
             count = min(BLOCK, (row + 1) * length - first)
             _vectors(tensors, origin, first, count, shelf, room)
-            _add_gram(room, count, wide, out[row])
-        _mirror(out[row])
+            for i in range(vectors):
+                for j in range(vectors):
+                    out[row, i, j] += _dot(room[min(i, j)], room[max(i, j)], count)
 
 
 @compiled
