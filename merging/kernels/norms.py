@@ -82,37 +82,40 @@ def _add(
 ) -> None:
     """Adds whole rounds of the lanes, or what stays within one."""
     if count % LANES:
-        _add_rounds(base, expert, like, numbers, at, count, 1, sums, lane)
+        _add_round(base, expert, like, numbers, at, count, sums, lane)
         return
     many = count // (ROUNDS * LANES) * (ROUNDS * LANES)
     for first in range(at, at + many, ROUNDS * LANES):
-        _add_rounds(base, expert, like, numbers, first, LANES, ROUNDS, sums, 0)
+        _add_rounds(base, expert, like, numbers, first, sums)
     for first in range(at + many, at + count, LANES):
-        _add_rounds(base, expert, like, numbers, first, LANES, 1, sums, 0)
+        _add_round(base, expert, like, numbers, first, LANES, sums, 0)
 
 
 @inlined
-def _add_rounds(
-    base: int,
-    expert: int,
-    like: Any,
-    numbers: Any,
-    at: int,
-    count: int,
-    rounds: int,
-    sums: int,
-    lane: int,
-) -> None:
-    for i in range(count):
-        whole, kept = held(sums, lane + i), held(sums, LANES + lane + i)
-        for step in range(rounds):
+def _add_rounds(base: int, expert: int, like: Any, numbers: Any, at: int, sums: int) -> None:
+    """`ROUNDS` of them at once; constants, or LLVM would not unroll them."""
+    for i in range(LANES):
+        whole, kept = held(sums, i), held(sums, LANES + i)
+        for step in range(ROUNDS):
             index = at + i + step * LANES
             delta = read(expert, index, like) - read(base, index, like)
             size = abs(delta)
             whole += size
             kept += size if is_kept(delta, index, numbers) else zero
-        poke_sum(sums, lane + i, whole)
-        poke_sum(sums, LANES + lane + i, kept)
+        poke_sum(sums, i, whole)
+        poke_sum(sums, LANES + i, kept)
+
+
+@inlined
+def _add_round(
+    base: int, expert: int, like: Any, numbers: Any, at: int, count: int, sums: int, lane: int
+) -> None:
+    for i in range(count):
+        delta = read(expert, at + i, like) - read(base, at + i, like)
+        size = abs(delta)
+        kept = size if is_kept(delta, at + i, numbers) else zero
+        poke_sum(sums, lane + i, held(sums, lane + i) + size)
+        poke_sum(sums, LANES + lane + i, held(sums, LANES + lane + i) + kept)
 
 
 @inlined

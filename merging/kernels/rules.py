@@ -22,6 +22,9 @@ RANGED, DRAWN, RANKED = 0, 1, 2
 TOP = 0x7FFFFFFF
 """The largest magnitude there is, as a word: a NaN's."""
 
+NOTHING = 0x80000000
+"""More than any magnitude: it has the highest bit."""
+
 WORD = 1 << 32
 byte: Any = np.uint8(0)
 
@@ -43,49 +46,44 @@ def ranked(below: int, step: int, ranks: int) -> tuple[int, ...]:
     return (RANKED, 0, 0, 0, 0, 0, below, step, ranks)
 
 
-def _ranged_numbers(rule: Any, at: int) -> Any:
+@inlined
+def ranged_numbers(rule: Any, at: int) -> Any:
+    """What `is_kept` takes for RANGED: the lowest word, and the span of words from there.
+
+    Like the two below it holds for the elements from `at` on, as many as `steps_to_change` says.
+    """
     low, high = rule[1], rule[4]
     if at < rule[2] or at > rule[3]:
         low += 1
     if at > rule[5]:
         high -= 1
-    if high < low:  # nothing: no magnitude has the highest bit
-        low = high = int64(0x80000000)
+    if high < low:
+        low = high = int64(NOTHING)
     return uint32(low), uint32(high - low)
 
 
-def _drawn_numbers(rule: Any, keys: Any, at: int) -> Any:
+@inlined
+def drawn_numbers(rule: Any, keys: Any, at: int) -> Any:
+    """For DRAWN: two keys, and the limit of the draws."""
     k0, k1 = keys[at >> 32]
     return uint32(k0), uint32(k1), uint32(rule[6])
 
 
-def _ranked_numbers(rule: Any, keys: Any, at: int) -> Any:
+@inlined
+def ranked_numbers(rule: Any, keys: Any, at: int) -> Any:
+    """For RANKED: two keys, the lowest rank's limit, the step, and the address of the ranks."""
     k0, k1 = keys[at >> 32]
     return uint32(k0), uint32(k1), uint32(rule[6]), uint32(rule[7]), rule[8]
 
 
-ranged_numbers: Any = inlined(_ranged_numbers)
-"""What `is_kept` takes for RANGED, by (rule, at): the lowest word, the span of words from there.
-
-Like the two below it holds for the elements from `at` on, as many as `steps_to_change` says.
-"""
-
-drawn_numbers: Any = inlined(_drawn_numbers)
-"""For DRAWN, by (rule, keys, at): two keys, and the limit of the draws."""
-
-ranked_numbers: Any = inlined(_ranked_numbers)
-"""For RANKED: two keys, the lowest rank's limit, the step, and the address of the ranks."""
-
-
 def numbers_at(rule: tuple[int, ...], keys: Any, at: int) -> tuple[int, ...]:
-    """What `is_kept` takes, without numba."""
-    if rule[0] == DRAWN:
-        found = _drawn_numbers(rule, keys, at)
-    elif rule[0] == RANKED:
-        found = _ranked_numbers(rule, keys, at)
-    else:
-        found = _ranged_numbers(rule, at)
-    return tuple(int(number) for number in found)
+    """The same for any rule without numba, which takes its time for a few numbers."""
+    if rule[0] != RANGED:
+        own = (rule[6],) if rule[0] == DRAWN else (rule[6], rule[7], rule[8])
+        return (*keys[at >> 32].tolist(), *own)
+    low = rule[1] + (at < rule[2] or at > rule[3])
+    high = rule[4] - (at > rule[5])
+    return (low, high - low) if low <= high else (NOTHING, 0)
 
 
 def stretches(rules: Sequence[tuple[int, ...]], start: int, stop: int) -> list[tuple[int, int]]:
