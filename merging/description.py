@@ -15,30 +15,10 @@ from .headers import member, read_json
 from .plan import TensorJob
 from .recipe import ModelReference
 from .speech import Speech, renumbered, speech_of
+from .stored import TOKENIZER_FILES
 from .tokenizer_edits import save_tokenizer
 
 GENERATION = "generation_config.json"
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "tokenizer.model",
-    "spiece.model",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "tekken.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "sentencepiece.bpe.model",
-    "spm.model",
-    "source.spm",
-    "target.spm",
-    "vocab.bpe",
-    "bpe.codes",
-    "normalizer.json",
-)
 PROCESSOR_FILES = (
     "preprocessor_config.json",
     "processor_config.json",

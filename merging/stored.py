@@ -28,14 +28,12 @@ MAX_CONFIG = 4 << 20
 LARGE = 1 << 20
 """Bytes of a tensor from which on it is worth giving its memory back."""
 
-DESCRIPTION_FILES = (
-    "config.json",
-    "generation_config.json",
+TOKENIZER_FILES = (
     "tokenizer.json",
-    "tokenizer.model",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
+    "tokenizer.model",
     "spiece.model",
     "vocab.json",
     "vocab.txt",
@@ -51,6 +49,7 @@ DESCRIPTION_FILES = (
     "bpe.codes",
     "normalizer.json",
 )
+DESCRIPTION_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
 """Files beside the weights on which scores depend: part of the content hash."""
 
 

@@ -8,7 +8,7 @@ from ..methods.formula import Overlap
 from .jit import Array, compiled, inlined
 from .numbers import BLOCK
 from .operands import Run
-from .primitives import store, subtract
+from .primitives import store, subtract_all
 
 
 def overlap(table: Array, formula: Overlap, elements: int, out: Array, run: Run) -> None:
@@ -41,12 +41,6 @@ def _counted(table: Array, threshold: float, start: int, stop: int) -> Array:
 
 
 @inlined
-def _deltas(tensors: Array, start: int, count: int, shelf: Array, out: Array) -> None:
-    for e in range(len(out)):
-        subtract(tensors[0], tensors[1 + e], start, count, shelf, out[e])
-
-
-@inlined
 def _count_beyond(deltas: Array, threshold: float, count: int, out: Array) -> None:
     """How many experts have a difference beyond the threshold, by element: float32."""
     out[:] = 0
@@ -63,7 +57,7 @@ def count_overlap(tensors: Array, threshold: float, counts: Array, start: int, s
     deltas = np.empty((len(tensors) - 1, BLOCK), np.float32)
     for block in range(start, stop, BLOCK):
         count = min(BLOCK, stop - block)
-        _deltas(tensors, block, count, shelf, deltas)
+        subtract_all(tensors, block, count, shelf, deltas)
         _count_beyond(deltas, threshold, count, many)
         for e in range(len(deltas)):
             shared = alone = np.int32(0)
@@ -103,7 +97,7 @@ def average(
     deltas = np.empty((len(tensors) - 1, BLOCK), np.float32)
     for block in range(start, stop, BLOCK):
         count = min(BLOCK, stop - block)
-        _deltas(tensors, block, count, shelf, deltas)
+        subtract_all(tensors, block, count, shelf, deltas)
         _count_beyond(deltas, threshold, count, many)
         total[:] = 0
         for e in range(len(deltas)):

@@ -139,6 +139,13 @@ def subtract(base: Array, expert: Array, start: int, count: int, shelf: Array, o
 
 
 @inlined
+def subtract_all(tensors: Array, start: int, count: int, shelf: Array, out: Array) -> None:
+    """Each expert less the base, which is `tensors[0]`, in a row of `out`; see `subtract`."""
+    for e in range(len(out)):
+        subtract(tensors[0], tensors[1 + e], start, count, shelf, out[e])
+
+
+@inlined
 def magnitudes_of(delta: Array, count: int, out: Array) -> None:
     """The bits of |delta|, which order as the numbers do: uint32."""
     for i in range(count):

@@ -12,7 +12,7 @@ from .jit import Array, compiled, inlined
 from .numbers import BLOCK
 from .operands import Run
 from .order import find_equal, nth_largest
-from .primitives import magnitudes_of, store, subtract
+from .primitives import magnitudes_of, store, subtract_all
 
 SMALLEST = 1e-6
 """Mean squares below this count as equal weights, and sums of weights are not below it."""
@@ -51,12 +51,6 @@ def _cut(table: Array, share: float, elements: int, run: Run) -> tuple[int, int]
     read = (zeros.ctypes.data, found.ctypes.data, LIKE[torch.float32], elements)
     word, place, _ = nth_largest(*read, count)
     return word, find_equal(*read, word, place)
-
-
-@inlined
-def _deltas(tensors: Array, start: int, count: int, shelf: Array, out: Array) -> None:
-    for e in range(len(out)):
-        subtract(tensors[0], tensors[1 + e], start, count, shelf, out[e])
 
 
 @inlined
@@ -112,7 +106,7 @@ def variances(tensors: Array, out: Array, start: int, stop: int) -> None:
     deltas = np.empty((len(tensors) - 1, BLOCK), np.float32)
     for block in range(start, stop, BLOCK):
         count = min(BLOCK, stop - block)
-        _deltas(tensors, block, count, shelf, deltas)
+        subtract_all(tensors, block, count, shelf, deltas)
         _variance(deltas, count, mean, variance)
         out[block : block + count] = variance[:count]
 
@@ -125,7 +119,7 @@ def energies(tensors: Array, cut: int, last: int, out: Array, start: int, stop: 
     deltas = np.empty((len(tensors) - 1, BLOCK), np.float32)
     for block in range(start, stop, BLOCK):
         count = min(BLOCK, stop - block)
-        _deltas(tensors, block, count, shelf, deltas)
+        subtract_all(tensors, block, count, shelf, deltas)
         _mask(deltas, cut, last, block, count, spare, bits)
         for e in range(len(deltas)):
             delta = deltas[e]
@@ -173,7 +167,7 @@ def elect(
     deltas = np.empty((len(tensors) - 1, BLOCK), np.float32)
     for block in range(start, stop, BLOCK):
         count = min(BLOCK, stop - block)
-        _deltas(tensors, block, count, shelf, deltas)
+        subtract_all(tensors, block, count, shelf, deltas)
         _mask(deltas, cut, last, block, count, spare, bits)
         _sum(deltas, count, room[0])
         room[1:3] = 0

@@ -27,6 +27,7 @@ from .numbers import (
     rescaling,
     rows,
 )
+from .twin_parts import added, number, single
 
 MAGNITUDE = 0x7FFFFFFF
 
@@ -41,9 +42,9 @@ class Twin:
         """See `Engine`."""
         total = torch.zeros(out.shape, dtype=torch.float32, device=out.device)
         for tensor, weight in zip(tensors, formula.weights, strict=True):
-            total = total + _single(tensor, out.device) * _number(weight, out.device)
+            total = total + single(tensor, out.device) * number(weight, out.device)
         if formula.divisor is not None:
-            total = total / _number(formula.divisor, out.device)
+            total = total / number(formula.divisor, out.device)
         out.copy_(total)
 
     def task_vectors(
@@ -55,10 +56,10 @@ class Twin:
         out: torch.Tensor,
     ) -> None:
         """See `Engine`."""
-        origin = _single(base, out.device)
+        origin = single(base, out.device)
         masked, rescalings = [], []
         for expert, sparsity, key in zip(experts, formula.sparsities, keys, strict=True):
-            delta = _single(expert, out.device) - origin
+            delta = single(expert, out.device) - origin
             mask = kept_mask(delta, sparsity, key)
             masked.append((delta, mask))
             wanted = sparsity.rescale and sparsity.rule != "all"
@@ -66,7 +67,7 @@ class Twin:
         numbers = factors(formula, rescalings)
         terms = []
         for (delta, mask), factor in zip(masked, numbers[:, 0], strict=True):
-            one = _number(factor, out.device)
+            one = number(factor, out.device)
             terms.append(delta * torch.where(mask, one, one * 0))
         out.copy_(origin + _consensus(terms, numbers[:, 1].tolist(), formula))
 
@@ -163,33 +164,16 @@ def _consensus(
     deltas: Sequence[torch.Tensor], weights: Sequence[float], formula: TaskVectors
 ) -> torch.Tensor:
     """The sum of the factored deltas, or of those that win the vote: normalised, scaled."""
-    total = _added(deltas)
+    total = added(deltas)
     if not formula.elect:
         return total
     positive, device = total >= 0, total.device
     turned = [torch.where(positive, delta, -delta) for delta in deltas]
-    merged = _added([torch.where(delta > 0, delta, 0.0) for delta in turned])
+    merged = added([torch.where(delta > 0, delta, 0.0) for delta in turned])
     if formula.normalize:
         shares = zip(weights, turned, strict=True)
-        heavy = _added([torch.where(delta > 0, _number(w, device), 0.0) for w, delta in shares])
+        heavy = added([torch.where(delta > 0, number(w, device), 0.0) for w, delta in shares])
         merged = merged / torch.where(heavy == 0, 1.0, heavy)
     merged = torch.where(positive, merged, -merged)
     merged = torch.where(total.isnan(), total, merged)
-    return merged * _number(formula.scale, device)
-
-
-def _added(terms: Sequence[torch.Tensor]) -> torch.Tensor:
-    """0 + the first + the second and so on."""
-    total = torch.zeros_like(terms[0])
-    for term in terms:
-        total = total + term
-    return total
-
-
-def _single(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
-    return tensor.detach().to(device, torch.float32).contiguous()
-
-
-def _number(value: float, device: torch.device) -> torch.Tensor:
-    """A float32 on the device, with a dimension: numbers of none are fused differently."""
-    return torch.tensor([value], dtype=torch.float32, device=device)
+    return merged * number(formula.scale, device)

@@ -22,6 +22,7 @@ from ..methods.formula import (
     Selected,
     Span,
 )
+from .twin_parts import added, number, single
 
 
 def evaluate(
@@ -73,7 +74,7 @@ def scaled(tensor: torch.Tensor, formula: Scaled, out: torch.Tensor) -> None:
     if formula.factor == 1:
         out.copy_(tensor)
     else:
-        out.copy_(_single(tensor, out) * _number(formula.factor, out))
+        out.copy_(single(tensor, out.device) * number(formula.factor, out.device))
 
 
 def span(
@@ -82,12 +83,12 @@ def span(
     """The sum of vectors times coefficients."""
     from .span import groups_of, solved
 
-    vectors = [_single(expert, out) for expert in experts]
+    vectors = [single(expert, out.device) for expert in experts]
     origin = None
     if base is not None and formula.vectors == "with_base":
-        vectors = [_single(base, out), *vectors]
+        vectors = [single(base, out.device), *vectors]
     elif base is not None and formula.vectors == "from_base":
-        origin = _single(base, out)
+        origin = single(base, out.device)
         vectors = [vector - origin for vector in vectors]
     groups, width = groups_of(formula, out.shape)
     views = [_grouped(vector, groups, width) for vector in vectors]
@@ -123,26 +124,26 @@ def selected(
     """SCE; see `merging.kernels.selected`."""
     from .selected import SMALLEST, shares
 
-    origin = _single(base, out)
-    deltas = [_single(expert, out) - origin for expert in experts]
+    origin = single(base, out.device)
+    deltas = [single(expert, out.device) - origin for expert in experts]
     if formula.share < 1:
         kept = _most_varied(deltas, formula.share).to(torch.float32)
         deltas = [delta * kept for delta in deltas]
     squares = [delta.cpu().double().square().sum().item() for delta in deltas]
     weights = shares([square / origin.numel() for square in squares])
-    positive = _added(deltas) >= 0
+    positive = added(deltas) >= 0
     votes = [torch.where(positive, delta > 0, delta < 0).to(torch.float32) for delta in deltas]
-    own = [_number(float(w), out) * vote for w, vote in zip(weights, votes, strict=True)]
-    merged = _added([delta * share for delta, share in zip(deltas, own, strict=True)])
-    out.copy_(origin + merged / _added(own).clamp(min=float(np.float32(SMALLEST))))
+    own = [number(float(w), out.device) * vote for w, vote in zip(weights, votes, strict=True)]
+    merged = added([delta * share for delta, share in zip(deltas, own, strict=True)])
+    out.copy_(origin + merged / added(own).clamp(min=float(np.float32(SMALLEST))))
 
 
 def _most_varied(deltas: Sequence[torch.Tensor], share: float) -> torch.Tensor:
     """Where the variance over the experts is largest, ties in element order: bool."""
-    many = _number(len(deltas), deltas[0])
-    mean = _added(deltas) / many
+    many = number(len(deltas), deltas[0].device)
+    mean = added(deltas) / many
     offs = [delta - mean for delta in deltas]
-    variance = (_added([off * off for off in offs]) / many).reshape(-1)
+    variance = (added([off * off for off in offs]) / many).reshape(-1)
     bits = variance.view(torch.int32) & 0x7FFFFFFF
     count = int(int((bits != 0).sum()) * share)
     order = bits.sort(descending=True, stable=True).indices
@@ -157,10 +158,10 @@ def overlap(
     """RAM; see `merging.kernels.overlap`."""
     from .overlap import raised
 
-    origin = _single(base, out)
-    deltas = [_single(expert, out) - origin for expert in experts]
-    beyond = [delta.abs() > _number(formula.threshold, out) for delta in deltas]
-    many = _added([one.to(torch.float32) for one in beyond])
+    origin = single(base, out.device)
+    deltas = [single(expert, out.device) - origin for expert in experts]
+    beyond = [delta.abs() > number(formula.threshold, out.device) for delta in deltas]
+    many = added([one.to(torch.float32) for one in beyond])
     alone, shared = many == 1, many > 1
     counts = [[int((one & where).sum()) for where in (shared, alone)] for one in beyond]
     factors = raised(formula, np.array(counts))
@@ -168,11 +169,11 @@ def overlap(
     parts = [
         delta
         * one.to(torch.float32)
-        * torch.where(alone, _number(float(factor), out), 1.0)
+        * torch.where(alone, number(float(factor), out.device), 1.0)
         / divisor
         for delta, one, factor in zip(deltas, beyond, factors, strict=True)
     ]
-    out.copy_(_added(parts) + origin)
+    out.copy_(added(parts) + origin)
 
 
 def nearswap(
@@ -181,10 +182,10 @@ def nearswap(
     """NearSwap; see `merging.kernels.fusion`."""
     from .fusion import SMALLEST
 
-    a, b = _single(base, out), _single(expert, out)
+    a, b = single(base, out.device), single(expert, out.device)
     off = (a - b).abs().clamp(min=float(np.float32(SMALLEST)))
-    share = (_number(formula.t, out) / off).clamp(max=1)
-    out.copy_(share * b + (_number(1.0, out) - share) * a)
+    share = (number(formula.t, out.device) / off).clamp(max=1)
+    out.copy_(share * b + (number(1.0, out.device) - share) * a)
 
 
 def fusion(base: torch.Tensor, expert: torch.Tensor, out: torch.Tensor) -> None:
@@ -196,27 +197,11 @@ def fusion(base: torch.Tensor, expert: torch.Tensor, out: torch.Tensor) -> None:
     width = out.shape[-1] if out.dim() else 1
     rows = np.empty(math.prod(out.shape) // width, np.float32)
     divergences(entries(inputs), width, rows, 0, len(rows))
-    origin = _single(base, out)
-    delta = _single(expert, out) - origin
+    origin = single(base, out.device)
+    delta = single(expert, out.device) - origin
     apart = torch.from_numpy(rows).to(out.device)[:, None]
     importance = (apart * delta.reshape(-1, width).abs()).view(out.shape)
     ordered = importance.reshape(-1).sort().values
     quartile = [np.float32(ordered[place].item()) for place in quartiles(ordered.numel())]
-    kept = importance >= _number(float(threshold(*quartile)), out)
+    kept = importance >= number(float(threshold(*quartile)), out.device)
     out.copy_(origin + delta * kept.to(torch.float32))
-
-
-def _added(terms: Sequence[torch.Tensor]) -> torch.Tensor:
-    total = torch.zeros_like(terms[0])
-    for term in terms:
-        total = total + term
-    return total
-
-
-def _single(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().to(like.device, torch.float32).contiguous()
-
-
-def _number(value: float, like: torch.Tensor) -> torch.Tensor:
-    """A float32 with a dimension on the same device; see `twin`."""
-    return torch.tensor([value], dtype=torch.float32, device=like.device)
