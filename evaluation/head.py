@@ -28,19 +28,21 @@ class Head:
     reason: str = ""
 
 
-def logits_at(model: "PreTrainedModel", head: Head, tokens: Tensor, positions: Tensor) -> Tensor:
+def logits_at(
+    model: "PreTrainedModel", head: Head, tokens: Tensor, positions: Tensor, **options: Tensor
+) -> Tensor:
     """Logits (u, vocabulary) at flat `positions` (u,) of `tokens` (rows, width)."""
     if head.gathered:
         with gather_before_head(model, positions):
-            logits = forward(model, tokens)
+            logits = forward(model, tokens, **options)
         return logits.reshape(-1, logits.shape[-1])
-    logits = forward(model, tokens)
+    logits = forward(model, tokens, **options)
     return logits.reshape(-1, logits.shape[-1]).index_select(0, positions)
 
 
-def forward(model: "PreTrainedModel", tokens: Tensor) -> Tensor:
-    """A plain pass. Padding stands on the right, where causal attention never looks: no mask."""
-    logits: Tensor = model(input_ids=tokens, use_cache=False).logits
+def forward(model: "PreTrainedModel", tokens: Tensor, **options: Tensor) -> Tensor:
+    """A pass without mask: padding stands on the right, where causal attention never looks."""
+    logits: Tensor = model(input_ids=tokens, use_cache=False, **options).logits
     return logits
 
 

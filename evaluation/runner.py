@@ -6,7 +6,7 @@ whatever the model's dtype, and summed in float64.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from .encoding import Span, make_encoder, request_spans
 from .errors import EvaluationError, NonFiniteError
 from .generation import Prompts, generate, prepare_prompts
-from .head import logits_at, probe_head, vocabulary_size
-from .packing import Batch, pack
+from .head import probe_head, vocabulary_size
+from .layout import Layout, declared_layout, probe_layout
+from .nonfinite import first_bad
+from .packing import Batch, Group, pack
+from .passes import Passes
 from .settings import Settings as Settings
 from .task import Request, Response
 
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
 
 LOGITS_ELEMENTS = 2**28
 """Bound of one batch's logits: 1 GiB in float32."""
-CHUNK_ELEMENTS = {"cpu": 2**20}
-"""Bound of what is softmaxed at once: on a CPU it should stay in its cache (five times faster)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +43,7 @@ class Prepared:
 
     parts: tuple[tuple[int, ...], ...]
     spans: int
-    batches: tuple[Batch, ...]
+    groups: tuple[Group, ...]
     prompts: tuple[Prompts, ...]
     labels: tuple[str, ...]
     tokens: int
@@ -55,7 +55,10 @@ class Runner:
 
     Attributes:
         head: Whether only the asked positions go through the output head, and why not.
+        layout: Whether inputs run as trees, and why not; known once `settle` or `prepare` was
+            called.
         seconds: Time spent in `run` so far.
+        passes: The forward passes, with their own time.
     """
 
     def __init__(
@@ -74,7 +77,33 @@ class Runner:
         self.vocabulary = vocabulary_size(model)
         with torch_threads(settings.threads):
             self.head = probe_head(model, model.device)
+        self.passes = Passes(model, self.head)
+        self.layout: Layout | None = None
         self.seconds = 0.0
+
+    def settle(self, requests: Sequence[Request]) -> Layout:
+        """Decides once, on the weights that are live (the base's), how inputs are laid out.
+
+        Args:
+            requests: What will be asked: the longest inputs among them are probed.
+
+        Raises:
+            EvaluationError: a request that cannot be answered.
+        """
+        if self.layout is None:
+            asked = [request for request in requests if request.kind != "generate"]
+            spans = {s: None for r in asked for s in request_spans(self.encoder, r)}
+            self._settle(tuple(spans))
+        assert self.layout is not None
+        return self.layout
+
+    def _settle(self, spans: Sequence[Span]) -> None:
+        def score(groups: Sequence[Group], count: int) -> NDArray[np.float64]:
+            return passes.score(groups, count)[0]
+
+        passes = Passes(self.model, self.head)
+        with torch_threads(self.settings.threads):
+            self.layout = probe_layout(self.model, declared_layout(self.model), spans, score)
 
     def prepare(self, requests: Sequence[Request], labels: Sequence[str] = ()) -> Prepared:
         """Tokens and batches of `requests`; `labels` name them in messages.
@@ -89,15 +118,23 @@ class Runner:
             with named(name):
                 spans = () if request.kind == "generate" else request_spans(self.encoder, request)
             parts.append(tuple(numbers.setdefault(span, len(numbers)) for span in spans))
-        budget, positions = self.settings.token_budget, LOGITS_ELEMENTS // self.vocabulary
-        budget = budget if self.head.gathered else min(budget, positions)
-        batches = pack(tuple(numbers), budget, positions)
+        groups = self._packed(tuple(numbers))
         asked = {k: request for k, request in enumerate(requests) if request.kind == "generate"}
         prompts = prepare_prompts(self.encoder, asked, names, self.settings.token_budget)
+        batches = [batch for group in groups for batch in group.batches]
         laid = [(b.lengths, b.tokens) for b in batches] + [(p.lengths, p.tokens) for p in prompts]
-        tokens = sum(int(lengths.sum()) for lengths, _ in laid)
-        padded = sum(array.size for _, array in laid)
-        return Prepared(tuple(parts), len(numbers), batches, prompts, names, tokens, padded)
+        stems = sum(len(group.stem) for group in groups)
+        tokens = sum(int(lengths.sum()) for lengths, _ in laid) + stems
+        padded = sum(array.size for _, array in laid) + stems
+        return Prepared(tuple(parts), len(numbers), groups, prompts, names, tokens, padded)
+
+    def _packed(self, spans: Sequence[Span]) -> tuple[Group, ...]:
+        if self.layout is None:
+            self._settle(spans)
+        assert self.layout is not None
+        budget, positions = self.settings.token_budget, LOGITS_ELEMENTS // self.vocabulary
+        budget = budget if self.head.gathered else min(budget, positions)
+        return pack(spans, self.layout.limits(budget, positions))
 
     @torch.inference_mode()
     def run(self, prepared: Prepared) -> list[Response]:
@@ -105,14 +142,15 @@ class Runner:
 
         Raises:
             NonFiniteError: a logit that is asked for is NaN or Inf; names the first request of the
-                batch in which it showed.
+                batch in which it showed, and the layer where it began.
         """
+
+        def check(batch: Batch, sums: NDArray[np.float64], again: Callable[[], object]) -> None:
+            check_finite(self.model, sums, batch, prepared, again)
+
         start = time.perf_counter()
         with torch_threads(self.settings.threads):
-            sums, greedy = np.zeros(prepared.spans), np.ones(prepared.spans, dtype=bool)
-            for batch in prepared.batches:
-                sums[batch.spans], greedy[batch.spans] = self._score(batch)
-                check_finite(sums, batch, prepared)
+            sums, greedy = self.passes.score(prepared.groups, prepared.spans, check)
             texts: dict[int, str] = {}
             for prompts in prepared.prompts:
                 texts |= generate(self.model, self.encoder, prompts, prepared.labels)
@@ -123,39 +161,6 @@ class Runner:
             else Response(float(sum(sums[list(part)])), bool(greedy[list(part)].all()))
             for k, part in enumerate(prepared.parts)
         ]
-
-    def _score(self, batch: Batch) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Sum of log-probabilities and whether no token was likelier, for each span of a batch."""
-        device = self.model.device
-        tokens = torch.from_numpy(batch.tokens).to(device)
-        positions = torch.from_numpy(batch.positions).to(device)
-        logits = logits_at(self.model, self.head, tokens, positions)
-        chosen, best = token_logprobs(logits, batch.at, batch.targets)
-        sums = np.add.reduceat(chosen.astype(np.float64), batch.starts)
-        return sums, np.logical_and.reduceat(chosen >= best, batch.starts)
-
-
-def token_logprobs(
-    logits: Tensor, at: NDArray[np.int64], targets: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Log-probability of targets (n,) at rows `at` (n,) of logits (u, vocabulary), and the best.
-
-    Softmax in float32, a chunk of rows at a time.
-    """
-    rows = max(1, CHUNK_ELEMENTS.get(logits.device.type, 2**25) // logits.shape[1])
-    order = np.argsort(at, kind="stable")
-    bounds = np.searchsorted(at[order], np.arange(0, logits.shape[0] + rows, rows))
-    chosen = np.empty(len(at), dtype=np.float32)
-    best = np.empty(logits.shape[0], dtype=np.float32)
-    for chunk, (low, high) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
-        first = chunk * rows
-        logp = torch.log_softmax(logits[first : first + rows], dim=-1, dtype=torch.float32)
-        here = order[low:high]
-        line = torch.from_numpy(at[here] - first).to(logits.device)
-        column = torch.from_numpy(targets[here]).to(logits.device)
-        chosen[here] = logp[line, column].cpu().numpy()
-        best[first : first + rows] = logp.amax(dim=-1).cpu().numpy()
-    return chosen, best[at]
 
 
 def check_model(model: "PreTrainedModel", settings: Settings) -> None:
@@ -173,16 +178,25 @@ def check_model(model: "PreTrainedModel", settings: Settings) -> None:
         )
 
 
-def check_finite(sums: NDArray[np.float64], batch: Batch, prepared: Prepared) -> None:
+def check_finite(
+    model: "PreTrainedModel",
+    sums: NDArray[np.float64],
+    batch: Batch,
+    prepared: Prepared,
+    again: Callable[[], object],
+) -> None:
     """Refuses NaN and Inf among the spans of one batch.
 
     Raises:
-        NonFiniteError: naming the first request concerned.
+        NonFiniteError: naming the first request concerned and, from one more pass, the layer.
     """
     bad = {int(span) for span in batch.spans[~np.isfinite(sums[batch.spans])]}
     if bad:
         number = next(k for k, part in enumerate(prepared.parts) if not bad.isdisjoint(part))
-        raise NonFiniteError(f"{prepared.labels[number]}: the model's logits are NaN or Inf")
+        began = first_bad(model, again)
+        raise NonFiniteError(
+            f"{prepared.labels[number]}: the model's logits are NaN or Inf, beginning in {began}"
+        )
 
 
 @contextmanager
