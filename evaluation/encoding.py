@@ -6,6 +6,8 @@ text that begins with BOS gets no second one. What is too long loses its left en
 cut into windows of the model's length in which every token is predicted once.
 """
 
+import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -68,6 +70,15 @@ def make_encoder(
         )
     window = max_length or window_of(model, tokenizer)
     return Encoder(tokenizer, window, int(prefix), str(tokenizer.decode([prefix])))
+
+
+def tokenizer_digest(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """A hash of what turns text into tokens: rules and vocabulary, special tokens."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules = backend.to_str() if backend is not None else sorted(tokenizer.get_vocab().items())
+    special = sorted((str(k), str(v)) for k, v in tokenizer.special_tokens_map.items())
+    text = json.dumps([type(tokenizer).__name__, rules, special])
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def window_of(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> int:
@@ -135,8 +146,14 @@ def request_spans(encoder: Encoder, request: Request) -> tuple[Span, ...]:
     return (pair_span(encoder, request.context, request.continuation),)
 
 
-def prompt_tokens(encoder: Encoder, request: Request) -> tuple[int, ...]:
-    """The tokens a `generate` request starts from; the left end makes room for the new ones.
+def doubtful(encoder: Encoder, request: Request) -> bool:
+    """Whether `pair_span` might refuse a request: only then is it worth trying."""
+    text = request.continuation
+    return not text.strip() or len(text.encode()) > encoder.max_length
+
+
+def check_room(encoder: Encoder, request: Request) -> int:
+    """The tokens that are left for a prompt.
 
     Raises:
         EvaluationError: the new tokens alone fill the window.
@@ -147,6 +164,16 @@ def prompt_tokens(encoder: Encoder, request: Request) -> tuple[int, ...]:
             f"max_new_tokens: expected fewer than the model's window of {encoder.max_length} "
             f"tokens, got {request.max_new_tokens}"
         )
+    return room
+
+
+def prompt_tokens(encoder: Encoder, request: Request) -> tuple[int, ...]:
+    """The tokens a `generate` request starts from; the left end makes room for the new ones.
+
+    Raises:
+        EvaluationError: the new tokens alone fill the window.
+    """
+    room = check_room(encoder, request)
     tokens = encoder.encode(request.context) if request.context else []
     return tuple(tokens[-room:]) or (encoder.prefix,)
 

@@ -44,6 +44,23 @@ class Harness:
         """Time the runner's arithmetic took so far."""
         return self.runner.seconds
 
+    def settle(self) -> None:
+        """Refuses what cannot be answered; decides on the live weights how inputs are laid out.
+
+        The weights should be the base's: they are probed.
+
+        Raises:
+            EvaluationError: a request that this model and tokenizer cannot answer.
+        """
+        asked = [
+            (request, label(task, item))
+            for task in self.tasks.values()
+            for item in task.items
+            for request in item.requests
+        ]
+        self.runner.check((request for request, _ in asked), (name for _, name in asked))
+        self.runner.settle([request for request, _ in asked])
+
     def prepare(self, task: str, indices: Sequence[int]) -> Prepared:
         """The plan of these items: `tokens` is what one candidate's forward passes read.
 

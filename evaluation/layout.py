@@ -64,7 +64,9 @@ def declared_layout(model: "PreTrainedModel") -> Layout:
 
 
 def _refusal(model: "PreTrainedModel", config: Any) -> str:
-    kinds = getattr(config, "layer_types", None) or getattr(config, "layers_block_type", None) or ()
+    kinds = (
+        getattr(config, "layer_types", None) or getattr(config, "layers_block_type", None) or ()
+    )
     odd = [kind for kind in kinds if kind not in (*FULL, *WINDOWED)]
     if getattr(model, "_is_stateful", False) or odd:
         return f"it has layers that are no attention{f' ({odd[0]})' if odd else ''}"
@@ -160,7 +162,8 @@ def made_up(vocabulary: int, longest: int) -> list[Span]:
     for item in range(3):
         context = stem + draw(3 + item)
         spans += [Span(context + draw(k), draw(k + 1)) for k in (1, 4)]
-    return [*spans, Span(draw(min(9, longest)), draw(3 if longest >= 9 else 1))]
+    spans.append(Span(draw(min(9, longest)), draw(3 if longest >= 9 else 1)))
+    return [span for span in spans if len(span.tokens) <= longest]
 
 
 def longest_spans(spans: Sequence[Span], longest: int) -> list[Span]:

@@ -46,6 +46,8 @@ class Passes:
 
     model: "PreTrainedModel"
     head: Head
+    remembers: bool = False
+    """Whether rope remembers the longest pass so far: a pass over one token makes it forget."""
     seconds: float = 0.0
     tokens: int = 0
     _masks: "WeakKeyDictionary[Batch, Masks]" = field(default_factory=WeakKeyDictionary)
@@ -76,6 +78,7 @@ class Passes:
         tokens = torch.from_numpy(batch.tokens).to(device)
         positions = torch.from_numpy(batch.positions).to(device)
         forest = batch.forest
+        self._forget(tokens)
         if forest is None:
             return self._timed(tokens, positions)
         walk = Walk(forest.tiles, self._masks_of(batch, forest, stem), stem)
@@ -88,8 +91,13 @@ class Passes:
         walk = Walk([Tile(0, size, size)], [None], kept=kept)
         row = torch.from_numpy(tokens).to(self.model.device)[None]
         last = torch.tensor([size - 1], device=row.device)
+        self._forget(row)
         self._walked(walk, row, last, np.arange(size))
         return kept
+
+    def _forget(self, tokens: Tensor) -> None:
+        if self.remembers:
+            self.model(input_ids=tokens[:, :1], use_cache=False)
 
     def _walked(
         self, walk: Walk, tokens: Tensor, positions: Tensor, depths: NDArray[np.int64]

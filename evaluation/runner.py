@@ -6,16 +6,23 @@ whatever the model's dtype, and summed in float64.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .encoding import Span, make_encoder, request_spans
+from .encoding import (
+    Span,
+    check_room,
+    doubtful,
+    make_encoder,
+    request_spans,
+    tokenizer_digest,
+)
 from .errors import EvaluationError, NonFiniteError
 from .generation import Prompts, generate, prepare_prompts
 from .head import probe_head, vocabulary_size
@@ -31,6 +38,8 @@ if TYPE_CHECKING:
 
 LOGITS_ELEMENTS = 2**28
 """Bound of one batch's logits: 1 GiB in float32."""
+PROBED = 32
+"""Requests among which the longest inputs are looked for: not all are turned into tokens."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +86,8 @@ class Runner:
         self.vocabulary = vocabulary_size(model)
         with torch_threads(settings.threads):
             self.head = probe_head(model, model.device)
-        self.passes = Passes(model, self.head)
+        self.declared = declared_layout(model)
+        self.passes = Passes(model, self.head, remembers=self.declared.alone is not None)
         self.layout: Layout | None = None
         self.seconds = 0.0
 
@@ -91,19 +101,50 @@ class Runner:
             EvaluationError: a request that cannot be answered.
         """
         if self.layout is None:
-            asked = [request for request in requests if request.kind != "generate"]
-            spans = {s: None for r in asked for s in request_spans(self.encoder, r)}
+            spans = {s: None for r in longest(requests) for s in request_spans(self.encoder, r)}
             self._settle(tuple(spans))
         assert self.layout is not None
         return self.layout
 
+    def check(self, requests: Iterable[Request], labels: Iterable[str]) -> None:
+        """Refuses, before any work, what `prepare` would refuse; looks only where it might.
+
+        A token is at least a byte of text, so few requests must be turned into tokens for this.
+
+        Raises:
+            EvaluationError: the message begins with the request's label.
+        """
+        for request, name in zip(requests, labels, strict=True):
+            with named(name):
+                if request.kind == "generate":
+                    check_room(self.encoder, request)
+                elif request.kind == "loglikelihood" and doubtful(self.encoder, request):
+                    request_spans(self.encoder, request)
+
     def _settle(self, spans: Sequence[Span]) -> None:
+        passes = Passes(self.model, self.head, remembers=self.passes.remembers)
+
         def score(groups: Sequence[Group], count: int) -> NDArray[np.float64]:
             return passes.score(groups, count)[0]
 
-        passes = Passes(self.model, self.head)
         with torch_threads(self.settings.threads):
-            self.layout = probe_layout(self.model, declared_layout(self.model), spans, score)
+            self.layout = probe_layout(self.model, self.declared, spans, score)
+
+    def fingerprint(self) -> Mapping[str, object]:
+        """Everything but weights and requests that can change an answer, as plain JSON values.
+
+        Complete once the layout is settled: where, in what dtype, how inputs are laid out and
+        attended, what a text is in tokens.
+        """
+        layout = None if self.layout is None else asdict(self.layout)
+        return {
+            **self.settings.fingerprint(),
+            "layout": layout,
+            "head": asdict(self.head),
+            "attention": str(self.model.config._attn_implementation),
+            "window": self.encoder.max_length,
+            "tokenizer": tokenizer_digest(self.tokenizer),
+        }
 
     def prepare(self, requests: Sequence[Request], labels: Sequence[str] = ()) -> Prepared:
         """Tokens and batches of `requests`; `labels` name them in messages.
@@ -161,6 +202,14 @@ class Runner:
             else Response(float(sum(sums[list(part)])), bool(greedy[list(part)].all()))
             for k, part in enumerate(prepared.parts)
         ]
+
+
+def longest(requests: Sequence[Request]) -> list[Request]:
+    """The PROBED requests of most characters, and those beside the longest: its item's others."""
+    asked = [request for request in requests if request.kind != "generate"]
+    order = sorted(range(len(asked)), key=lambda k: -len(asked[k].context + asked[k].continuation))
+    near = range(max(order[0] - 4, 0), min(order[0] + 5, len(asked))) if order else ()
+    return [asked[k] for k in sorted({*order[:PROBED], *near})]
 
 
 def check_model(model: "PreTrainedModel", settings: Settings) -> None:

@@ -6,7 +6,7 @@ Holds no torch, so that a study can be read and checked without loading it.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-PLAN = 1
+PLAN = 2
 """Version of the packing plan: raise it when requests would be laid out in other batches."""
 
 

@@ -88,6 +88,8 @@ def evaluate_model(
     dtype = recipe.out_dtype or recipe.dtype
     order = moved_layers(found.jobs, found.donor)
     runner = load_runner(found.donor, hardware, dtype, permissions, order)
+    harness = Harness(tuple(tasks.values()), runner)
+    harness.settle()
     names = None if order is None else [job.name for job in found.jobs]
     live = live_model(runner.model, found.donor, names)
     build_candidate(
@@ -97,7 +99,6 @@ def evaluate_model(
         recipe.mask_seed,
         threads=hardware.threads or 1,
     )
-    harness = Harness(tuple(tasks.values()), runner)
     scores = {}
     for name, task in tasks.items():
         results: dict[str, ItemResult] = {}

@@ -106,12 +106,14 @@ def open_executor(
     base = preflight.checkpoints[preflight.base]
     recipe = preflight.recipe
     runner = load_runner(base, hardware, recipe.out_dtype or recipe.dtype, permissions)
+    harness = Harness(tuple(preflight.tasks.values()), runner)
+    harness.settle()
     return InlineExecutor(
         preflight.study.recipe,
         preflight.checkpoints,
         live_model(runner.model, base),
-        Harness(tuple(preflight.tasks.values()), runner),
-        settings_hash(runner.settings.fingerprint()),
+        harness,
+        settings_hash(runner.fingerprint()),
         hardware.threads or 1,
     )
 

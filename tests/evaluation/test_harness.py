@@ -120,3 +120,19 @@ def test_a_template_without_a_system_role_gets_it_in_the_question(pico: Any) -> 
     tokenizer.chat_template = None
     with pytest.raises(EvaluationError, match="has none"):
         chat_renderer(tokenizer)
+
+
+def test_faults_of_any_item_are_told_before_any_is_scored(pico: Any, write_rows: Any) -> None:
+    rows = [{"text": "ab", "ask": "a"}] * 3 + [{"text": "b" * 70, "ask": "a"}]
+    spec = NativeSpec("t", write_rows(rows), "loglikelihood", prompt="{{ask}}", target="text")
+    task = load_native_task(spec, seed=0)
+    harness = Harness([task], Runner(pico.model, pico.tokenizer, Settings(max_length=64)))
+    with pytest.raises(EvaluationError, match=r"task 't'.*row 4.* 71 tokens, more than the model"):
+        harness.settle()
+    writes = NativeSpec("g", write_rows(rows), "generate", prompt="{{ask}}", target="text")
+    harness = Harness(
+        [load_native_task(writes, seed=0)],
+        Runner(pico.model, pico.tokenizer, Settings(max_length=64)),
+    )
+    with pytest.raises(EvaluationError, match="task 'g'.*max_new_tokens: expected fewer than"):
+        harness.settle()

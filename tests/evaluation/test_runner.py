@@ -2,7 +2,7 @@
 
 import copy
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from evaluation.errors import EvaluationError, NonFiniteError
 from evaluation.head import Head
+from evaluation.layout import Layout
 from evaluation.runner import Runner, Settings
 from evaluation.task import Request
 
@@ -215,3 +216,35 @@ def test_a_context_of_which_nothing_is_left_is_an_empty_one(pico: Any) -> None:
     empty = Request("loglikelihood", "", " abc")
     first, second = runner.run(runner.prepare([gone, empty]))
     assert first == second
+
+
+def test_the_fingerprint_knows_tokenizer_layout_and_window(pico: Any) -> None:
+    def fingerprint(tokenizer: Any = pico.tokenizer, **settings: Any) -> Mapping[str, object]:
+        runner = Runner(pico.model, tokenizer, Settings(**settings))
+        runner.settle([])
+        return runner.fingerprint()
+
+    other = copy.deepcopy(pico.tokenizer)
+    other.add_tokens(["cat"])
+    assert fingerprint() == fingerprint()
+    assert fingerprint() != fingerprint(other)
+    assert fingerprint() != fingerprint(max_length=64)
+    rows = Runner(pico.model, pico.tokenizer, Settings())
+    rows.layout = Layout(False, "for once")
+    assert rows.fingerprint() != fingerprint()
+
+
+def test_nan_is_told_with_the_layer_where_it_began(pico: Any) -> None:
+    model = copy.deepcopy(pico.model)
+    runner = Runner(model, pico.tokenizer, Settings())
+    prepared = runner.prepare([Request("loglikelihood", "ab", " c")])
+    with torch.no_grad():
+        model.model.layers[1].mlp.down_proj.weight[0, 0] = float("inf")
+    told = "beginning in model.layers.1.mlp.down_proj .its weight holds NaN or Inf"
+    with pytest.raises(NonFiniteError, match=told):
+        runner.run(prepared)
+    with torch.no_grad():
+        model.model.layers[1].mlp.down_proj.weight[0, 0] = 0.0
+        model.model.layers[2].mlp.up_proj.weight.fill_(1e38)
+    with pytest.raises(NonFiniteError, match=r"beginning in model\.layers\.2\.mlp\.\w+$"):
+        runner.run(prepared)
