@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from transformers.modeling_utils import AttentionInterface
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterface
 
 from .packing import Forest, Tile
 
@@ -144,7 +144,7 @@ def _own_function(
     if eager:
         own = getattr(source, "eager_attention_forward", None)
     else:
-        own = getattr(source, "ALL_ATTENTION_FUNCTIONS", AttentionInterface())["sdpa"]
+        own = getattr(source, "ALL_ATTENTION_FUNCTIONS", ALL_ATTENTION_FUNCTIONS)["sdpa"]
     if own is None:
         raise UnfitError("its attention cannot be called on a part of a row")
 
@@ -163,7 +163,9 @@ def walking(model: "PreTrainedModel", walk: Walk) -> Iterator[None]:
         UnfitError: the model uses attention that works on whole rows only.
     """
     AttentionInterface.register(NAME, attend)
-    found = {id(module.config): module.config for module in model.modules() if has_config(module)}
+    found: dict[int, Any] = {
+        id(module.config): module.config for module in model.modules() if has_config(module)
+    }
     before = {key: config._attn_implementation for key, config in found.items()}
     odd = [name for name in before.values() if name not in ORDINARY]
     if odd:

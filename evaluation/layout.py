@@ -1,9 +1,10 @@
 """Whether a model's inputs may run as trees: what its config says, what no config says is probed.
 
-Trees need attention that reads all earlier tokens at the positions it is given. A sliding window,
-chunks, and rope that changes with the length of a pass are harmless for inputs that stay within
-them; ALiBi, recurrent layers and convolutions never are. The probe then compares, in float32 on the
-live weights, trees with each input run alone, and sees whether an edit of one input moves another.
+Trees need attention that reads all earlier tokens at the positions it is given. A sliding
+window, chunks, and rope that changes with the length of a pass are harmless for inputs that stay
+within them; ALiBi, recurrent layers and convolutions never are. The probe then compares, in float32
+on the live weights, trees with each input run alone, and sees whether an edit of one input moves
+another.
 """
 
 import os
@@ -64,10 +65,8 @@ def declared_layout(model: "PreTrainedModel") -> Layout:
 
 
 def _refusal(model: "PreTrainedModel", config: Any) -> str:
-    kinds = (
-        getattr(config, "layer_types", None) or getattr(config, "layers_block_type", None) or ()
-    )
-    odd = [kind for kind in kinds if kind not in (*FULL, *WINDOWED)]
+    named = [getattr(config, name, None) for name in ("layer_types", "layers_block_type")]
+    odd = [kind for kinds in named for kind in kinds or () if kind not in (*FULL, *WINDOWED)]
     if getattr(model, "_is_stateful", False) or odd:
         return f"it has layers that are no attention{f' ({odd[0]})' if odd else ''}"
     extra = getattr(config, "attn_config", None)
@@ -156,7 +155,10 @@ def _numbers(scores: Scores) -> Scores:
 def made_up(vocabulary: int, longest: int) -> list[Span]:
     """Three items of two choices behind a common beginning, and one that shares nothing."""
     rng = np.random.Generator(np.random.PCG64(7))
-    draw = lambda count: tuple(rng.integers(0, vocabulary, count).tolist())  # noqa: E731
+
+    def draw(count: int) -> tuple[int, ...]:
+        return tuple(map(int, rng.integers(0, vocabulary, count)))
+
     stem = draw(max(1, min(40, longest - 14)))
     spans = []
     for item in range(3):

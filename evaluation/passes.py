@@ -7,6 +7,7 @@ masks of a plan are follows from the plan alone, so they are kept beside it.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -69,7 +70,7 @@ class Passes:
                 chosen, best = token_logprobs(logits, batch.at, batch.targets)
                 sums[batch.spans] = np.add.reduceat(chosen.astype(np.float64), batch.starts)
                 greedy[batch.spans] = np.logical_and.reduceat(chosen >= best, batch.starts)
-                check(batch, sums, lambda batch=batch, stem=stem: self._logits(batch, stem))
+                check(batch, sums, partial(self._logits, batch, stem))
         return sums, greedy
 
     def _logits(self, batch: Batch, stem: Sequence[KeyValue]) -> Tensor:

@@ -1,9 +1,10 @@
 """Inputs that begin alike, as trees: what they share is computed once.
 
-An input is a path from the root. A tree is written down in preorder, each token with its depth (its
-position for the model) and the end of its subtree, so that token i sees token j where
+An input is a path from the root. A tree is written down in preorder, each token with its depth
+(its position for the model) and the end of its subtree, so that token i sees token j where
 j <= i < ends[j]: its ancestors and nothing else. A beginning that many trees share (few-shot
-examples, a description) becomes their stem: computed once for all of them, and seen by every token.
+examples, a description) becomes their stem: computed once for all of them, and seen by every
+token.
 
 What joins what is decided by cost, in tokens through the layers: attention between q tokens and k
 others weighs q * k / ATTENTION of them.

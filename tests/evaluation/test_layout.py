@@ -1,4 +1,4 @@
-"""Trees or padded rows, architecture by architecture: what is answered is what each input says alone."""
+"""Trees or padded rows, by architecture: the answers are those of each input by itself."""
 
 import dataclasses
 import inspect
