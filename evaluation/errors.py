@@ -1,7 +1,8 @@
 """What can be wrong with a user's task, and with a candidate's answers.
 
 EvaluationError         the root: a fault of the input, told in one message, exit code 2
-└── TaskError           a task's file, column, prompt, choice or lm-eval name
+├── TaskError           a task's file, column, prompt, choice or lm-eval name
+└── ExhaustedError      memory ran out in a pass: a smaller token budget may do
 NonFiniteError          not the user's fault: a candidate whose logits are NaN or Inf; its trial
 fails
 """
@@ -16,6 +17,10 @@ class TaskError(EvaluationError):
 
     The line.
     """
+
+
+class ExhaustedError(EvaluationError):
+    """Memory ran out in a pass: what was asked may fit with fewer tokens at once."""
 
 
 class NonFiniteError(ArithmeticError):

@@ -61,6 +61,16 @@ class Harness:
         self.runner.check((request for request, _ in asked), (name for _, name in asked))
         self.runner.settle([request for request, _ in asked])
 
+    def halve_budget(self) -> int:
+        """Half as many tokens at once from now on, after ExhaustedError; every plan is made anew.
+
+        Raises:
+            ExhaustedError: they are too few to be halved.
+        """
+        budget = self.runner.halve_budget()
+        self._plans.clear()
+        return budget
+
     def prepare(self, task: str, indices: Sequence[int]) -> Prepared:
         """The plan of these items: `tokens` is what one candidate's forward passes read.
 

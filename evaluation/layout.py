@@ -2,12 +2,11 @@
 
 Trees need attention that reads all earlier tokens at the positions it is given. A sliding
 window, chunks, and rope that changes with the length of a pass are harmless for inputs that stay
-within them; ALiBi, recurrent layers and convolutions never are. The probe then compares, in float32
-on the live weights, trees with each input run alone, and sees whether an edit of one input moves
+within them; ALiBi, recurrent layers and convolutions never are. The probe then compares, in
+float32 on the live weights, trees with each input run alone, and sees if an edit of one moves
 another.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .budget import memory_bytes
 from .encoding import Span
 from .packing import Group, Limits, pack
 
@@ -222,10 +222,3 @@ def in_float32(model: "PreTrainedModel") -> Iterator[bool]:
     finally:
         for tensor, data in zip(narrow, before, strict=True):
             tensor.data = data
-
-
-def memory_bytes(device: torch.device) -> int:
-    """All memory of a device, or of the machine."""
-    if device.type == "cuda":
-        return int(torch.cuda.get_device_properties(device).total_memory)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -8,13 +8,14 @@ whatever the model's dtype, and summed in float64.
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .budget import SMALLEST, memory_ran_out
 from .encoding import (
     Span,
     check_room,
@@ -23,7 +24,7 @@ from .encoding import (
     request_spans,
     tokenizer_digest,
 )
-from .errors import EvaluationError, NonFiniteError
+from .errors import EvaluationError, ExhaustedError, NonFiniteError
 from .generation import Prompts, generate, prepare_prompts
 from .head import probe_head, vocabulary_size
 from .layout import Layout, declared_layout, probe_layout
@@ -177,6 +178,21 @@ class Runner:
         budget = budget if self.head.gathered else min(budget, positions)
         return pack(spans, self.layout.limits(budget, positions))
 
+    def halve_budget(self) -> int:
+        """Takes half as many tokens at once from now on: other settings, so other results.
+
+        Raises:
+            ExhaustedError: they are too few to be halved.
+        """
+        half = self.settings.token_budget // 2
+        if half < SMALLEST:
+            raise ExhaustedError(
+                f"out of memory with {self.settings.token_budget} tokens at once: the model and "
+                "what it is asked need more than there is; free some, or take another --device"
+            )
+        self.settings = replace(self.settings, token_budget=half)
+        return half
+
     @torch.inference_mode()
     def run(self, prepared: Prepared) -> list[Response]:
         """Answers in request order; the same weights give the same bits.
@@ -184,13 +200,14 @@ class Runner:
         Raises:
             NonFiniteError: a logit that is asked for is NaN or Inf; names the first request of the
                 batch in which it showed, and the layer where it began.
+            ExhaustedError: memory ran out; `halve_budget` and a new plan may help.
         """
 
         def check(batch: Batch, sums: NDArray[np.float64], again: Callable[[], object]) -> None:
             check_finite(self.model, sums, batch, prepared, again)
 
         start = time.perf_counter()
-        with torch_threads(self.settings.threads):
+        with torch_threads(self.settings.threads), told_when_exhausted(self.settings):
             sums, greedy = self.passes.score(prepared.groups, prepared.spans, check)
             texts: dict[int, str] = {}
             for prompts in prepared.prompts:
@@ -255,6 +272,18 @@ def named(name: str) -> Iterator[None]:
         yield
     except EvaluationError as fault:
         raise type(fault)(f"{name}: {fault}") from None
+
+
+@contextmanager
+def told_when_exhausted(settings: Settings) -> Iterator[None]:
+    """Makes one error of the many forms in which memory runs out."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not memory_ran_out(error):
+            raise
+        text = f"out of memory in a pass over up to {settings.token_budget} tokens"
+        raise ExhaustedError(f"{text}; a smaller --token-budget takes less") from None
 
 
 @contextmanager

@@ -40,7 +40,8 @@ class Executor(Protocol):
     """
 
     settings: str
-    """Hash of everything but recipe and items that can change a score."""
+    """Hash of everything but recipe and items that can change a score; changes when memory ran out
+    and fewer tokens run at once."""
 
     def prepare(self, data: Mapping[str, Any]) -> Merge:
         """Resolves a recipe given as plain data; raises MergeError."""
@@ -72,7 +73,7 @@ class InlineExecutor:
         self._document = document
         self._checkpoints = checkpoints
         self._live = live
-        self._harness = harness
+        self.harness = harness
         self._threads = threads
 
     def prepare(self, data: Mapping[str, Any]) -> Merge:
@@ -92,7 +93,7 @@ class InlineExecutor:
 
     def score(self, task: str, indices: Sequence[int]) -> Mapping[str, ItemResult]:
         """Scores the live model."""
-        return self._harness.score(task, indices)
+        return self.harness.score(task, indices)
 
     def _tensor(self, model: ModelReference, name: str) -> "torch.Tensor":
         return self._checkpoints[model].tensor(name)

@@ -74,6 +74,8 @@ class Candidate:
     build_seconds: float = 0.0
     score_seconds: float = 0.0
     error: str | None = None
+    settings: str = ""
+    """Under which evaluation settings the scores were found; empty in runs that knew only one."""
     watermark: int = -1
     """The last trial number whose result the proposal saw."""
     coordinates: Mapping[str, Any] | None = None

@@ -84,7 +84,7 @@ class Search:
         """Searches until a limit is reached and says which: trials, items, minutes or space."""
         refuse_small_budget(self.budget, len(self.references), self.items_per_candidate)
         references = self._score_references()
-        trials = self.ledger.candidates("trial")
+        trials = [self._current(one, references) for one in self.ledger.candidates("trial")]
         self.log.add(trials)
         self.observer.resumed([one for one in trials if one.state != "running"])
         prepared: Future[Proposal] | None = None
@@ -111,7 +111,7 @@ class Search:
         scored: list[Candidate] = []
         for number, reference in enumerate(self.references):
             one = stored.get(reference.name)
-            if one is None or one.state == "running":
+            if one is None or one.state == "running" or self._outdated(one):
                 merge = self.executor.prepare(reference.data)
                 fresh = Candidate(
                     "reference",
@@ -162,7 +162,21 @@ class Search:
             told = f"objective {wrong[0]} is {values[wrong[0]]}"
             return spent.of(candidate.ended(state="failed", error=told))
         scores = tuple(values.values())
-        return spent.of(candidate.ended(state="complete", scores=scores))
+        settings = self.executor.settings
+        return spent.of(candidate.ended(state="complete", scores=scores, settings=settings))
+
+    def _outdated(self, candidate: Candidate) -> bool:
+        """Whether scores come from other settings (memory ran out): those do not compare."""
+        known = candidate.settings
+        return candidate.state == "complete" and known not in ("", self.executor.settings)
+
+    def _current(self, trial: Candidate, references: Sequence[Candidate]) -> Candidate:
+        """The trial, scored again where its scores do not compare with the others'."""
+        if not self._outdated(trial):
+            return trial
+        scored = self._judged(self._score(trial), references)
+        self.ledger.put(scored)
+        return scored
 
     def _judged(self, candidate: Candidate, references: Sequence[Candidate]) -> Candidate:
         """The candidate with how far it violates each constraint, on the search split."""

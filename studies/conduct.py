@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from evaluation.errors import ExhaustedError
 from search.executors import Executor
 from search.ledger import Ledger
 from search.loop import (
@@ -30,7 +31,7 @@ from .reopen import begun_exact, open_study
 from .resolved import identity, resolved_study
 from .results import test_columns
 from .run import Identity, RunFolder, find_run, hold, refuse_other_study
-from .session import Hardware, open_executor, refuse_hardware
+from .session import Hardware, open_executor, refuse_hardware, shrink
 from .terms import SearchOptions, overridden, refuse_hopeless, reserved_items
 from .view import RunView
 
@@ -74,6 +75,8 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
         hardware = options.hardware.resolved(begun.get("hardware") or _hardware(source))
         _refuse_other_settings(run, begun.get("hardware"), asdict(hardware))
         executor = open_executor(preflight, hardware, options.permissions)
+        budget = executor.harness.runner.settings.token_budget
+        hardware = replace(hardware, token_budget=budget)
         _refuse_other_settings(run, begun.get("settings"), {"settings": executor.settings})
         if options.fresh:
             run.clear()
@@ -88,9 +91,17 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
         )
         for notice in preflight.notices:
             display.note(f"warning: {notice}")
-        return _search(
-            assemble(preflight, ledger, executor, log, display), preflight, run, display
-        )
+        while True:
+            search = assemble(preflight, ledger, executor, log, display)
+            try:
+                return _search(search, preflight, run, display)
+            except ExhaustedError:
+                hardware = shrink(executor, hardware)
+                _begin(ledger, preflight, hardware, executor)
+                display.note(
+                    f"out of memory: {hardware.token_budget} tokens at once from now on; what is "
+                    "compared is scored again"
+                )
 
 
 def _begun(run: RunFolder, wanted: Identity) -> Mapping[str, Any]:

@@ -4,13 +4,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from evaluation.errors import ExhaustedError
 from evaluation.splits import SPLITS
 from evaluation.statistics import standard_error
 from evaluation.task import ItemResult, Task
@@ -26,6 +27,9 @@ from .preflight import Permissions, check_weights, load_tasks, split_tasks
 from .reopen import open_study
 from .session import Hardware, load_runner, refuse_hardware
 from .summary import finite
+
+if TYPE_CHECKING:
+    from evaluation.harness import Harness
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +103,25 @@ def evaluate_model(
         recipe.mask_seed,
         threads=hardware.threads or 1,
     )
+    while True:
+        try:
+            return {"model": target.name, "tasks": _scores(harness, tasks, chosen)}
+        except ExhaustedError:
+            budget = harness.halve_budget()
+            print(f"out of memory: {budget} tokens at once from now on", file=sys.stderr)
+
+
+def _scores(
+    harness: "Harness", tasks: Mapping[str, Task], chosen: Mapping[str, Sequence[int]]
+) -> dict[str, dict[str, dict[str, float | int | None]]]:
+    """Task to metric to figures of the live model."""
     scores = {}
     for name, task in tasks.items():
         results: dict[str, ItemResult] = {}
         for block in blocks(chosen[name]):
             results |= harness.score(name, block)
         scores[name] = _metrics(task, chosen[name], results)
-    return {"model": target.name, "tasks": scores}
+    return scores
 
 
 def print_scores(found: Mapping[str, Any]) -> None:

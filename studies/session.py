@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from evaluation.settings import Settings
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from merging.depth import Orders
 
 
-DEFAULT_BUDGET = Settings().token_budget
 SCORING_DTYPES = ("float32", "bfloat16", "float16")
 
 
@@ -28,22 +27,33 @@ SCORING_DTYPES = ("float32", "bfloat16", "float16")
 class Hardware:
     """Where and how candidates are built and scored.
 
-    None is chosen at the start and stored with the run.
+    None is chosen at the start and stored with the run; `asked_budget` is the token budget that
+    the command line named before memory ran out and a smaller one took its place.
     """
 
     device: str | None = None
     dtype: str | None = None
     token_budget: int | None = None
     threads: int | None = None
+    asked_budget: int | None = None
 
     def resolved(self, stored: Mapping[str, Any] | None) -> "Hardware":
         """The settings a run was started with, where the command line names no other."""
         known = stored or {}
+        asked = known.get("asked_budget")
+        named = None if self.token_budget == asked else self.token_budget
         return Hardware(
             self.device or known.get("device") or "cpu",
             self.dtype or known.get("dtype"),
-            self.token_budget or known.get("token_budget") or DEFAULT_BUDGET,
+            named or known.get("token_budget") or self.token_budget,
             self.threads or known.get("threads") or os.cpu_count() or 1,
+            asked,
+        )
+
+    def smaller(self, budget: int) -> "Hardware":
+        """The same with a smaller token budget, because memory ran out."""
+        return replace(
+            self, token_budget=budget, asked_budget=self.asked_budget or self.token_budget
         )
 
 
@@ -73,6 +83,7 @@ def load_runner(
     """
     import torch
 
+    from evaluation.budget import fitting_budget
     from evaluation.runner import Runner
     from merging.loading import load_model, load_tokenizer
 
@@ -87,9 +98,8 @@ def load_runner(
     )
     tokenizer = load_tokenizer(checkpoint, trust_remote_code=permissions.trust_remote_code)
     name = str(model.dtype).removeprefix("torch.")
-    settings = Settings(
-        hardware.device or "cpu", name, hardware.token_budget or DEFAULT_BUDGET, threads
-    )
+    budget = hardware.token_budget or fitting_budget(model)
+    settings = Settings(hardware.device or "cpu", name, budget, threads)
     return Runner(model, tokenizer, settings)
 
 
@@ -116,6 +126,17 @@ def open_executor(
         settings_hash(runner.fingerprint()),
         hardware.threads or 1,
     )
+
+
+def shrink(executor: InlineExecutor, hardware: Hardware) -> Hardware:
+    """Fewer tokens at once, after memory ran out: other settings, so other results.
+
+    Raises:
+        ExhaustedError: there are no fewer to be had.
+    """
+    budget = executor.harness.halve_budget()
+    executor.settings = settings_hash(executor.harness.runner.fingerprint())
+    return hardware.smaller(budget)
 
 
 def settings_hash(fingerprint: Mapping[str, object]) -> str:

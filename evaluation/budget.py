@@ -1,0 +1,55 @@
+"""How many tokens run together: chosen once from the machine's memory, halved when it runs out.
+
+The choice depends on the model's shape and on all memory of the device, never on what happens to
+be free: the same machine chooses the same budget, and so gets the same bits.
+"""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+SMALLEST = 64
+LARGEST = {"cpu": 2048}
+"""More tokens at once are no faster: a CPU is busy with these."""
+LARGEST_ELSEWHERE = 32768
+SHARE = 0.25
+"""Of a device's memory, for what a pass holds beside the weights."""
+
+
+def fitting_budget(model: "PreTrainedModel") -> int:
+    """The largest power of two of tokens whose pass takes at most SHARE of the memory."""
+    room = SHARE * memory_bytes(model.device)
+    budget = LARGEST.get(model.device.type, LARGEST_ELSEWHERE)
+    while budget > SMALLEST and budget * bytes_a_token(model) > room:
+        budget //= 2
+    return budget
+
+
+def bytes_a_token(model: "PreTrainedModel") -> int:
+    """What a pass holds for a token at its widest, roughly: some states and one inner layer."""
+    config: Any = model.config.get_text_config(decoder=True)
+    hidden = int(getattr(config, "hidden_size", 0) or 1024)
+    inner = int(getattr(config, "intermediate_size", 0) or 4 * hidden)
+    experts = int(getattr(config, "num_experts_per_tok", 0) or 1)
+    return (12 * hidden + 4 * inner * experts) * 4
+
+
+def memory_bytes(device: torch.device) -> int:
+    """All memory of a device, or of the machine."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def memory_ran_out(error: BaseException) -> bool:
+    """Whether an error of torch or Python says so."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        "not enough memory" in text or "can't allocate memory" in text
+    )
