@@ -67,9 +67,9 @@ class Passes:
             stem = self._stem(group.stem) if len(group.stem) else ()
             for batch in group.batches:
                 logits = self._logits(batch, stem)
-                chosen, best = token_logprobs(logits, batch.at, batch.targets)
+                chosen, first = token_logprobs(logits, batch.at, batch.targets)
                 sums[batch.spans] = np.add.reduceat(chosen.astype(np.float64), batch.starts)
-                greedy[batch.spans] = np.logical_and.reduceat(chosen >= best, batch.starts)
+                greedy[batch.spans] = np.logical_and.reduceat(first, batch.starts)
                 check(batch, sums, partial(self._logits, batch, stem))
         return sums, greedy
 
@@ -134,16 +134,17 @@ class Passes:
 
 def token_logprobs(
     logits: Tensor, at: NDArray[np.int64], targets: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Log-probability of targets (n,) at rows `at` (n,) of logits (u, vocabulary), and the best.
+) -> tuple[NDArray[np.float32], Greedy]:
+    """Log-probability of targets (n,) at rows `at` (n,) of logits (u, vocabulary).
 
-    Softmax in float32, a chunk of rows at a time.
+    And whether the target is the one that greedy decoding takes: of equally likely tokens the
+    first. Softmax in float32, a chunk of rows at a time.
     """
     rows = max(1, CHUNK_ELEMENTS.get(logits.device.type, 2**25) // logits.shape[1])
     order = np.argsort(at, kind="stable")
     bounds = np.searchsorted(at[order], np.arange(0, logits.shape[0] + rows, rows))
     chosen = np.empty(len(at), dtype=np.float32)
-    best = np.empty(logits.shape[0], dtype=np.float32)
+    taken = np.empty(logits.shape[0], dtype=np.int64)
     for chunk, (low, high) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
         first = chunk * rows
         logp = torch.log_softmax(logits[first : first + rows], dim=-1, dtype=torch.float32)
@@ -151,5 +152,5 @@ def token_logprobs(
         line = torch.from_numpy(at[here] - first).to(logits.device)
         column = torch.from_numpy(targets[here]).to(logits.device)
         chosen[here] = logp[line, column].cpu().numpy()
-        best[first : first + rows] = logp.amax(dim=-1).cpu().numpy()
-    return chosen, best[at]
+        taken[first : first + rows] = logp.argmax(dim=-1).cpu().numpy()
+    return chosen, taken[at] == targets

@@ -248,3 +248,13 @@ def test_nan_is_told_with_the_layer_where_it_began(pico: Any) -> None:
         model.model.layers[2].mlp.up_proj.weight.fill_(1e38)
     with pytest.raises(NonFiniteError, match=r"beginning in model\.layers\.2\.mlp\.\w+$"):
         runner.run(prepared)
+
+
+def test_of_equally_likely_tokens_greedy_takes_the_first(pico: Any) -> None:
+    model = copy.deepcopy(pico.model)
+    with torch.no_grad():
+        model.model.norm.weight.zero_()  # every logit is 0
+    runner = Runner(model, pico.tokenizer, Settings())
+    first = pico.tokenizer.decode([0])
+    requests = [Request("loglikelihood", "ab", "c"), Request("loglikelihood", "ab", first)]
+    assert [answer.greedy for answer in runner.run(runner.prepare(requests))] == [False, True]
