@@ -8,7 +8,8 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
 from .errors import TaskError
-from .lm_eval_tasks_config import fault
+from .lm_eval_tasks_groups import fault
+from .lm_eval_tasks_requests import Asked
 from .lm_eval_tasks_results import Raw, learn_metrics
 from .spec import LmEvalSpec
 from .task import Item, Metric, Response
@@ -19,15 +20,19 @@ _PROBED = 64
 """Items on which the form of the results is learnt."""
 
 
-def raw_results(task: Any, instances: Sequence[Instance], responses: Sequence[Response]) -> Raw:
-    """What lm-eval says of one document, by our metric names, each filter in turn."""
+def raw_results(asked: Asked, responses: Sequence[Response]) -> Raw:
+    """What lm-eval says of one document, by our metric names, each filter in turn.
+
+    On fresh instances: lm-eval's filters would return the answers of the candidate before.
+    """
+    task = asked.task
     fresh = [
         replace(
             instance,
             resps=[_answer(instance, response)] * (instance.repeats or 1),
             filtered_resps={},
         )
-        for instance, response in zip(instances, responses, strict=True)
+        for instance, response in zip(asked.instances, responses, strict=True)
     ]
     raw: dict[str, object] = {}
     for ensemble in task._filters:
@@ -56,7 +61,7 @@ def learnt_metrics(
     spec: LmEvalSpec,
     task: Any,
     items: Sequence[Item],
-    instances: Mapping[str, tuple[Instance, ...]],
+    asked: Mapping[str, Asked],
 ) -> tuple[dict[str, Metric], dict[str, str]]:
     """The metrics to keep and those left out, learnt from made-up answers to some items.
 
@@ -67,7 +72,7 @@ def learnt_metrics(
     for item in items[:: max(1, len(items) // _PROBED)]:
         made_up = [Response(-1.0 - n, False, "") for n in range(len(item.requests))]
         try:
-            samples.append(raw_results(task, instances[item.key], made_up))
+            samples.append(raw_results(asked[item.key], made_up))
         except Exception as problem:
             raise failed(spec.name, item, problem) from problem
     aggregations = task.aggregation()

@@ -3,34 +3,25 @@
 import json
 import random
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from lm_eval.api.instance import Instance
-from lm_eval.api.model import LM
-from lm_eval.tasks import TaskManager
 
 from evaluation import lm_eval_tasks_guard as guard
 from evaluation.errors import TaskError
 from evaluation.lm_eval_tasks import LmEvalTask, load_lm_eval_task
 from evaluation.resampling import SumAggregate
 from evaluation.spec import LmEvalSpec
-from evaluation.task import Request, Response
+from evaluation.task import Response
 
 DATA = Path(__file__).parents[1] / "data" / "lm_eval"
 TASKS = ("own_sums", "own_lines", "own_capitals", "own_words", "own_signs")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def datasets_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    import datasets
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("datasets"))
-        yield
+pytestmark = pytest.mark.usefixtures("datasets_cache")
 
 
 @pytest.fixture
@@ -58,62 +49,12 @@ def refused(task: str, include: Path | None = DATA, **keys: Any) -> str:
     return str(caught.value)
 
 
-def answer(request: Request) -> Response:
-    """Made up, and the same in every run: from the request's own text."""
-    rng = random.Random(f"{request.context}|{request.continuation}")
-    words = ["Paris", " rome!", "oslo, of course", "", "x1 Tokyo"]
-    return Response(-20 * rng.random(), rng.random() < 0.3, rng.choice(words))
-
-
-class Replay(LM):  # type: ignore[misc]
-    """lm-eval's model that gives the stored answers."""
-
-    def loglikelihood(self, requests: Sequence[Instance]) -> list[tuple[float, bool]]:
-        """Of each continuation."""
-        found = [answer(Request("loglikelihood", *r.args)) for r in requests]
-        return [(response.loglikelihood, response.greedy) for response in found]
-
-    def loglikelihood_rolling(self, requests: Sequence[Instance]) -> list[float]:
-        """Of each text."""
-        return [answer(Request("rolling", r.args[0])).loglikelihood for r in requests]
-
-    def generate_until(self, requests: Sequence[Instance]) -> list[str]:
-        """A text for each prompt."""
-        return [answer(Request("generate", r.args[0])).text for r in requests]
-
-
-def evaluate(model: Any, task: str, shots: int | None) -> Mapping[str, Any]:
-    """What lm-eval itself reports, with the results of each document."""
-    from lm_eval import evaluator
-
-    with guard.quiet(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluator, "add_env_info", lambda results: None)  # runs pip: 2 s
-        found = evaluator.simple_evaluate(
-            model=model,
-            tasks=[task],
-            num_fewshot=shots,
-            task_manager=TaskManager(include_defaults=False, include_path=str(DATA)),
-            bootstrap_iters=0,
-        )
-    return dict(found)
-
-
-def values(task: LmEvalTask, answers: Sequence[Sequence[Response]]) -> dict[str, float]:
-    """Our figures for all items."""
-    results = [task.score(*pair) for pair in zip(task.items, answers, strict=True)]
-    return {
-        name: metric.aggregate(np.array([result[name] for result in results]))
-        for name, metric in task.metrics.items()
-    }
-
-
 @pytest.mark.parametrize("name", TASKS)
 @pytest.mark.parametrize("shots", [None, 2])
 def test_requests_and_figures_are_those_of_lm_eval(
-    name: str, shots: int | None, monkeypatch: pytest.MonkeyPatch
+    name: str, shots: int | None, lm_eval: Any
 ) -> None:
-    monkeypatch.chdir(DATA)  # lm-eval looks for data files where it runs
-    theirs = evaluate(Replay(), name, shots)
+    theirs = lm_eval.evaluate(DATA, name, num_fewshot=shots)
     task = own(name, fewshot=shots)
     samples = sorted(theirs["samples"][name], key=lambda s: s["doc_id"])
     filters = {sample["filter"] for sample in samples}
@@ -128,7 +69,7 @@ def test_requests_and_figures_are_those_of_lm_eval(
         if task.items[0].requests[0].kind == "generate":
             asked, given = [(r.context,) for r in item.requests], [(a[0],) for a in given]
         assert asked == given
-    ours = values(task, [[answer(r) for r in item.requests] for item in task.items])
+    ours = lm_eval.values(task, lm_eval.answers(task))
     reported = theirs["results"][name]
     for metric, value in ours.items():
         key = metric if "," in metric else f"{metric},{next(iter(filters))}"
@@ -136,9 +77,7 @@ def test_requests_and_figures_are_those_of_lm_eval(
     assert len(ours) == len([k for k in reported if "," in k and "stderr" not in k])
 
 
-def test_a_model_scores_as_under_lm_eval(
-    pico_family_float32: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_scores_as_under_lm_eval(pico_family_float32: Any, lm_eval: Any) -> None:
     """One model, float32: lm-eval's HFLM and our runner agree item by item."""
     from lm_eval.models.huggingface import HFLM
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -146,14 +85,13 @@ def test_a_model_scores_as_under_lm_eval(
     from evaluation.runner import Runner
     from evaluation.settings import Settings
 
-    monkeypatch.chdir(DATA)
     model = AutoModelForCausalLM.from_pretrained(pico_family_float32.base)
     tokenizer = AutoTokenizer.from_pretrained(pico_family_float32.base)
     runner = Runner(model, tokenizer, Settings(dtype="float32"))
     with guard.quiet():
         hflm = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1, device="cpu")
     for name, shots in (("own_sums", 2), ("own_lines", 0), ("own_capitals", 1), ("own_words", 0)):
-        theirs = evaluate(hflm, name, shots)
+        theirs = lm_eval.evaluate(DATA, name, hflm, num_fewshot=shots)
         task = own(name, fewshot=shots)
         requests = [request for item in task.items for request in item.requests]
         responses = iter(runner.run(runner.prepare(requests)))
@@ -167,7 +105,7 @@ def test_a_model_scores_as_under_lm_eval(
                 else:
                     expected = their[0] if isinstance(their, tuple | list) else their
                     assert response.loglikelihood == pytest.approx(expected, abs=1e-4)
-        for metric, value in values(task, answers).items():
+        for metric, value in lm_eval.values(task, answers).items():
             key = metric if "," in metric else f"{metric},none"
             assert value == pytest.approx(theirs["results"][name][key], rel=1e-4), metric
 
@@ -239,9 +177,10 @@ def test_an_answer_that_is_begun_goes_on(folder: Path) -> None:
     task = load_lm_eval_task(
         spec("own_capitals", folder, chat_template=True),
         trust_task_code=True,
-        chat=lambda messages: f"{messages[-1]['content']}<assistant>",
+        chat=lambda messages: "".join(f"<{m['role']}>{m['content']}" for m in messages),
     )
-    assert task.items[0].requests[0].context == "The capital of France is<assistant>It is"
+    context = task.items[0].requests[0].context
+    assert context == "<user>The capital of France is<assistant>It is"
     assert "no tokenizer" in refused("own_capitals", chat_template=True)
 
 
@@ -287,7 +226,7 @@ def test_loading_says_nothing_and_leaves_random_numbers_alone(
     np.random.seed(5)
     task = own("own_sums", fewshot=2)
     gold = {**task.items[0].row, "label": 9}
-    task.instances[task.items[0].key][0].doc.update(gold)  # lm-eval logs a warning of it
+    task.asked[task.items[0].key].instances[0].doc.update(gold)  # lm-eval logs a warning of it
     task.score(task.items[0], [Response(-1.0)] * 3)
     assert capfd.readouterr() == ("", "")
     assert (random.random(), np.random.random()) == expected
@@ -406,10 +345,6 @@ def test_faults_of_a_data_file_are_one_message(folder: Path, content: str, messa
 def test_names_that_are_no_task() -> None:
     assert "no task 'own_sum' in" in refused("own_sum")
     assert "no task 'arc_esy' in lm-eval; the nearest are arc_easy" in refused("arc_esy", None)
-    assert "'mmlu_stem' is a group of" in refused("mmlu_stem", None)
-    assert "'mmlu_stem_tasks' is a group of 19 tasks; name one of" in refused(
-        "mmlu_stem_tasks", None
-    )
     assert "no folder" in refused("own_sums", DATA / "nowhere")
 
 
