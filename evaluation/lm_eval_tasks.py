@@ -1,10 +1,10 @@
 """Tasks of lm-eval, by name or by an own YAML, through lm-eval's own task objects.
 
 A name may be a task, a group or a tag. Requests are built once, for all documents in order; the
-harness then takes any subset. Answers are scored by lm-eval's own filters and metrics.
+harness then takes any subset. Answers are scored by lm-eval's own filters and metrics. A metric
+whose results cannot be stored, or that says no direction, is left out; `dropped` says why.
 
-Not here: sampled generation, images, sounds, tasks that run what a model wrote. Metrics over
-texts (bleu, chrf, ter) are not numbers per item and are left out; `dropped` says so.
+Not here: sampled generation, images, sounds, tasks that run what a model wrote.
 """
 
 from collections.abc import Sequence

@@ -8,8 +8,6 @@ the subtasks however deep the groups are nested. A mere list of tasks (a tag, a 
 share, weighted by items, which is what lm-eval takes where a group does not say.
 """
 
-import hashlib
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .lm_eval_tasks_groups import Plan, fault
+from .lm_eval_tasks_requests import rehash
 from .lm_eval_tasks_single import LmEvalTask
 from .resampling import Numbers, SumAggregate
 from .spec import LmEvalSpec
@@ -142,7 +141,7 @@ def joined(spec: LmEvalSpec, plan: Plan, members: Sequence[LmEvalTask]) -> LmEva
     pairs = [(number, item) for number, one in enumerate(members) for item in one.items]
     signature = {name: [one.metric.width, dict(one.sources)] for name, one in figures.items()}
     items = tuple(
-        replace(item, index=index, prompt_hash=_digest(item, number, signature))
+        replace(item, index=index, prompt_hash=rehash(item, [number, signature]))
         for index, (number, item) in enumerate(pairs)
     )
     return LmEvalGroup(
@@ -155,12 +154,6 @@ def joined(spec: LmEvalSpec, plan: Plan, members: Sequence[LmEvalTask]) -> LmEva
         {item.key: number for number, item in pairs},
         figures,
     )
-
-
-def _digest(item: Item, number: int, signature: object) -> str:
-    """What decides an item's numbers: those of its subtask, and how they stand in the group's."""
-    text = json.dumps([item.prompt_hash, number, signature], sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _figures(

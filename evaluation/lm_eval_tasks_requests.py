@@ -78,6 +78,12 @@ def items_of(
     return items, asked
 
 
+def rehash(item: Item, more: object) -> str:
+    """The item's prompt hash where more than requests and scoring rule decides its numbers."""
+    text = json.dumps([item.prompt_hash, more], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
 def scoring_rule(declared: Config) -> str:
     """What decides the numbers of an item besides its document and the answers, as text.
 

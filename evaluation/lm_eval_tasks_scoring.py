@@ -1,6 +1,7 @@
 """Documents of an lm-eval task scored by its own filters and metrics, and its metrics as ours."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -8,16 +9,17 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
 from .errors import TaskError
+from .lm_eval_tasks_corpus import CorpusAggregate
 from .lm_eval_tasks_groups import fault
 from .lm_eval_tasks_requests import Asked
-from .lm_eval_tasks_results import Raw, learn_metrics
+from .lm_eval_tasks_results import Kept, Raw, learn_metrics
 from .spec import LmEvalSpec
-from .task import Item, Metric, Response
+from .task import Item, Response
 
 LONGEST = 300
 """Characters of a stranger's text in a message."""
 _PROBED = 64
-"""Items on which the form of the results is learnt."""
+"""Items on which the form of the results is learnt, from two answers each."""
 
 
 def raw_results(asked: Asked, responses: Sequence[Response]) -> Raw:
@@ -62,32 +64,51 @@ def learnt_metrics(
     task: Any,
     items: Sequence[Item],
     asked: Mapping[str, Asked],
-) -> tuple[dict[str, Metric], dict[str, str]]:
+) -> tuple[dict[str, Kept], dict[str, str]]:
     """The metrics to keep and those left out, learnt from made-up answers to some items.
 
     Raises:
         TaskError: the task's code fails on them, or no metric is left.
     """
+    some = items[:: max(1, len(items) // _PROBED)]
+    kept, dropped = _learnt(task, _samples(spec, some, asked))
+    aggregates = [one.metric.aggregate for one in kept.values()]
+    if any(isinstance(one, CorpusAggregate) and one.references > 1 for one in aggregates):
+        # as many for each item? counts say all only then
+        kept, dropped = _learnt(task, _samples(spec, items, asked))
+    if not kept:
+        why = "; ".join(f"{name}: {reason}" for name, reason in dropped.items())
+        raise fault(
+            spec, f"none of its metrics can be kept for each item ({why or 'it has none'})"
+        )
+    return kept, dropped
+
+
+def _samples(spec: LmEvalSpec, items: Sequence[Item], asked: Mapping[str, Asked]) -> list[Raw]:
+    """What lm-eval says of made-up answers to these items, right and wrong ones."""
     samples = []
-    for item in items[:: max(1, len(items) // _PROBED)]:
-        made_up = [Response(-1.0 - n, False, "") for n in range(len(item.requests))]
+    for item in items:
+        last, first = (
+            [Response(-1.0 - sign * n, sign < 0, text) for n in range(len(item.requests))]
+            for sign, text in ((1, ""), (-1, "A 1"))
+        )
         try:
-            samples.append(raw_results(asked[item.key], made_up))
+            samples.append(raw_results(asked[item.key], last))
         except Exception as problem:
             raise failed(spec.name, item, problem) from problem
+        with suppress(Exception):  # it may hold every answer but none to be a number, say
+            samples.append(raw_results(asked[item.key], first))
+    return samples
+
+
+def _learnt(task: Any, samples: Sequence[Raw]) -> tuple[dict[str, Kept], dict[str, str]]:
     aggregations = task.aggregation()
     names = {
         _metric_name(task, metric, ensemble.name): metric
         for ensemble in task._filters
         for metric in aggregations
     }
-    metrics, dropped = learn_metrics(samples, aggregations, task.higher_is_better(), names)
-    if not metrics:
-        why = "; ".join(f"{name}: {reason}" for name, reason in dropped.items())
-        raise fault(
-            spec, f"none of its metrics can be kept for each item ({why or 'it has none'})"
-        )
-    return metrics, dropped
+    return learn_metrics(samples, aggregations, task.higher_is_better(), names)
 
 
 def check_scoring(spec: LmEvalSpec, task: Any, items: Sequence[Item]) -> None:

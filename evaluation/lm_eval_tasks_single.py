@@ -8,8 +8,8 @@ from .lm_eval_tasks_building import Chat, build_requests, built
 from .lm_eval_tasks_config import FILE_FORMATS, check_config, chosen_split, task_config
 from .lm_eval_tasks_groups import Config, Plan, Subtask, fault
 from .lm_eval_tasks_guard import Compile, compiled_once, offline_if_unreachable
-from .lm_eval_tasks_requests import Asked, Place, items_of, scoring_rule
-from .lm_eval_tasks_results import flatten
+from .lm_eval_tasks_requests import Asked, Place, items_of, rehash, scoring_rule
+from .lm_eval_tasks_results import ABSENT, Kept
 from .lm_eval_tasks_scoring import check_scoring, failed, learnt_metrics, raw_results
 from .spec import LmEvalSpec
 from .task import Item, ItemResult, Metric, Response
@@ -38,6 +38,8 @@ class LmEvalTask:
     """Those the task lists, its first one first; `metric,filter` where it has several filters."""
     dropped: Mapping[str, str]
     """Metrics of the task that cannot be kept per item, with the reason."""
+    kept: Mapping[str, Kept]
+    """What an item keeps of each metric's results."""
     official_test: bool
     """Whether the items are a benchmark's own test split: reports are marked."""
     asked: Mapping[str, Asked]
@@ -59,7 +61,7 @@ class LmEvalTask:
         try:
             with compiled_once(self.templates):
                 raw = raw_results(self.asked[item.key], responses)
-            result = {name: flatten(raw[name])[1] for name in self.metrics}
+            result = {name: one.of(raw.get(name, ABSENT)) for name, one in self.kept.items()}
         except Exception as problem:  # a stranger's scoring code may raise anything
             raise failed(self.name, item, problem) from problem
         for name, numbers in result.items():
@@ -109,11 +111,17 @@ def member_of(source: Source, task: Any, templates: Compile) -> LmEvalTask:
     spec = source.spec
     items, asked = items_of(spec, task, scoring_rule(source.declared), source.place)
     check_scoring(spec, task, items)
-    metrics, dropped = learnt_metrics(spec, task, items, asked)
+    kept, dropped = learnt_metrics(spec, task, items, asked)
+    metrics = {name: one.metric for name, one in kept.items()}
+    forms = {name: one.form for name, one in kept.items() if one.form != "numbers"}
+    if forms:  # rows of another form must never meet these in a ledger
+        items = [replace(item, prompt_hash=rehash(item, forms)) for item in items]
     in_python = "class" in source.config
     official = task.has_test_docs() if in_python else chosen_split(spec, source.declared)[1]
     filters = tuple(ensemble.name for ensemble in task._filters)
-    return LmEvalTask(spec.name, items, metrics, dropped, official, asked, filters, templates)
+    return LmEvalTask(
+        spec.name, items, metrics, dropped, kept, official, asked, filters, templates
+    )
 
 
 def _named(spec: LmEvalSpec, plan: Plan, subtask: Subtask) -> LmEvalSpec:
