@@ -7,8 +7,10 @@ whose results cannot be stored, or that says no direction, is left out; `dropped
 Not here: sampled generation, images, sounds, tasks that run what a model wrote.
 """
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from .fewshot import draw
 from .lm_eval_tasks_building import Chat
@@ -35,6 +37,7 @@ def load_lm_eval_task(
     *,
     seed: int = FEWSHOT_SEED,
     trust_task_code: bool = False,
+    allowed_code: frozenset[Path] = frozenset(),
     allow_benchmark_test: bool = False,
     chat: Chat | None = None,
 ) -> LmEvalTask | LmEvalGroup:
@@ -44,7 +47,9 @@ def load_lm_eval_task(
         spec: The task as the study file asks for it; of a group `fewshot`, `docs` and so on hold
             for each subtask, `limit` for all items together.
         seed: Draws few-shot examples, and the rows that `limit` keeps.
-        trust_task_code: Allows own YAML files, whose templates and `!function` are code.
+        trust_task_code: Allows every own YAML, whose templates and `!function` are code.
+        allowed_code: Own YAMLs that are allowed, with what they include and the functions they
+            name; a group's also covers the subtasks it names.
         allow_benchmark_test: Allows a test split to be the one that is read.
         chat: Renders messages by the tokenizer's template; needed for `spec.chat_template`.
 
@@ -53,7 +58,8 @@ def load_lm_eval_task(
     """
     names = own_names(spec.include_path)
     declared = plan_of(spec, names, resolve=False)
-    _refuse_code(spec, declared, trust_task_code)
+    if not trust_task_code:
+        _refuse_code(spec, declared, allowed_code)
     if spec.chat_template and chat is None:
         raise fault(spec, "chat_template: there is no tokenizer at hand to render it")
     silence_warnings()
@@ -67,15 +73,26 @@ def load_lm_eval_task(
     return replace(task, items=_sample(task.items, spec.limit, seed))
 
 
-def _refuse_code(spec: LmEvalSpec, plan: Plan, trusted: bool) -> None:
-    """Refuses own YAMLs that nobody allowed, before anything in them runs."""
-    for path in (subtask.code for subtask in plan.subtasks if not trusted):
-        if path is not None:
-            raise fault(
-                spec,
-                f"{path} is not one of lm-eval's own: its templates and functions are code that "
-                "would run here; read it, then allow it with --trust-task-code",
-            )
+def _refuse_code(spec: LmEvalSpec, plan: Plan, allowed: frozenset[Path]) -> None:
+    """Refuses own YAMLs that the command line does not allow, before anything in them runs."""
+    named = {path.resolve() for path in allowed}
+    asked = dict.fromkeys(one.code for one in plan.subtasks if one.code is not None)
+    missing = [path for path in asked if path.resolve() not in named]
+    if missing:
+        flags = " ".join(f"--allow-code {shlex.quote(_shown(path))}" for path in missing)
+        group = ", the tasks it names" if plan.grouped else ""
+        raise fault(
+            spec,
+            f"{_shown(missing[0])} is code: its templates and functions would run here; read it"
+            f"{group} and what it includes, then add {flags}, or --trust-task-code for every "
+            "YAML of the study",
+        )
+
+
+def _shown(path: Path) -> str:
+    """The path as it can be written where the command runs."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _sample(items: Sequence[Item], limit: int | None, seed: int) -> tuple[Item, ...]:

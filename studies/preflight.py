@@ -49,6 +49,7 @@ class Permissions:
     trust_task_code: bool = False
     allow_benchmark_test: bool = False
     allow_code: frozenset[Path] = frozenset()
+    """Scorers, and own lm-eval YAMLs with what they include and name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +206,7 @@ def _load_task(
         return load_lm_eval_task(
             spec,
             trust_task_code=permissions.trust_task_code,
+            allowed_code=permissions.allow_code,
             allow_benchmark_test=permissions.allow_benchmark_test,
             chat=chat,
         )

@@ -219,3 +219,26 @@ def test_names_and_members_are_those_of_lm_evals_own_index() -> None:
     assert stem.kind == "tag" and len(stem.members) == 19 and "mmlu_anatomy" in stem.members
     assert "t/mmlu_abstract_algebra" in refused("mmlu", None)
     assert "--allow-benchmark-test" in refused("mmlu_stem_tasks", None)
+
+
+def test_a_group_that_is_allowed_covers_the_tasks_it_names(folder: Path) -> None:
+    wish = spec("own_list", folder)
+    for allowed in (frozenset[Path](), frozenset({folder / "own_sums.yaml"})):
+        with pytest.raises(
+            TaskError, match="own_list.yaml is code: .* the tasks it names"
+        ) as told:
+            load_lm_eval_task(wish, allowed_code=allowed)
+        assert str(told.value).count("--allow-code") == 1
+    assert len(load_lm_eval_task(wish, allowed_code=frozenset({folder / "own_list.yaml"})).items)
+
+
+def test_each_task_of_a_tag_is_allowed_by_its_own_name(folder: Path) -> None:
+    for name in ("own_words", "own_lines"):
+        with (folder / f"{name}.yaml").open("a") as file:
+            file.write("tag: mine\n")
+    with pytest.raises(TaskError) as caught:
+        load_lm_eval_task(
+            spec("mine", folder), allowed_code=frozenset({folder / "own_words.yaml"})
+        )
+    told = str(caught.value)
+    assert f"--allow-code {folder / 'own_lines.yaml'}" in told and told.count("--allow-code") == 1

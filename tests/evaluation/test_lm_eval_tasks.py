@@ -232,12 +232,24 @@ def test_loading_says_nothing_and_leaves_random_numbers_alone(
     assert (random.random(), np.random.random()) == expected
 
 
-def test_own_code_does_not_run_before_it_is_trusted(folder: Path) -> None:
+def test_own_code_does_not_run_before_it_is_allowed_by_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mark = folder / "ran"
-    (folder / "own_signs.py").write_text(f"open({str(mark)!r}, 'w').close()\nmacro_f1 = max\n")
-    with pytest.raises(TaskError, match=r"own_signs\.yaml is not .* with --trust-task-code"):
-        load_lm_eval_task(spec("own_signs", folder))
+    code = folder / "own_signs.py"
+    code.write_text(f"open({str(mark)!r}, 'w').close()\nmacro_f1 = max\n")
+    monkeypatch.chdir(folder.parent)
+    wish = spec("own_signs", folder)
+    others = frozenset({folder / "own_sums.yaml", code, folder})
+    for allowed in (frozenset[Path](), others):
+        with pytest.raises(TaskError, match=r"tasks/own_signs\.yaml is code") as caught:
+            load_lm_eval_task(wish, allowed_code=allowed)
+        assert "add --allow-code tasks/own_signs.yaml, or --trust-task-code" in str(caught.value)
     assert not mark.exists()
+    load_lm_eval_task(wish, allowed_code=frozenset({Path("tasks/own_signs.yaml").resolve()}))
+    assert mark.exists()
+    mark.unlink()
+    code.write_text(code.read_text() + "\n")
     own("own_signs", folder)
     assert mark.exists()
 
