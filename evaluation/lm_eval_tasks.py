@@ -45,7 +45,7 @@ def load_lm_eval_task(
 
     Args:
         spec: The task as the study file asks for it; of a group `fewshot`, `docs` and so on hold
-            for each subtask, `limit` for all items together.
+            for each subtask, `limit` for all items together (and as many of `test: official`).
         seed: Draws few-shot examples, and the rows that `limit` keeps.
         trust_task_code: Allows every own YAML, whose templates and `!function` are code.
         allowed_code: Own YAMLs that are allowed, with what they include and the functions they
@@ -67,10 +67,9 @@ def load_lm_eval_task(
         check_sources(spec, declared, allow_benchmark_test)
         plan = plan_of(spec, names, resolve=True)
         sources = sources_of(spec, declared, plan, allow_benchmark_test)
-        tasks = with_requests(sources, seed, chat)
-        members = [member_of(*pair, templates) for pair in zip(sources, tasks, strict=True)]
+        members = [member_of(read, templates) for read in with_requests(sources, seed, chat)]
         task = joined(spec, plan, members) if plan.grouped else members[0]
-    return replace(task, items=_sample(task.items, spec.limit, seed))
+    return replace(task, items=_sample(_unsealed(spec, task.items), spec.limit, seed))
 
 
 def _refuse_code(spec: LmEvalSpec, plan: Plan, allowed: frozenset[Path]) -> None:
@@ -95,8 +94,21 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
+def _unsealed(spec: LmEvalSpec, items: Sequence[Item]) -> list[Item]:
+    """The items without those whose document is in the official test split as well."""
+    sealed = {item.group for item in items if item.split == "test"}
+    kept = [item for item in items if item.split == "test" or item.group not in sealed]
+    if all(item.split == "test" for item in kept):
+        raise fault(spec, "test: official: every other document is in the test split as well")
+    return kept
+
+
 def _sample(items: Sequence[Item], limit: int | None, seed: int) -> tuple[Item, ...]:
-    """At most `limit` items, those whose keys hash lowest, in order and renumbered."""
+    """At most `limit` items, those whose keys hash lowest, in order and renumbered.
+
+    As many again of those that are bound to the test split.
+    """
     ranked = sorted(items, key=lambda item: (draw(seed, f"limit/{item.key}"), item.index))
-    kept = sorted(ranked[:limit], key=lambda item: item.index)
+    parts = ([item for item in ranked if item.split == split] for split in ("", "test"))
+    kept = sorted((one for part in parts for one in part[:limit]), key=lambda item: item.index)
     return tuple(replace(item, index=index) for index, item in enumerate(kept))

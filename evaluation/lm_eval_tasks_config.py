@@ -6,7 +6,7 @@ Nothing of an own YAML runs before it is trusted: until then functions are names
 import difflib
 import glob
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,6 +57,32 @@ def task_config(
     if "class" in config:
         return config
     return _with_docs(spec, config, bool(subtask.folders), allow_benchmark_test)
+
+
+def test_spec(spec: LmEvalSpec, config: Config) -> LmEvalSpec:
+    """The wish for the documents of the official test split, where `test: official` asks for them.
+
+    Raises:
+        TaskError: the task has no test split, or nothing else, or takes its shots from it.
+    """
+    test = config.get("test_split")
+    if "class" in config:
+        raise fault(spec, "test: official: this task is written in Python and chooses by itself")
+    if not test:
+        raise fault(spec, "test: official: it has no test split; leave `test` out")
+    if spec.docs is None and not any(config.get(SPLIT_KEYS[k]) for k in ("validation", "train")):
+        raise fault(
+            spec,
+            "test: official: it has nothing but a test split, and that is never searched on; set "
+            "`docs` to train or validation if its data set has them",
+        )
+    if chosen_split(spec, config)[0] == test:
+        raise fault(spec, f"test: official: what is searched on would be its test split, {test!r}")
+    shots = config.get("fewshot_config") or {}
+    pool = (shots.get("split") if isinstance(shots, dict) else None) or config.get("fewshot_split")
+    if pool == test and (spec.fewshot if spec.fewshot is not None else config.get("num_fewshot")):
+        raise fault(spec, "test: official: its few-shot examples come from the test split")
+    return replace(spec, docs="test", test=None)
 
 
 def refuse_test(spec: LmEvalSpec, own: bool = False) -> TaskError:

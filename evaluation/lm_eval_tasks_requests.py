@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lm_eval
 from lm_eval.api.instance import Instance
@@ -41,10 +41,11 @@ _SAMPLING = ("do_sample", "temperature", "top_p", "top_k")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where items stand among others: before their keys, and as their stratum."""
+    """Where items stand among others: before their keys, their stratum, the split they serve."""
 
     prefix: str = ""
     stratum: str = ""
+    split: Literal["", "test"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def _item(
     requests = tuple(_request(spec, index, instance) for instance in instances)
     asked = json.dumps([[asdict(request) for request in requests], rule], sort_keys=True)
     digest = hashlib.blake2b(asked.encode(), digest_size=8).hexdigest()
-    return Item(key, index, content, place.stratum, requests, digest, row)
+    return Item(key, index, content, place.stratum, requests, digest, row, place.split)
 
 
 def _request(spec: LmEvalSpec, index: int, instance: Instance) -> Request:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .lm_eval_tasks_building import Chat, build_requests, built
-from .lm_eval_tasks_config import FILE_FORMATS, check_config, chosen_split, task_config
+from .lm_eval_tasks_config import FILE_FORMATS, check_config, chosen_split, task_config, test_spec
 from .lm_eval_tasks_groups import Config, Plan, Subtask, fault
 from .lm_eval_tasks_guard import Compile, compiled_once, offline_if_unreachable
 from .lm_eval_tasks_requests import Asked, Place, items_of, rehash, scoring_rule
@@ -26,6 +26,10 @@ class Source:
     config: Config
     place: Place
     allow_test: bool
+
+
+Read = tuple[Source, Any]
+"""A source with lm-eval's task, whose requests are built."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +78,13 @@ def check_sources(spec: LmEvalSpec, plan: Plan, allow_test: bool) -> None:
     """Refuses what can be refused before any code of the tasks runs.
 
     Raises:
-        TaskError: as `check_config`; shots where every subtask of a group fixes none.
+        TaskError: as `check_config` and `test_spec`; shots where every subtask fixes none.
     """
     for subtask in plan.subtasks:
-        check_config(_named(spec, plan, subtask), subtask, allow_test)
+        own = _named(spec, plan, subtask)
+        if spec.test:
+            test_spec(own, subtask.config)
+        check_config(own, subtask, allow_test)
     fixed = [subtask.config.get("num_fewshot") == 0 for subtask in plan.subtasks]
     if plan.grouped and spec.fewshot and all(fixed):
         raise fault(spec, f"fewshot: {spec.fewshot}, but every subtask of it fixes 0 shots")
@@ -85,32 +92,48 @@ def check_sources(spec: LmEvalSpec, plan: Plan, allow_test: bool) -> None:
 
 def sources_of(
     spec: LmEvalSpec, declared: Plan, plan: Plan, allow_test: bool
-) -> tuple[Source, ...]:
+) -> list[list[Source]]:
     """What is read for each subtask; `declared` is the plan with functions as names."""
     sources = []
     for before, subtask in zip(declared.subtasks, plan.subtasks, strict=True):
         own = _named(spec, plan, subtask)
         place = Place(f"{subtask.name}/", subtask.name) if plan.grouped else Place()
         config = task_config(own, subtask, plan.grouped, allow_test)
-        sources.append(Source(own, before.config, config, place, allow_test))
-    return tuple(sources)
+        of_subtask = [Source(own, before.config, config, place, allow_test)]
+        if spec.test:
+            sealed = replace(place, prefix=f"{place.prefix}test/", split="test")
+            own = test_spec(own, subtask.config)
+            config = task_config(own, subtask, plan.grouped, True)
+            of_subtask.append(Source(own, before.config, config, sealed, True))
+        sources.append(of_subtask)
+    return sources
 
 
-def with_requests(sources: Sequence[Source], seed: int, chat: Chat | None) -> list[Any]:
+def with_requests(
+    sources: Sequence[Sequence[Source]], seed: int, chat: Chat | None
+) -> list[list[Read]]:
     """lm-eval's task of each source, first all of them, then their requests, as lm-eval does."""
-    remote = any(source.config.get("dataset_path") not in FILE_FORMATS for source in sources)
-    with offline_if_unreachable(remote):
-        tasks = [built(one.spec, one.config, one.allow_test) for one in sources]
-        for one, task in zip(sources, tasks, strict=True):
+    flat = [one for of_subtask in sources for one in of_subtask]
+    with offline_if_unreachable(
+        any(one.config.get("dataset_path") not in FILE_FORMATS for one in flat)
+    ):
+        tasks = [built(one.spec, one.config, one.allow_test) for one in flat]
+        for one, task in zip(flat, tasks, strict=True):
             build_requests(one.spec, one.config, task, seed, chat)
-    return tasks
+    made = iter(tasks)
+    return [[(one, next(made)) for one in of_subtask] for of_subtask in sources]
 
 
-def member_of(source: Source, task: Any, templates: Compile) -> LmEvalTask:
+def member_of(read: Sequence[Read], templates: Compile) -> LmEvalTask:
     """A task whose requests are built, with what is known of its items and metrics."""
-    spec = source.spec
-    items, asked = items_of(spec, task, scoring_rule(source.declared), source.place)
-    check_scoring(spec, task, items)
+    (source, task), spec = read[0], read[0][0].spec
+    items: list[Item] = []
+    asked: dict[str, Asked] = {}
+    for one, own in read:
+        more, asked_more = items_of(one.spec, own, scoring_rule(one.declared), one.place)
+        check_scoring(one.spec, own, more)
+        items += [replace(item, index=len(items) + item.index) for item in more]
+        asked |= asked_more
     kept, dropped = learnt_metrics(spec, task, items, asked)
     metrics = {name: one.metric for name, one in kept.items()}
     forms = {name: one.form for name, one in kept.items() if one.form != "numbers"}

@@ -58,6 +58,8 @@ class Item:
     requests: tuple[Request, ...]
     prompt_hash: str
     row: Mapping[str, object]
+    split: Literal["", "test"] = ""
+    """The split that the item is bound to: a benchmark's own test; else any may be drawn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Groups and tags of lm-eval's: its figures, its subtasks, and any part of them anew."""
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -242,3 +243,23 @@ def test_each_task_of_a_tag_is_allowed_by_its_own_name(folder: Path) -> None:
         )
     told = str(caught.value)
     assert f"--allow-code {folder / 'own_lines.yaml'}" in told and told.count("--allow-code") == 1
+
+
+def test_official_test_splits_of_all_subtasks(folder: Path) -> None:
+    for name in ("own_words", "own_capitals"):
+        path = folder / f"{name}.yaml"
+        text = path.read_text().replace("    validation:", "    test: test.jsonl\n    validation:")
+        path.write_text(text + "test_split: test\ntag: mine\n")
+    rows = [{"q": "France", "a": "Paris"}, {"q": "Chad", "a": "N'Djamena"}]
+    (folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "g.yaml").write_text(
+        "group: g\ntask: [own_words, own_capitals]\n"
+        "aggregate_metric_list: [{metric: acc}, {metric: exact_match, filter_list: [word]}]\n"
+    )
+    task = group("g", folder, test="official")
+    sealed = [item for item in task.items if item.split == "test"]
+    assert [item.stratum for item in sealed] == ["own_words"] * 2 + ["own_capitals"] * 2
+    assert len(task.items) == 2 * 5 + 2 * 2  # France is sealed in both
+    assert len({item.key for item in task.items}) == 14
+    assert [item.index for item in task.items] == list(range(14))
+    assert list(task.metrics) == ["acc,none", "exact_match,word"] and not task.official_test

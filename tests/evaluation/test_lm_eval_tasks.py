@@ -15,7 +15,7 @@ from evaluation.errors import TaskError
 from evaluation.lm_eval_tasks import LmEvalTask, load_lm_eval_task
 from evaluation.resampling import SumAggregate
 from evaluation.spec import LmEvalSpec
-from evaluation.task import Response
+from evaluation.task import Response, result_rows
 
 DATA = Path(__file__).parents[1] / "data" / "lm_eval"
 TASKS = ("own_sums", "own_lines", "own_capitals", "own_words", "own_signs")
@@ -299,6 +299,57 @@ def test_a_test_split_beside_others_is_not_read(folder: Path) -> None:
     )
     task = own("own_sums", folder)
     assert len(task.items) == 12 and not task.official_test
+
+
+def with_test_split(folder: Path, task: str = "own_sums") -> None:
+    """Three rows of train, and one of validation, as the task's official test split."""
+    rows = (folder / "sums_train.jsonl").read_text().splitlines()[:3]
+    rows += (folder / "sums_validation.jsonl").read_text().splitlines()[4:5]
+    (folder / "official.jsonl").write_text("".join(row + "\n" for row in rows))
+    rewrite(
+        folder,
+        task,
+        lambda text: text.replace("dataset_kwargs", "test_split: test\ndataset_kwargs").replace(
+            "    train:", "    test: official.jsonl\n    train:"
+        ),
+    )
+
+
+def test_the_official_test_split_is_read_beside_the_documents(folder: Path, lm_eval: Any) -> None:
+    with_test_split(folder)
+    task = own("own_sums", folder, test="official", fewshot=1)
+    sealed = [item for item in task.items if item.split == "test"]
+    assert len(sealed) == 4 and not task.official_test
+    assert len(task.items) == 15  # one of the twelve is a document of the test split too
+    assert len({item.key for item in task.items}) == 15
+    assert not {i.group for i in sealed} & {i.group for i in task.items if i.split == ""}
+    theirs = lm_eval.evaluate(folder, "own_sums", num_fewshot=1)  # on the test split
+    samples = sorted(theirs["samples"]["own_sums"], key=lambda sample: sample["doc_id"])
+    asked = [[(r.context, r.continuation) for r in item.requests] for item in sealed]
+    assert asked == [[tuple(pair) for pair in s["arguments"]] for s in samples]
+    answers = [[lm_eval.answer(r) for r in item.requests] for item in sealed]
+    results = [task.score(*pair) for pair in zip(sealed, answers, strict=True)]
+    value = task.metrics["acc"].aggregate(result_rows(results, "acc"))
+    assert value == pytest.approx(theirs["results"]["own_sums"]["acc,none"])
+    without = {i.key: i.prompt_hash for i in own("own_sums", folder, fewshot=1).items}
+    assert all(without[i.key] == i.prompt_hash for i in task.items if i.split == "")
+    some = own("own_sums", folder, test="official", limit=3).items
+    assert [item.split for item in some] == ["", "", "", "test", "test", "test"]
+
+
+def test_an_official_test_split_that_cannot_be_sealed_is_refused(folder: Path) -> None:
+    assert "it has no test split" in refused("own_sums", folder, test="official")
+    with_test_split(folder)
+    (folder / "both.yaml").write_text("group: both\ntask: [own_sums, own_words]\n")
+    assert "t/own_words': test: official: it has no" in refused("both", folder, test="official")
+    rewrite(folder, "own_sums", lambda text: text.replace("validation_split: validation\n", ""))
+    assert len(own("own_sums", folder, test="official").items) == 3 + 4  # train, as it is alone
+    rewrite(folder, "own_sums", lambda text: text + "fewshot_split: test\n")
+    told = refused("own_sums", folder, test="official", fewshot=1)
+    assert "its few-shot examples come from the test split" in told
+    rewrite(folder, "own_sums", lambda text: text.replace("training_split: train\n", ""))
+    assert "nothing but a test split" in refused("own_sums", folder, test="official")
+    assert "would be its test split" in refused("own_sums", folder, test="official", docs="test")
 
 
 @pytest.mark.parametrize(
