@@ -59,6 +59,13 @@ def task_config(
     return _with_docs(spec, config, bool(subtask.folders), allow_benchmark_test)
 
 
+def is_remote(config: Config) -> bool:
+    """Whether the documents may have to come from the hub."""
+    source = config.get("dataset_path")
+    local = source in FILE_FORMATS or (source is not None and Path(str(source)).exists())
+    return not local and config.get("custom_dataset") is None
+
+
 def test_spec(spec: LmEvalSpec, config: Config) -> LmEvalSpec:
     """The wish for the documents of the official test split, where `test: official` asks for them.
 

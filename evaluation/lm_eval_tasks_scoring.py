@@ -18,7 +18,7 @@ from .task import Item, Response
 
 LONGEST = 300
 """Characters of a stranger's text in a message."""
-_PROBED = 64
+_PROBED = 32
 """Items on which the form of the results is learnt, from two answers each."""
 
 

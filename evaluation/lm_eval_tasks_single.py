@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .lm_eval_tasks_building import Chat, build_requests, built
-from .lm_eval_tasks_config import FILE_FORMATS, check_config, chosen_split, task_config, test_spec
+from .lm_eval_tasks_config import check_config, chosen_split, is_remote, task_config, test_spec
 from .lm_eval_tasks_groups import Config, Plan, Subtask, fault
 from .lm_eval_tasks_guard import Compile, compiled_once, offline_if_unreachable
 from .lm_eval_tasks_requests import Asked, Place, items_of, rehash, scoring_rule
@@ -114,9 +114,7 @@ def with_requests(
 ) -> list[list[Read]]:
     """lm-eval's task of each source, first all of them, then their requests, as lm-eval does."""
     flat = [one for of_subtask in sources for one in of_subtask]
-    with offline_if_unreachable(
-        any(one.config.get("dataset_path") not in FILE_FORMATS for one in flat)
-    ):
+    with offline_if_unreachable(any(is_remote(one.config) for one in flat)):
         tasks = [built(one.spec, one.config, one.allow_test) for one in flat]
         for one, task in zip(flat, tasks, strict=True):
             build_requests(one.spec, one.config, task, seed, chat)

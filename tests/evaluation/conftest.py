@@ -70,9 +70,9 @@ class LmEval:
         }
 
     def evaluate(
-        self, folder: Path, task: str, model: Any = None, **keys: Any
+        self, folder: Path, tasks: str | Sequence[str], model: Any = None, **keys: Any
     ) -> Mapping[str, Any]:
-        """`lm_eval.simple_evaluate` on a task or group of a folder, results of items included.
+        """`lm_eval.simple_evaluate` on tasks and groups of a folder, results of items included.
 
         Without a model the answers are `answer`'s.
         """
@@ -86,7 +86,7 @@ class LmEval:
             patch.setattr(evaluator, "add_env_info", lambda results: None)
             found = evaluator.simple_evaluate(
                 model=self._replay() if model is None else model,
-                tasks=[task],
+                tasks=[tasks] if isinstance(tasks, str) else list(tasks),
                 task_manager=TaskManager(include_defaults=False, include_path=str(folder)),
                 bootstrap_iters=0,
                 **keys,
@@ -117,7 +117,7 @@ class LmEval:
         return Replay()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def lm_eval(datasets_cache: None) -> LmEval:
     """lm-eval to compare with."""
     return LmEval()

@@ -110,3 +110,25 @@ def test_a_search_on_a_test_split_is_allowed_by_flag_and_marked(benchmark) -> No
     for text in told(benchmark):
         assert "Task sums was searched on its official test split" in text
     assert benchmark.call("verify", benchmark.run, *ALLOW).exit_code == 0
+
+
+def test_a_group_is_searched_and_its_official_test_splits_are_sealed(benchmark) -> None:
+    tasks = benchmark.folder / "tasks"
+    (tasks / "briefly.yaml").write_text(
+        'include: own.yaml\ntask: own_sums_briefly\ndoc_to_text: "{{question[:-2]}} is"\n'
+    )
+    (tasks / "both.yaml").write_text(
+        "group: both\ntask: [own_sums, own_sums_briefly]\n"
+        "aggregate_metric_list: [{metric: acc, weight_by_size: false}]\n"
+    )
+    name_task(benchmark, ", test: official")
+    benchmark.study.write_text(benchmark.study.read_text().replace("own_sums", "both"))
+    allow = ("--allow-code", "tasks/both.yaml")
+    result = benchmark.search("--json", *allow)
+    assert result.exit_code == 0, result.stderr
+    assert list(json.loads(result.stdout)["winner"]["test"]["sums"]) == ["acc"]
+    view = run_view(benchmark.run)
+    sizes = view.tasks["sums"]
+    assert sizes["test"] == 70 and sizes["search"] + sizes["select"] == 98
+    assert sizes["search"] % 2 == 0  # a question's two forms are never parted
+    assert benchmark.call("verify", benchmark.run, *allow).exit_code == 0
