@@ -239,3 +239,89 @@ def test_arrays_and_their_numbers_come_back() -> None:
     assert (found["n"], found["b"]) == (0.5, True)
     with pytest.raises(TypeError, match="hold PosixPath, which"):
         to_text([Path()])
+
+
+PYTHON_TASK = """\
+from functools import partial
+from math import exp
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.task import ConfigurableTask
+
+
+def share(key, items):
+    predictions, references = zip(*items)
+    found = [
+        prediction["text"] in reference[key] and prediction["none"] < 0.5
+        for prediction, reference in zip(predictions, references)
+    ]
+    return sum(found) / len(found)
+
+
+class Answers(ConfigurableTask):
+    VERSION = 1
+    DATASET_PATH = "json"
+
+    def __init__(self, config=None):
+        files = {"validation": "capitals.jsonl"}
+        super().__init__(
+            config={"metadata": {"version": 1}, "dataset_kwargs": {"data_files": files}}
+        )
+
+    def has_training_docs(self):
+        return False
+
+    def has_validation_docs(self):
+        return True
+
+    def has_test_docs(self):
+        return False
+
+    def validation_docs(self):
+        return self.dataset["validation"]
+
+    def doc_to_text(self, doc):
+        return doc["q"] + ":"
+
+    def doc_to_target(self, doc):
+        return " " + doc["a"]
+
+    def construct_requests(self, doc, ctx, **kwargs):
+        for key in ("chat_template", "apply_chat_template"):
+            kwargs.pop(key, None)
+        asked = [
+            ("generate_until", (ctx, {"until": ["\\n"]})), ("loglikelihood", (ctx, " nowhere"))
+        ]
+        return [
+            Instance(request_type=kind, doc=doc, arguments=arguments, idx=0, **kwargs)
+            for kind, arguments in asked
+        ]
+
+    def process_results(self, doc, results):
+        text, (nowhere, _) = results
+        pair = {"text": text, "none": exp(nowhere)}, {"names": [doc["a"]], "all": ["Paris", ""]}
+        return {"named": pair, "known": pair}
+
+    def aggregation(self):
+        return {"named": partial(share, "names"), "known": partial(share, "all")}
+
+    def higher_is_better(self):
+        return {"named": True, "known": True}
+"""
+
+
+def test_a_task_in_python_with_results_like_squads(
+    folder: Path, lm_eval: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "answers.py").write_text(PYTHON_TASK)
+    (folder / "own_answers.yaml").write_text(
+        "task: own_answers\nclass: !function answers.Answers\n"
+    )
+    theirs = lm_eval.evaluate(folder, "own_answers")["results"]["own_answers"]
+    monkeypatch.chdir(folder)
+    task = own("own_answers", folder)
+    kinds = [request.kind for request in task.items[0].requests]
+    assert kinds == ["generate", "loglikelihood"] and not task.official_test
+    ours = lm_eval.values(task, lm_eval.answers(task))
+    assert ours == {name: pytest.approx(theirs[f"{name},none"]) for name in ("named", "known")}
+    assert 0 < ours["known"] < 1
