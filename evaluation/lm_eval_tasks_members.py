@@ -17,7 +17,7 @@ import numpy as np
 from .lm_eval_tasks_groups import Plan, fault
 from .lm_eval_tasks_requests import rehash
 from .lm_eval_tasks_single import LmEvalTask
-from .resampling import Numbers, SumAggregate
+from .resampling import Numbers, SumAggregate, laid_out
 from .spec import LmEvalSpec
 from .task import Item, ItemResult, Metric, Response
 
@@ -51,35 +51,31 @@ class GroupSumAggregate(GroupAggregate):
 
     def columns(self, values: Numbers) -> Numbers:
         """Rows whose sums say all: a 1 and the numbers, in their subtask's place."""
-        places = list(self._places())
-        wide = np.zeros((len(values), places[-1][0] + 1 + places[-1][2].width))
-        for start, number, metric in places:
-            rows = values[:, 0] == number
-            wide[rows, start] = 1
-            wide[rows, start + 1 : start + 1 + metric.width] = values[rows, 1 : 1 + metric.width]
-        return wide
+        blocks = []
+        for number, metric in self.parts.items():
+            own = (values[:, 0] == number)[:, None]
+            numbers = np.where(own, values[:, 1 : 1 + metric.width], 0.0)
+            blocks += [own.astype(np.float64), own * laid_out(numbers, _by_sums(metric))]
+        return np.hstack(blocks)
 
     def from_sums(self, sums: Numbers, counts: Numbers) -> Numbers:
         """The figure from sums of `columns`, shape (..., columns); `counts` are among them."""
-        total, weight = np.zeros(sums.shape[:-1]), np.zeros(sums.shape[:-1])
+        total, weight, start = np.zeros(sums.shape[:-1]), np.zeros(sums.shape[:-1]), 0
         with np.errstate(divide="ignore", invalid="ignore"):
-            for start, _, metric in self._places():
-                aggregate, rows = metric.aggregate, sums[..., start]
-                assert isinstance(aggregate, SumAggregate)  # `_aggregate` saw to it
-                figures = aggregate.from_sums(
-                    sums[..., start + 1 : start + 1 + metric.width], rows
-                )
+            for metric in self.parts.values():
+                aggregate, rows = _by_sums(metric), sums[..., start]
+                width = laid_out(np.zeros((1, metric.width)), aggregate).shape[1]
+                figures = aggregate.from_sums(sums[..., start + 1 : start + 1 + width], rows)
                 share = rows if self.by_size else (rows > 0).astype(np.float64)
                 total += np.where(rows > 0, share * figures, 0.0)
                 weight += share
+                start += 1 + width
             return total / weight
 
-    def _places(self) -> Iterator[tuple[int, int, Metric]]:
-        """Where each subtask's columns begin."""
-        start = 0
-        for number, metric in self.parts.items():
-            yield start, number, metric
-            start += 1 + metric.width
+
+def _by_sums(metric: Metric) -> SumAggregate:
+    assert isinstance(metric.aggregate, SumAggregate)  # `_aggregate` saw to it
+    return metric.aggregate
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import numpy as np
 from lm_eval.api import metrics as lm_eval_metrics
 from numpy.typing import NDArray
 
+from .lm_eval_tasks_confusion import confusion_aggregate
 from .lm_eval_tasks_corpus import corpus_aggregate
 from .lm_eval_tasks_texts import NOTHING, TextAggregate, to_text
 from .task import Metric, result_rows
@@ -93,6 +94,7 @@ def learn_metrics(
     aggregations: Mapping[str, Callable[[list[Any]], Any]],
     directions: Mapping[str, object],
     names: Mapping[str, str],
+    choices: int = 0,
 ) -> tuple[dict[str, Kept], dict[str, str]]:
     """The metrics that can be kept, in the order of `names`, and the others with the reason.
 
@@ -101,6 +103,7 @@ def learn_metrics(
         aggregations: lm-eval's, by its metric name.
         directions: Whether higher is better, by its metric name.
         names: Our name of each metric in the samples to lm-eval's name.
+        choices: The most that an item has, where lm-eval's own scoring numbers them from 0.
     """
     kept: dict[str, Kept] = {}
     dropped: dict[str, str] = {}
@@ -112,7 +115,7 @@ def learn_metrics(
                 raise TypeError("no item has it")
             if not isinstance(higher, bool):
                 raise TypeError("no direction: set higher_is_better in its metric_list")
-            found = _kept(name, higher, aggregations[source], values)
+            found = _kept(name, higher, aggregations[source], values, choices)
             rows = [{name: found.of(value)} for value in values]
             found.metric.aggregate(result_rows(rows, name))
         except Exception as problem:  # a stranger's metric may raise anything
@@ -123,7 +126,11 @@ def learn_metrics(
 
 
 def _kept(
-    name: str, higher: bool, function: Callable[[list[Any]], Any], values: Sequence[object]
+    name: str,
+    higher: bool,
+    function: Callable[[list[Any]], Any],
+    values: Sequence[object],
+    choices: int,
 ) -> Kept:
     """What an item keeps: counts where these say all, else plain numbers, else a text."""
     corpus = corpus_aggregate(function, values)
@@ -135,7 +142,10 @@ def _kept(
     except TypeError:
         return Kept(Metric(name, higher, 1, TextAggregate(function)), "text", _text)
     kind = LmEvalSumAggregate if function in _FROM_SUMS else LmEvalAggregate
-    return Kept(Metric(name, higher, _width(form), kind(function, form)), "numbers", _numbers)
+    aggregate: Callable[[Numbers], float] = kind(function, form)
+    if form == (int, int):
+        aggregate = confusion_aggregate(function, aggregate, choices) or aggregate
+    return Kept(Metric(name, higher, _width(form), aggregate), "numbers", _numbers)
 
 
 def _numbers(value: object) -> Values:

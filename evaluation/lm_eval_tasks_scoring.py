@@ -71,11 +71,13 @@ def learnt_metrics(
         TaskError: the task's code fails on them, or no metric is left.
     """
     some = items[:: max(1, len(items) // _PROBED)]
-    kept, dropped = _learnt(task, _samples(spec, some, asked))
+    own = isinstance(task, ConfigurableTask) and task.config.process_results is None
+    choices = max(len(item.requests) for item in items) if own else 0
+    kept, dropped = _learnt(task, _samples(spec, some, asked), choices)
     aggregates = [one.metric.aggregate for one in kept.values()]
     if any(isinstance(one, CorpusAggregate) and one.references > 1 for one in aggregates):
         # as many for each item? counts say all only then
-        kept, dropped = _learnt(task, _samples(spec, items, asked))
+        kept, dropped = _learnt(task, _samples(spec, items, asked), choices)
     if not kept:
         why = "; ".join(f"{name}: {reason}" for name, reason in dropped.items())
         raise fault(
@@ -101,14 +103,16 @@ def _samples(spec: LmEvalSpec, items: Sequence[Item], asked: Mapping[str, Asked]
     return samples
 
 
-def _learnt(task: Any, samples: Sequence[Raw]) -> tuple[dict[str, Kept], dict[str, str]]:
+def _learnt(
+    task: Any, samples: Sequence[Raw], choices: int
+) -> tuple[dict[str, Kept], dict[str, str]]:
     aggregations = task.aggregation()
     names = {
         _metric_name(task, metric, ensemble.name): metric
         for ensemble in task._filters
         for metric in aggregations
     }
-    return learn_metrics(samples, aggregations, task.higher_is_better(), names)
+    return learn_metrics(samples, aggregations, task.higher_is_better(), names, choices)
 
 
 def check_scoring(spec: LmEvalSpec, task: Any, items: Sequence[Item]) -> None:

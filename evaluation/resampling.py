@@ -98,10 +98,14 @@ def _pooled(strata: list[list[int]]) -> tuple[Draws, ...]:
     return tuple(np.array(sorted(groups), dtype=np.int64) for groups in ordered)
 
 
+def laid_out(values: Numbers, aggregate: SumAggregate) -> Numbers:
+    """The rows of whose sums `aggregate` is a function."""
+    return aggregate.columns(values) if isinstance(aggregate, WideSumAggregate) else values
+
+
 def group_sums(values: Numbers, aggregate: SumAggregate, clusters: Clusters) -> Numbers:
     """What `aggregate` needs of every group: column sums and rows, shape (groups, width + 1)."""
-    if isinstance(aggregate, WideSumAggregate):
-        values = aggregate.columns(values)
+    values = laid_out(values, aggregate)
     table = np.zeros((clusters.groups, values.shape[1] + 1))
     np.add.at(table, clusters.codes, np.column_stack([values, np.ones(len(values))]))
     return table

@@ -9,12 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from lm_eval.api import metrics as lm_eval_metrics
 
 from evaluation import lm_eval_tasks_guard as guard
 from evaluation.errors import TaskError
 from evaluation.lm_eval_tasks import LmEvalTask, load_lm_eval_task
-from evaluation.resampling import SumAggregate
+from evaluation.lm_eval_tasks_confusion import confusion_aggregate
+from evaluation.lm_eval_tasks_results import LmEvalAggregate
+from evaluation.resampling import SumAggregate, WideSumAggregate
 from evaluation.spec import LmEvalSpec
+from evaluation.statistics import bootstrap_interval, paired_p_value
 from evaluation.task import Response, result_rows
 
 DATA = Path(__file__).parents[1] / "data" / "lm_eval"
@@ -129,6 +133,42 @@ def test_sums_and_lm_evals_own_aggregation_agree() -> None:
                 fast = metric.aggregate.from_sums(rows.sum(axis=0), np.array(9.0))
                 assert float(fast) == pytest.approx(metric.aggregate(rows), rel=1e-12)
     assert not isinstance(own("own_sums").metrics["brier_score"].aggregate, SumAggregate)
+
+
+@pytest.mark.parametrize(("name", "labels"), [("mcc", 2), ("mcc", 4), ("f1", 2)])
+def test_counts_of_answers_give_lm_evals_figure(name: str, labels: int) -> None:
+    function = {"mcc": lm_eval_metrics.matthews_corrcoef, "f1": lm_eval_metrics.f1_score}[name]
+    plain = LmEvalAggregate(function, (int, int))
+    fast = confusion_aggregate(function, plain, labels)
+    assert fast is not None and isinstance(fast, WideSumAggregate)
+    rng = np.random.Generator(np.random.PCG64(0))
+    drawn = [rng.integers(0, labels, (n, 2)).astype(float) for n in (1, 2, 5, 40, 40)]
+    for rows in (*drawn, np.zeros((4, 2)), np.array([[1.0, 0.0]] * 3)):
+        value = fast.from_sums(fast.columns(rows).sum(axis=0), np.array(float(len(rows))))
+        assert float(value) == pytest.approx(plain(rows), abs=1e-12)
+        assert fast(rows) == plain(rows)
+    rows, groups = drawn[-1], [str(k) for k in range(40)]
+    ends = [
+        bootstrap_interval(rows, groups, [""] * 40, aggregate, seed=0, resamples=50)
+        for aggregate in (fast, plain)
+    ]
+    assert ends[0].low is not None
+    assert (ends[0].low, ends[0].high) == pytest.approx((ends[1].low, ends[1].high), abs=1e-9)
+    swapped = rows[::-1].copy()
+    p_values = [
+        paired_p_value(rows, swapped, groups, aggregate, seed=0, resamples=50)
+        for aggregate in (fast, plain)
+    ]
+    assert p_values[0] == p_values[1]
+
+
+def test_counts_are_kept_where_they_are_few(folder: Path) -> None:
+    assert isinstance(own("own_signs").metrics["mcc"].aggregate, WideSumAggregate)
+    assert not isinstance(own("own_signs").metrics["f1"].aggregate, WideSumAggregate)
+    plain = LmEvalAggregate(lm_eval_metrics.f1_score, (int, int))
+    assert confusion_aggregate(lm_eval_metrics.f1_score, plain, 3) is None
+    assert confusion_aggregate(lm_eval_metrics.matthews_corrcoef, plain, 11) is None
+    assert confusion_aggregate(lm_eval_metrics.mean, plain, 2) is None
 
 
 def test_directions_are_lm_evals() -> None:
