@@ -20,7 +20,9 @@ Messages = Sequence[Mapping[str, str]]
 
 
 def chat_renderer(tokenizer: "PreTrainedTokenizerBase") -> Callable[[Messages], str]:
-    """A function from messages that end with the user's to the text that the answer continues.
+    """A function from messages to the text that the answer continues.
+
+    They end with the user's, or with the assistant's: an answer that was begun and goes on.
 
     Raises:
         EvaluationError: the tokenizer has no chat template.
@@ -49,9 +51,13 @@ def chat_renderer(tokenizer: "PreTrainedTokenizerBase") -> Callable[[Messages], 
 
 
 def apply(tokenizer: "PreTrainedTokenizerBase", messages: Messages) -> str:
-    """The template's text with the beginning of an answer."""
+    """The template's text with the beginning of an answer, the template's or the messages'."""
     turns = [dict(message) for message in messages]
-    return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+    begun = turns[-1]["role"] == "assistant"
+    text = tokenizer.apply_chat_template(
+        turns, tokenize=False, add_generation_prompt=not begun, continue_final_message=begun
+    )
+    return str(text)
 
 
 def without_system(messages: Messages) -> Messages:

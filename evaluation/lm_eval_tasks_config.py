@@ -1,26 +1,21 @@
-"""From a task's name to lm-eval's configuration of it: the YAML, the documents, the data files.
+"""From a subtask's YAML to the configuration that lm-eval builds it from: documents, data files.
 
-Building lm-eval's own index of its tasks takes seven seconds, because it parses 14,000 YAML files;
-here they are searched as text, and one is parsed. Nothing of an own YAML runs before it is
-trusted: until then it is read without resolving `!function`.
+Nothing of an own YAML runs before it is trusted: until then functions are names.
 """
 
 import difflib
 import glob
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import lm_eval.tasks
 from lm_eval.config.task import TaskConfig
-from lm_eval.tasks._yaml_loader import load_yaml
 
 from .errors import TaskError
+from .lm_eval_tasks_groups import Config, Subtask, fault
 from .spec import LmEvalSpec
 
-Config = dict[str, Any]
 Docs = Literal["train", "validation", "test"]
 
 SPLIT_KEYS: Mapping[Docs, str] = {
@@ -31,76 +26,70 @@ SPLIT_KEYS: Mapping[Docs, str] = {
 """The key of a task's YAML that names a split, in the order in which they are preferred."""
 FILE_FORMATS = ("arrow", "csv", "json", "parquet", "text", "xml")
 """Values of `dataset_path` that read files."""
-_HEAD = re.compile(rb"^[\"']?(task|group)[\"']?[ \t]*:[ \t]*[\"']?([^\s\"'#\[{>|]+)", re.M)
-_TAG = re.compile(rb"^[\"']?tag[\"']?[ \t]*:((?:[ \t]*[^\s#].*|(?:\r?\n[ \t]*-.*)+))", re.M)
-_STRUCTURE = ("tag", "group", "task_list")
-"""Keys that place a task among others."""
-_WORD = re.compile(rb"[\w][\w.+-]*")
 
 
-@dataclass(frozen=True, slots=True)
-class TaskFile:
-    """The YAML of a task, and whether it is the user's own."""
-
-    path: Path
-    own: bool
-
-
-def fault(spec: LmEvalSpec, text: str) -> TaskError:
-    """The error about a task, with its place in the study file."""
-    return TaskError(f"{spec.place + ' ' if spec.place else ''}task {spec.name!r}: {text}")
-
-
-def find_task(spec: LmEvalSpec) -> TaskFile:
-    """The YAML of `spec.task`: in `include_path`, else among those that lm-eval ships.
-
-    Raises:
-        TaskError: an unknown folder or name (with the nearest names), a group or tag of tasks, a
-            name in two files.
-    """
-    own = _own_names(spec, spec.include_path) if spec.include_path else {}
-    if spec.task in own:
-        return TaskFile(own[spec.task], own=True)
-    shipped, members = _shipped(spec.task)
-    if spec.task in shipped:
-        return TaskFile(shipped[spec.task], own=False)
-    if members:
-        some = ", ".join(members[:8]) + (", ..." if len(members) > 8 else "")
-        raise fault(spec, f"{spec.task!r} is a group of {len(members)} tasks; name one of {some}")
-    places = f"in {spec.include_path} or lm-eval" if spec.include_path else "in lm-eval"
-    near = difflib.get_close_matches(spec.task, [*own, *shipped], 3)
-    hint = f"; the nearest are {', '.join(near)}" if near else ""
-    raise fault(spec, f"there is no task {spec.task!r} {places}{hint}")
-
-
-def declared_config(spec: LmEvalSpec, file: TaskFile, allow_benchmark_test: bool) -> Config:
-    """What the YAML says, functions as text: refuses what can be refused before any code runs.
+def check_config(spec: LmEvalSpec, subtask: Subtask, allow_benchmark_test: bool) -> None:
+    """Refuses what can be refused before any code of the task runs.
 
     Raises:
         TaskError: unknown keys, tasks that eutectic cannot score, no documents but the test split.
     """
-    config = _load(spec, file, resolve=False)
+    config = subtask.config
     if "class" not in config:
-        _check_keys(spec, file, config)
-        _with_docs(spec, config, file.own, allow_benchmark_test)
-    return config
+        _check_keys(spec, subtask)
+        _with_docs(spec, config, bool(subtask.folders), allow_benchmark_test)
 
 
-def task_config(spec: LmEvalSpec, file: TaskFile, allow_benchmark_test: bool) -> Config:
-    """The configuration to build the task from; imports what the YAML's `!function` name.
+def task_config(
+    spec: LmEvalSpec, subtask: Subtask, grouped: bool, allow_benchmark_test: bool
+) -> Config:
+    """The configuration to build the task from.
 
     Raises:
-        TaskError: a function that cannot be imported, a data file that is not there.
+        TaskError: shots where the task fixes none, a data file that is not there.
     """
-    config = {k: v for k, v in _load(spec, file, resolve=True).items() if k not in _STRUCTURE}
+    config = dict(subtask.config)
     metadata = config.get("metadata")
     config["metadata"] = dict(metadata) if isinstance(metadata, dict) else {"_metadata": metadata}
-    config["num_fewshot"] = _fewshot(spec, config)
-    if file.own:
-        config = _with_local_files(spec, file, config)
+    config["num_fewshot"] = _fewshot(spec, config, grouped)
+    if subtask.folders:
+        config = _with_local_files(spec, subtask.folders, config)
     if "class" in config:
         return config
-    return _with_docs(spec, config, file.own, allow_benchmark_test)
+    return _with_docs(spec, config, bool(subtask.folders), allow_benchmark_test)
+
+
+def is_remote(config: Config) -> bool:
+    """Whether the documents may have to come from the hub."""
+    source = config.get("dataset_path")
+    local = source in FILE_FORMATS or (source is not None and Path(str(source)).exists())
+    return not local and config.get("custom_dataset") is None
+
+
+def test_spec(spec: LmEvalSpec, config: Config) -> LmEvalSpec:
+    """The wish for the documents of the official test split, where `test: official` asks for them.
+
+    Raises:
+        TaskError: the task has no test split, or nothing else, or takes its shots from it.
+    """
+    test = config.get("test_split")
+    if "class" in config:
+        raise fault(spec, "test: official: this task is written in Python and chooses by itself")
+    if not test:
+        raise fault(spec, "test: official: it has no test split; leave `test` out")
+    if spec.docs is None and not any(config.get(SPLIT_KEYS[k]) for k in ("validation", "train")):
+        raise fault(
+            spec,
+            "test: official: it has nothing but a test split, and that is never searched on; set "
+            "`docs` to train or validation if its data set has them",
+        )
+    if chosen_split(spec, config)[0] == test:
+        raise fault(spec, f"test: official: what is searched on would be its test split, {test!r}")
+    shots = config.get("fewshot_config") or {}
+    pool = (shots.get("split") if isinstance(shots, dict) else None) or config.get("fewshot_split")
+    if pool == test and (spec.fewshot if spec.fewshot is not None else config.get("num_fewshot")):
+        raise fault(spec, "test: official: its few-shot examples come from the test split")
+    return replace(spec, docs="test", test=None)
 
 
 def refuse_test(spec: LmEvalSpec, own: bool = False) -> TaskError:
@@ -114,71 +103,27 @@ def refuse_test(spec: LmEvalSpec, own: bool = False) -> TaskError:
     )
 
 
-def _own_names(spec: LmEvalSpec, folder: Path) -> dict[str, Path]:
-    """Task names of the user's YAML files, read as data."""
-    if not folder.exists():
-        raise fault(spec, f"include_path: there is no folder {folder}")
-    files = sorted(folder.rglob("*.y*ml")) if folder.is_dir() else [folder]
-    names: dict[str, Path] = {}
-    for path in filter(Path.is_file, files):
-        try:
-            name = load_yaml(path, resolve_func=False).get("task")
-        except Exception as problem:  # other YAML files lie there too: only a mention counts
-            if spec.task in path.read_text(encoding="utf-8", errors="replace"):
-                raise fault(spec, f"{path}: cannot be read as YAML: {problem}") from problem
-            continue
-        if isinstance(name, str) and name == spec.task and name in names:
-            raise fault(spec, f"both {names[name]} and {path} define {name!r}; rename one")
-        if isinstance(name, str):
-            names.setdefault(name, path)
-    return names
-
-
-def _shipped(name: str) -> tuple[dict[str, Path], list[str]]:
-    """The tasks that lm-eval ships, by name; and what its group or tag of this name holds."""
-    tasks: dict[str, Path] = {}
-    members: list[str] = []
-    for path in sorted(Path(lm_eval.tasks.__file__).parent.rglob("*.yaml")):
-        text = path.read_bytes()
-        heads = dict(_HEAD.findall(text))
-        task = heads.get(b"task", b"").decode()
-        if heads.get(b"group") == name.encode():
-            children = load_yaml(path, resolve_func=False).get("task") or []
-            members += [c if isinstance(c, str) else str(c.get("task", c)) for c in children]
-        elif task and b"group" not in heads:
-            tasks.setdefault(task, path)
-            if name.encode() in _WORD.findall(b" ".join(_TAG.findall(text))):
-                members.append(task)
-    return tasks, members
-
-
-def _load(spec: LmEvalSpec, file: TaskFile, resolve: bool) -> Config:
-    """The YAML with what it includes."""
-    try:
-        config: Config = load_yaml(file.path, resolve_func=resolve)
-    except Exception as problem:  # functions of a stranger are imported
-        raise fault(spec, f"{file.path}: {type(problem).__name__}: {problem}") from problem
-    return config
-
-
-def _check_keys(spec: LmEvalSpec, file: TaskFile, config: Config) -> None:
+def _check_keys(spec: LmEvalSpec, subtask: Subtask) -> None:
     """Refuses what lm-eval would choke on, and tasks that eutectic cannot score."""
-    known = [field.name for field in fields(TaskConfig)]
+    known, config = [field.name for field in fields(TaskConfig)], subtask.config
     for key in config:
-        if key not in (*known, *_STRUCTURE):
+        if key not in known:
             near = difflib.get_close_matches(str(key), known, 1)
             hint = f"; did you mean {near[0]}?" if near else ""
-            raise fault(spec, f"{file.path}: unknown key {key!r}{hint}")
+            raise fault(spec, f"{subtask.path}: unknown key {key!r}{hint}")
     if config.get("unsafe_code"):
         raise fault(spec, "it runs the code that models write, which eutectic never does")
     if config.get("doc_to_image") or config.get("doc_to_audio"):
         raise fault(spec, "it asks about images or sounds, eutectic scores text")
 
 
-def _fewshot(spec: LmEvalSpec, config: Config) -> int:
-    """The number of shots: the study's, else the task's."""
+def _fewshot(spec: LmEvalSpec, config: Config, grouped: bool) -> int:
+    """The number of shots: the study's, else the task's; a 0 that the task fixes stays.
+
+    Alone such a task refuses the study's number, of a group the others take it, as in lm-eval.
+    """
     fixed = config.get("num_fewshot")
-    if spec.fewshot is None:
+    if spec.fewshot is None or (grouped and fixed == 0):
         return int(fixed or 0)
     if fixed == 0 and spec.fewshot:
         raise fault(
@@ -221,12 +166,13 @@ def _with_docs(spec: LmEvalSpec, config: Config, own: bool, allow_benchmark_test
     return config | {"test_split": split, "fewshot_split": pool}
 
 
-def _with_local_files(spec: LmEvalSpec, file: TaskFile, config: Config) -> Config:
+def _with_local_files(spec: LmEvalSpec, folders: tuple[Path, ...], config: Config) -> Config:
     """The configuration with relative data files looked for beside the YAML, then as written."""
-    folder, source = file.path.parent, config.get("dataset_path")
+    source = config.get("dataset_path")
     if source not in FILE_FORMATS:
-        beside = folder / str(source)
-        return config | {"dataset_path": str(beside)} if source and beside.exists() else config
+        beside = [folder / str(source) for folder in folders if source]
+        there = next((path for path in beside if path.exists()), None)
+        return config if there is None else config | {"dataset_path": str(there)}
     options = dict(config.get("dataset_kwargs") or {})
 
     def located(value: Any) -> Any:
@@ -234,7 +180,7 @@ def _with_local_files(spec: LmEvalSpec, file: TaskFile, config: Config) -> Confi
             return {key: located(part) for key, part in value.items()}
         if isinstance(value, list):
             return [located(part) for part in value]
-        return value if "://" in str(value) else _located(spec, folder, str(value))
+        return value if "://" in str(value) else _located(spec, folders, str(value))
 
     for key in ("data_files", "data_dir"):
         if options.get(key):
@@ -242,10 +188,10 @@ def _with_local_files(spec: LmEvalSpec, file: TaskFile, config: Config) -> Confi
     return config | {"dataset_kwargs": options}
 
 
-def _located(spec: LmEvalSpec, folder: Path, value: str) -> str:
+def _located(spec: LmEvalSpec, folders: tuple[Path, ...], value: str) -> str:
     """A path or pattern of data files, made absolute."""
-    for base in (folder, Path.cwd()):
+    for base in (*folders, Path.cwd()):
         path = base / Path(value).expanduser()
         if glob.glob(str(path), recursive=True) or path.exists():
             return str(path.resolve() if path.exists() else path)
-    raise fault(spec, f"there is no data file {value}, neither in {folder} nor where you are")
+    raise fault(spec, f"there is no data file {value}, neither in {folders[0]} nor where you are")

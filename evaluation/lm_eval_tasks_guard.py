@@ -31,9 +31,10 @@ def silence_warnings() -> None:
 
     A logger without a handler of its own writes to standard error as Python's last resort.
     """
-    logger = logging.getLogger("lm_eval")
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())
+    for name in ("lm_eval", "sacrebleu"):
+        logger = logging.getLogger(name)
+        if not logger.handlers:
+            logger.addHandler(logging.NullHandler())
 
 
 @contextlib.contextmanager

@@ -4,14 +4,14 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lm_eval
 from lm_eval.api.instance import Instance
 
-from .lm_eval_tasks_config import Config, fault
+from .lm_eval_tasks_groups import Config, fault
 from .rows import content_hash
 from .spec import LmEvalSpec
 from .task import Item, Request
@@ -39,10 +39,28 @@ _SAMPLING = ("do_sample", "temperature", "top_p", "top_k")
 """Settings that say nothing once it is clear that nothing is sampled."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where items stand among others: before their keys, their stratum, the split they serve."""
+
+    prefix: str = ""
+    stratum: str = ""
+    split: Literal["", "test"] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What lm-eval asks about one item; answers are never written to the instances."""
+
+    task: Any
+    """lm-eval's own object."""
+    instances: tuple[Instance, ...]
+
+
 def items_of(
-    spec: LmEvalSpec, task: Any, rule: str
-) -> tuple[list[Item], dict[str, tuple[Instance, ...]]]:
-    """All items of a task whose requests are built, in order, and the instances of each by key.
+    spec: LmEvalSpec, task: Any, rule: str, place: Place
+) -> tuple[list[Item], dict[str, Asked]]:
+    """All items of a task whose requests are built, in order, and what is asked, by key.
 
     Raises:
         TaskError: no documents, or a request that eutectic cannot answer.
@@ -52,13 +70,19 @@ def items_of(
         by_document.setdefault(instance.doc_id, []).append(instance)
     seen: Counter[str] = Counter()
     items: list[Item] = []
-    instances: dict[str, tuple[Instance, ...]] = {}
+    asked: dict[str, Asked] = {}
     for index, group in enumerate(by_document.values()):
         ordered = tuple(sorted(group, key=lambda instance: instance.idx))
-        item = _item(spec, index, ordered, rule, seen)
+        item = _item(spec, index, ordered, rule, seen, place)
         items.append(item)
-        instances[item.key] = ordered
-    return items, instances
+        asked[item.key] = Asked(task, ordered)
+    return items, asked
+
+
+def rehash(item: Item, more: object) -> str:
+    """The item's prompt hash where more than requests and scoring rule decides its numbers."""
+    text = json.dumps([item.prompt_hash, more], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def scoring_rule(declared: Config) -> str:
@@ -91,17 +115,18 @@ def _item(
     instances: tuple[Instance, ...],
     rule: str,
     seen: Counter[str],
+    place: Place,
 ) -> Item:
-    """The item of one document; equal documents are one group."""
+    """The item of one document; equal documents are one group, whichever subtask they are of."""
     document = instances[0].doc
     row = dict(document) if isinstance(document, Mapping) else {"document": document}
     content = content_hash(f"task {spec.name!r}, document {index}", row)
     seen[content] += 1
-    key = content if seen[content] == 1 else f"{content}-{seen[content]}"
+    key = place.prefix + (content if seen[content] == 1 else f"{content}-{seen[content]}")
     requests = tuple(_request(spec, index, instance) for instance in instances)
     asked = json.dumps([[asdict(request) for request in requests], rule], sort_keys=True)
     digest = hashlib.blake2b(asked.encode(), digest_size=8).hexdigest()
-    return Item(key, index, content, "", requests, digest, row)
+    return Item(key, index, content, place.stratum, requests, digest, row, place.split)
 
 
 def _request(spec: LmEvalSpec, index: int, instance: Instance) -> Request:

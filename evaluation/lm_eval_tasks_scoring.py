@@ -1,6 +1,7 @@
 """Documents of an lm-eval task scored by its own filters and metrics, and its metrics as ours."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -8,26 +9,32 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.task import ConfigurableTask
 
 from .errors import TaskError
-from .lm_eval_tasks_config import fault
-from .lm_eval_tasks_results import Raw, learn_metrics
+from .lm_eval_tasks_corpus import CorpusAggregate
+from .lm_eval_tasks_groups import fault
+from .lm_eval_tasks_requests import Asked
+from .lm_eval_tasks_results import Kept, Raw, learn_metrics
 from .spec import LmEvalSpec
-from .task import Item, Metric, Response
+from .task import Item, Response
 
 LONGEST = 300
 """Characters of a stranger's text in a message."""
-_PROBED = 64
-"""Items on which the form of the results is learnt."""
+_PROBED = 32
+"""Items on which the form of the results is learnt, from two answers each."""
 
 
-def raw_results(task: Any, instances: Sequence[Instance], responses: Sequence[Response]) -> Raw:
-    """What lm-eval says of one document, by our metric names, each filter in turn."""
+def raw_results(asked: Asked, responses: Sequence[Response]) -> Raw:
+    """What lm-eval says of one document, by our metric names, each filter in turn.
+
+    On fresh instances: lm-eval's filters would return the answers of the candidate before.
+    """
+    task = asked.task
     fresh = [
         replace(
             instance,
             resps=[_answer(instance, response)] * (instance.repeats or 1),
             filtered_resps={},
         )
-        for instance, response in zip(instances, responses, strict=True)
+        for instance, response in zip(asked.instances, responses, strict=True)
     ]
     raw: dict[str, object] = {}
     for ensemble in task._filters:
@@ -56,33 +63,56 @@ def learnt_metrics(
     spec: LmEvalSpec,
     task: Any,
     items: Sequence[Item],
-    instances: Mapping[str, tuple[Instance, ...]],
-) -> tuple[dict[str, Metric], dict[str, str]]:
+    asked: Mapping[str, Asked],
+) -> tuple[dict[str, Kept], dict[str, str]]:
     """The metrics to keep and those left out, learnt from made-up answers to some items.
 
     Raises:
         TaskError: the task's code fails on them, or no metric is left.
     """
+    some = items[:: max(1, len(items) // _PROBED)]
+    own = isinstance(task, ConfigurableTask) and task.config.process_results is None
+    choices = max(len(item.requests) for item in items) if own else 0
+    kept, dropped = _learnt(task, _samples(spec, some, asked), choices)
+    aggregates = [one.metric.aggregate for one in kept.values()]
+    if any(isinstance(one, CorpusAggregate) and one.references > 1 for one in aggregates):
+        # as many for each item? counts say all only then
+        kept, dropped = _learnt(task, _samples(spec, items, asked), choices)
+    if not kept:
+        why = "; ".join(f"{name}: {reason}" for name, reason in dropped.items())
+        raise fault(
+            spec, f"none of its metrics can be kept for each item ({why or 'it has none'})"
+        )
+    return kept, dropped
+
+
+def _samples(spec: LmEvalSpec, items: Sequence[Item], asked: Mapping[str, Asked]) -> list[Raw]:
+    """What lm-eval says of made-up answers to these items, right and wrong ones."""
     samples = []
-    for item in items[:: max(1, len(items) // _PROBED)]:
-        made_up = [Response(-1.0 - n, False, "") for n in range(len(item.requests))]
+    for item in items:
+        last, first = (
+            [Response(-1.0 - sign * n, sign < 0, text) for n in range(len(item.requests))]
+            for sign, text in ((1, ""), (-1, "A 1"))
+        )
         try:
-            samples.append(raw_results(task, instances[item.key], made_up))
+            samples.append(raw_results(asked[item.key], last))
         except Exception as problem:
             raise failed(spec.name, item, problem) from problem
+        with suppress(Exception):  # it may hold every answer but none to be a number, say
+            samples.append(raw_results(asked[item.key], first))
+    return samples
+
+
+def _learnt(
+    task: Any, samples: Sequence[Raw], choices: int
+) -> tuple[dict[str, Kept], dict[str, str]]:
     aggregations = task.aggregation()
     names = {
         _metric_name(task, metric, ensemble.name): metric
         for ensemble in task._filters
         for metric in aggregations
     }
-    metrics, dropped = learn_metrics(samples, aggregations, task.higher_is_better(), names)
-    if not metrics:
-        why = "; ".join(f"{name}: {reason}" for name, reason in dropped.items())
-        raise fault(
-            spec, f"none of its metrics can be kept for each item ({why or 'it has none'})"
-        )
-    return metrics, dropped
+    return learn_metrics(samples, aggregations, task.higher_is_better(), names, choices)
 
 
 def check_scoring(spec: LmEvalSpec, task: Any, items: Sequence[Item]) -> None:

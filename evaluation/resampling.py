@@ -40,6 +40,15 @@ class SumAggregate(Protocol):
         ...
 
 
+@runtime_checkable
+class WideSumAggregate(SumAggregate, Protocol):
+    """One whose sums are not those of the rows as they are, but of `columns`."""
+
+    def columns(self, values: Numbers) -> Numbers:
+        """Item results, shape (n, width), as the rows that `from_sums` has the sums of."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class RatioOfSums:
     """`scale` times the first column's sum over the second's, or over the rows if it is alone."""
@@ -89,8 +98,14 @@ def _pooled(strata: list[list[int]]) -> tuple[Draws, ...]:
     return tuple(np.array(sorted(groups), dtype=np.int64) for groups in ordered)
 
 
-def group_sums(values: Numbers, clusters: Clusters) -> Numbers:
-    """Column sums and number of rows of every group, shape (groups, width + 1)."""
+def laid_out(values: Numbers, aggregate: SumAggregate) -> Numbers:
+    """The rows of whose sums `aggregate` is a function."""
+    return aggregate.columns(values) if isinstance(aggregate, WideSumAggregate) else values
+
+
+def group_sums(values: Numbers, aggregate: SumAggregate, clusters: Clusters) -> Numbers:
+    """What `aggregate` needs of every group: column sums and rows, shape (groups, width + 1)."""
+    values = laid_out(values, aggregate)
     table = np.zeros((clusters.groups, values.shape[1] + 1))
     np.add.at(table, clusters.codes, np.column_stack([values, np.ones(len(values))]))
     return table
@@ -102,7 +117,7 @@ def resampler(
     """The function from drawn groups, shape (..., n), to the aggregate on them, shape (...)."""
     if isinstance(aggregate, SumAggregate):
         by_sums = aggregate.from_sums
-        table = group_sums(values, clusters)
+        table = group_sums(values, aggregate, clusters)
 
         def from_sums(draws: Draws) -> Numbers:
             # einsum, not @: the last bits of a matrix product follow the number of threads

@@ -59,6 +59,8 @@ class LmEvalSpec:
     fewshot: int | None = None
     docs: Literal["train", "validation", "test"] | None = None
     """The official split searched on: validation, else train; test if that is allowed."""
+    test: Literal["official"] | None = None
+    """The official test split becomes the sealed test split; the others are made from `docs`."""
     chat_template: bool = False
     system: str | None = None
     limit: int | None = None

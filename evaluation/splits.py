@@ -94,6 +94,38 @@ def assign_splits(
     return tuple(SPLITS[chosen[group]] for group in groups)
 
 
+def assign_bound_splits(
+    groups: Sequence[str],
+    strata: Sequence[str],
+    bound: Sequence[str],
+    fractions: Mapping[str, float],
+    seed: int,
+) -> tuple[str, ...]:
+    """The same where some rows are bound to `test`: all others share the other splits.
+
+    Args:
+        groups: One name a row, in the order of the file.
+        strata: One name a row.
+        bound: `test` where a row is bound to it, else empty. If no row is, `test` is drawn.
+        fractions: Split to fraction of the groups, summing to 1; if rows are bound, `test` has no
+            fraction and the others are scaled up.
+        seed: Another seed gives another draw.
+
+    Raises:
+        EvaluationError: fractions that `check_fractions` refuses.
+    """
+    if not any(bound):
+        return assign_splits(groups, strata, fractions, seed)
+    others = {name: share for name, share in check_fractions(fractions).items() if name != "test"}
+    total = math.fsum(others.values())
+    scaled = {name: share / total for name, share in others.items()}
+    free = [row for row, split in enumerate(bound) if not split]
+    drawn = iter(
+        assign_splits([groups[row] for row in free], [strata[row] for row in free], scaled, seed)
+    )
+    return tuple(split or next(drawn) for split in bound)
+
+
 def split_counts(groups: Sequence[str], splits: Sequence[str]) -> dict[str, SplitCount]:
     """Items and distinct groups of every split, in the order of SPLITS."""
     members: dict[str, list[str]] = {name: [] for name in SPLITS}

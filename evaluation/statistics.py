@@ -261,7 +261,7 @@ def _joined(strata: Sequence[Draws]) -> Draws:
 def _leave_one_out(values: Numbers, aggregate: Aggregate, clusters: Clusters) -> Numbers:
     """The aggregate without each group in turn, shape (groups,)."""
     if isinstance(aggregate, SumAggregate):
-        table = group_sums(values, clusters)
+        table = group_sums(values, aggregate, clusters)
         rest = table.sum(axis=0) - table
         return aggregate.from_sums(rest[:, :-1], rest[:, -1])
     return np.array([aggregate(values[clusters.codes != g]) for g in range(clusters.groups)])
@@ -273,7 +273,7 @@ def _swapper(
     """The function from swaps to the difference of aggregates after each, shape (n,)."""
     if isinstance(aggregate, SumAggregate):
         by_sums = aggregate.from_sums
-        one, two = group_sums(a, clusters), group_sums(b, clusters)
+        one, two = (group_sums(rows, aggregate, clusters) for rows in (a, b))
 
         def from_sums(swaps: Swaps) -> Numbers:
             # einsum, not @: a matrix product's last bits follow the number of threads

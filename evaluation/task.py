@@ -2,15 +2,19 @@
 
 Requests never depend on the weights: they are made once per study. An item's result is, per
 metric, a short tuple of numbers (for accuracy one; for bits per byte the summed negative
-log-likelihood in nats and the bytes), so that any subset of items can be aggregated anew.
+log-likelihood in nats and the bytes), so that any subset of items can be aggregated anew. Where
+numbers do not say enough (a metric of lm-eval's over texts), a part is a text.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+Rows = NDArray[Any]
+"""Item results of one metric, shape (n, width): float64, or objects where a part is a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,8 @@ class Item:
     requests: tuple[Request, ...]
     prompt_hash: str
     row: Mapping[str, object]
+    split: Literal["", "test"] = ""
+    """The split that the item is bound to: a benchmark's own test; else any may be drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +69,18 @@ class Metric:
     name: str
     higher_is_better: bool
     width: int
-    aggregate: Callable[[NDArray[np.float64]], float]
+    aggregate: Callable[[Rows], float]
 
 
-ItemResult = Mapping[str, tuple[float, ...]]
+ItemResult = Mapping[str, tuple[float | str, ...]]
 """Metric name to the item's numbers, `width` of them."""
+
+
+def result_rows(results: Iterable[ItemResult], metric: str) -> Rows:
+    """What a metric aggregates: its numbers of each item, in order, shape (n, width)."""
+    rows = [result[metric] for result in results]
+    texts = any(isinstance(part, str) for row in rows for part in row)
+    return np.array(rows, dtype=object if texts else np.float64)
 
 
 class Task(Protocol):

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from evaluation.task import ItemResult, Task
+from evaluation.task import ItemResult, Task, result_rows
 
 from .errors import SearchError
 
@@ -103,8 +103,7 @@ def resolve_objective(spec: ObjectiveSpec, tasks: Mapping[str, Task]) -> Objecti
 
 def metric_value(task: Task, metric: str, results: Mapping[str, ItemResult]) -> float:
     """The metric over all given items."""
-    rows = np.array([result[metric] for result in results.values()], dtype=np.float64)
-    return float(task.metrics[metric].aggregate(rows))
+    return float(task.metrics[metric].aggregate(result_rows(results.values(), metric)))
 
 
 def objective_value(objective: Objective, tasks: Mapping[str, Task], results: Results) -> float:

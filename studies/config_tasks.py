@@ -44,14 +44,19 @@ def _lm_eval_task(
 ) -> LmEvalSpec:
     if isinstance(form.fewshot, FewshotForm):
         fault_at(document, (*path, "fewshot"), "an lm-eval task takes a number; it draws its own")
-    if form.test is not None:
-        fault_at(document, (*path, "test"), "`test: official` is not supported yet; leave it out")
+    if form.test == "official" and form.docs == "test":
+        fault_at(
+            document,
+            (*path, "docs"),
+            "`test: official` seals the test split, so `docs` is train or validation",
+        )
     return LmEvalSpec(
         name=form.name,
         task=form.lm_eval or "",
         include_path=None if form.include_path is None else folder / form.include_path,
         fewshot=form.fewshot,
         docs=form.docs,
+        test=form.test,
         chat_template=bool(form.chat_template),
         system=form.system,
         limit=form.limit,

@@ -3,9 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from evaluation.statistics import (
     Interval,
     PairedMetric,
@@ -13,14 +10,12 @@ from evaluation.statistics import (
     bootstrap_interval,
     paired_interval,
 )
-from evaluation.task import Item, ItemResult, Task
+from evaluation.task import Item, ItemResult, Rows, Task, result_rows
 from search.ledger import Candidate, Ledger
 from search.objectives import Objective
 from search.scoring import known_results
 
 from .view import Estimate
-
-Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +44,9 @@ class Scores:
         wanted = len(self.splits[task][split])
         return wanted > 0 and len(self.results(candidate, task, split)) == wanted
 
-    def rows(self, candidate: Candidate, task: str, metric: str, split: str) -> Numbers:
+    def rows(self, candidate: Candidate, task: str, metric: str, split: str) -> Rows:
         """Item results of one metric, shape (n, width)."""
-        results = self.results(candidate, task, split)
-        return np.array([result[metric] for result in results.values()], dtype=np.float64)
+        return result_rows(self.results(candidate, task, split).values(), metric)
 
 
 def metric_estimate(

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -14,7 +13,7 @@ from rich.text import Text
 from evaluation.errors import ExhaustedError
 from evaluation.splits import SPLITS
 from evaluation.statistics import standard_error
-from evaluation.task import ItemResult, Task
+from evaluation.task import ItemResult, Task, result_rows
 from merging.depth import moved_layers
 from merging.document import Document, parse_documents, read_documents
 from merging.opening import open_recipe
@@ -184,7 +183,7 @@ def _metrics(
     groups, strata = [item.group for item in items], [item.stratum for item in items]
     found: dict[str, dict[str, float | int | None]] = {}
     for name, metric in task.metrics.items():
-        rows = np.array([results[item.key][name] for item in items], dtype=np.float64)
+        rows = result_rows((results[item.key] for item in items), name)
         error = standard_error(rows, groups, strata, metric.aggregate)
         found[name] = {
             "value": finite(float(metric.aggregate(rows))),

@@ -29,12 +29,20 @@ def _warnings(notices: Sequence[str]) -> list[str]:
 
 
 def _benchmarks(found: "Found") -> list[str]:
-    return [
+    """Which figures are of a benchmark's own test split: searched on, or sealed."""
+    tasks = found.preflight.tasks.items()
+    searched = [
         f"Task {name} was searched on its official test split: its figures are not comparable "
         "with anybody's."
-        for name, task in found.preflight.tasks.items()
+        for name, task in tasks
         if getattr(task, "official_test", False)
     ]
+    sealed = [
+        f"Task {name}: the test split is the benchmark's official one; nothing was searched on it."
+        for name, task in tasks
+        if any(item.split == "test" for item in task.items)
+    ]
+    return searched + sealed
 
 
 def _no_base(found: "Found") -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from evaluation.errors import EvaluationError
 from evaluation.spec import LmEvalSpec, TaskSpec
-from evaluation.splits import SPLITS, assign_splits, split_faults
+from evaluation.splits import SPLITS, assign_bound_splits, assign_splits, split_faults
 from evaluation.task import Task
 from merging.checkpoint import Checkpoint
 from merging.depth import moved_layers
@@ -49,6 +49,7 @@ class Permissions:
     trust_task_code: bool = False
     allow_benchmark_test: bool = False
     allow_code: frozenset[Path] = frozenset()
+    """Scorers, and own lm-eval YAMLs with what they include and name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +153,11 @@ def split_tasks(study: Study, tasks: Mapping[str, Task]) -> dict[str, dict[str, 
     for spec in study.tasks:
         items = tasks[spec.name].items
         groups = [item.group for item in items]
-        chosen = assign_splits(groups, [item.stratum for item in items], study.split, study.seed)
-        for fault in split_faults(groups, chosen, study.split):
+        bound = [item.split for item in items]
+        strata = [item.stratum for item in items]
+        chosen = assign_bound_splits(groups, strata, bound, study.split, study.seed)
+        wanted = {**study.split, "test": 1.0} if any(bound) else study.split
+        for fault in split_faults(groups, chosen, wanted):
             raise StudyError(f"{spec.place} task {spec.name!r}: {fault}")
         splits[spec.name] = {
             split: tuple(index for index, name in enumerate(chosen) if name == split)
@@ -205,6 +209,7 @@ def _load_task(
         return load_lm_eval_task(
             spec,
             trust_task_code=permissions.trust_task_code,
+            allowed_code=permissions.allow_code,
             allow_benchmark_test=permissions.allow_benchmark_test,
             chat=chat,
         )

@@ -1,5 +1,6 @@
 """`verify`: a candidate rebuilt from its exported file, scored again, compared item by item."""
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -149,5 +150,11 @@ def _flips(
     return [
         Flip(task, key, numbers, found[key])
         for key, numbers in recorded.items()
-        if dict(numbers) != dict(found[key])
+        if not _same(numbers, found[key])
     ]
+
+
+def _same(one: ItemResult, other: ItemResult) -> bool:
+    """Whether the numbers are equal to the bit; NaN (an item that nanmean leaves out) is."""
+    texts = (json.dumps(dict(result), sort_keys=True) for result in (one, other))
+    return next(texts) == next(texts)

@@ -24,7 +24,11 @@ TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run the modelling code a model brings along.")
 ]
 TrustTaskCode = Annotated[
-    bool, typer.Option("--trust-task-code", help="Run the code that own lm-eval YAMLs can hold.")
+    bool,
+    typer.Option(
+        "--trust-task-code",
+        help="Run the code in every own lm-eval YAML of the study; --allow-code allows one.",
+    ),
 ]
 AllowBenchmarkTest = Annotated[
     bool,
@@ -35,7 +39,12 @@ AllowBenchmarkTest = Annotated[
 ]
 AllowCode = Annotated[
     list[Path],
-    typer.Option("--allow-code", metavar="FILE", help="Run this file's scorers; repeatable."),
+    typer.Option(
+        "--allow-code",
+        metavar="FILE",
+        help="Run this file: scorers, or an own lm-eval YAML with all it includes and names; "
+        "repeatable.",
+    ),
 ]
 Device = Annotated[
     str | None,

@@ -3,34 +3,29 @@
 import json
 import random
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from lm_eval.api.instance import Instance
-from lm_eval.api.model import LM
-from lm_eval.tasks import TaskManager
+from lm_eval.api import metrics as lm_eval_metrics
 
 from evaluation import lm_eval_tasks_guard as guard
 from evaluation.errors import TaskError
 from evaluation.lm_eval_tasks import LmEvalTask, load_lm_eval_task
-from evaluation.resampling import SumAggregate
+from evaluation.lm_eval_tasks_confusion import confusion_aggregate
+from evaluation.lm_eval_tasks_results import LmEvalAggregate
+from evaluation.resampling import SumAggregate, WideSumAggregate
 from evaluation.spec import LmEvalSpec
-from evaluation.task import Request, Response
+from evaluation.statistics import bootstrap_interval, paired_p_value
+from evaluation.task import Response, result_rows
 
 DATA = Path(__file__).parents[1] / "data" / "lm_eval"
 TASKS = ("own_sums", "own_lines", "own_capitals", "own_words", "own_signs")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def datasets_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    import datasets
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("datasets"))
-        yield
+pytestmark = pytest.mark.usefixtures("datasets_cache")
 
 
 @pytest.fixture
@@ -58,62 +53,12 @@ def refused(task: str, include: Path | None = DATA, **keys: Any) -> str:
     return str(caught.value)
 
 
-def answer(request: Request) -> Response:
-    """Made up, and the same in every run: from the request's own text."""
-    rng = random.Random(f"{request.context}|{request.continuation}")
-    words = ["Paris", " rome!", "oslo, of course", "", "x1 Tokyo"]
-    return Response(-20 * rng.random(), rng.random() < 0.3, rng.choice(words))
-
-
-class Replay(LM):  # type: ignore[misc]
-    """lm-eval's model that gives the stored answers."""
-
-    def loglikelihood(self, requests: Sequence[Instance]) -> list[tuple[float, bool]]:
-        """Of each continuation."""
-        found = [answer(Request("loglikelihood", *r.args)) for r in requests]
-        return [(response.loglikelihood, response.greedy) for response in found]
-
-    def loglikelihood_rolling(self, requests: Sequence[Instance]) -> list[float]:
-        """Of each text."""
-        return [answer(Request("rolling", r.args[0])).loglikelihood for r in requests]
-
-    def generate_until(self, requests: Sequence[Instance]) -> list[str]:
-        """A text for each prompt."""
-        return [answer(Request("generate", r.args[0])).text for r in requests]
-
-
-def evaluate(model: Any, task: str, shots: int | None) -> Mapping[str, Any]:
-    """What lm-eval itself reports, with the results of each document."""
-    from lm_eval import evaluator
-
-    with guard.quiet(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluator, "add_env_info", lambda results: None)  # runs pip: 2 s
-        found = evaluator.simple_evaluate(
-            model=model,
-            tasks=[task],
-            num_fewshot=shots,
-            task_manager=TaskManager(include_defaults=False, include_path=str(DATA)),
-            bootstrap_iters=0,
-        )
-    return dict(found)
-
-
-def values(task: LmEvalTask, answers: Sequence[Sequence[Response]]) -> dict[str, float]:
-    """Our figures for all items."""
-    results = [task.score(*pair) for pair in zip(task.items, answers, strict=True)]
-    return {
-        name: metric.aggregate(np.array([result[name] for result in results]))
-        for name, metric in task.metrics.items()
-    }
-
-
 @pytest.mark.parametrize("name", TASKS)
 @pytest.mark.parametrize("shots", [None, 2])
 def test_requests_and_figures_are_those_of_lm_eval(
-    name: str, shots: int | None, monkeypatch: pytest.MonkeyPatch
+    name: str, shots: int | None, lm_eval: Any
 ) -> None:
-    monkeypatch.chdir(DATA)  # lm-eval looks for data files where it runs
-    theirs = evaluate(Replay(), name, shots)
+    theirs = lm_eval.evaluate(DATA, name, num_fewshot=shots)
     task = own(name, fewshot=shots)
     samples = sorted(theirs["samples"][name], key=lambda s: s["doc_id"])
     filters = {sample["filter"] for sample in samples}
@@ -128,7 +73,7 @@ def test_requests_and_figures_are_those_of_lm_eval(
         if task.items[0].requests[0].kind == "generate":
             asked, given = [(r.context,) for r in item.requests], [(a[0],) for a in given]
         assert asked == given
-    ours = values(task, [[answer(r) for r in item.requests] for item in task.items])
+    ours = lm_eval.values(task, lm_eval.answers(task))
     reported = theirs["results"][name]
     for metric, value in ours.items():
         key = metric if "," in metric else f"{metric},{next(iter(filters))}"
@@ -136,9 +81,7 @@ def test_requests_and_figures_are_those_of_lm_eval(
     assert len(ours) == len([k for k in reported if "," in k and "stderr" not in k])
 
 
-def test_a_model_scores_as_under_lm_eval(
-    pico_family_float32: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_model_scores_as_under_lm_eval(pico_family_float32: Any, lm_eval: Any) -> None:
     """One model, float32: lm-eval's HFLM and our runner agree item by item."""
     from lm_eval.models.huggingface import HFLM
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -146,14 +89,13 @@ def test_a_model_scores_as_under_lm_eval(
     from evaluation.runner import Runner
     from evaluation.settings import Settings
 
-    monkeypatch.chdir(DATA)
     model = AutoModelForCausalLM.from_pretrained(pico_family_float32.base)
     tokenizer = AutoTokenizer.from_pretrained(pico_family_float32.base)
     runner = Runner(model, tokenizer, Settings(dtype="float32"))
     with guard.quiet():
         hflm = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=1, device="cpu")
     for name, shots in (("own_sums", 2), ("own_lines", 0), ("own_capitals", 1), ("own_words", 0)):
-        theirs = evaluate(hflm, name, shots)
+        theirs = lm_eval.evaluate(DATA, name, hflm, num_fewshot=shots)
         task = own(name, fewshot=shots)
         requests = [request for item in task.items for request in item.requests]
         responses = iter(runner.run(runner.prepare(requests)))
@@ -167,7 +109,7 @@ def test_a_model_scores_as_under_lm_eval(
                 else:
                     expected = their[0] if isinstance(their, tuple | list) else their
                     assert response.loglikelihood == pytest.approx(expected, abs=1e-4)
-        for metric, value in values(task, answers).items():
+        for metric, value in lm_eval.values(task, answers).items():
             key = metric if "," in metric else f"{metric},none"
             assert value == pytest.approx(theirs["results"][name][key], rel=1e-4), metric
 
@@ -191,6 +133,42 @@ def test_sums_and_lm_evals_own_aggregation_agree() -> None:
                 fast = metric.aggregate.from_sums(rows.sum(axis=0), np.array(9.0))
                 assert float(fast) == pytest.approx(metric.aggregate(rows), rel=1e-12)
     assert not isinstance(own("own_sums").metrics["brier_score"].aggregate, SumAggregate)
+
+
+@pytest.mark.parametrize(("name", "labels"), [("mcc", 2), ("mcc", 4), ("f1", 2)])
+def test_counts_of_answers_give_lm_evals_figure(name: str, labels: int) -> None:
+    function = {"mcc": lm_eval_metrics.matthews_corrcoef, "f1": lm_eval_metrics.f1_score}[name]
+    plain = LmEvalAggregate(function, (int, int))
+    fast = confusion_aggregate(function, plain, labels)
+    assert fast is not None and isinstance(fast, WideSumAggregate)
+    rng = np.random.Generator(np.random.PCG64(0))
+    drawn = [rng.integers(0, labels, (n, 2)).astype(float) for n in (1, 2, 5, 40, 40)]
+    for rows in (*drawn, np.zeros((4, 2)), np.array([[1.0, 0.0]] * 3)):
+        value = fast.from_sums(fast.columns(rows).sum(axis=0), np.array(float(len(rows))))
+        assert float(value) == pytest.approx(plain(rows), abs=1e-12)
+        assert fast(rows) == plain(rows)
+    rows, groups = drawn[-1], [str(k) for k in range(40)]
+    ends = [
+        bootstrap_interval(rows, groups, [""] * 40, aggregate, seed=0, resamples=50)
+        for aggregate in (fast, plain)
+    ]
+    assert ends[0].low is not None
+    assert (ends[0].low, ends[0].high) == pytest.approx((ends[1].low, ends[1].high), abs=1e-9)
+    swapped = rows[::-1].copy()
+    p_values = [
+        paired_p_value(rows, swapped, groups, aggregate, seed=0, resamples=50)
+        for aggregate in (fast, plain)
+    ]
+    assert p_values[0] == p_values[1]
+
+
+def test_counts_are_kept_where_they_are_few(folder: Path) -> None:
+    assert isinstance(own("own_signs").metrics["mcc"].aggregate, WideSumAggregate)
+    assert not isinstance(own("own_signs").metrics["f1"].aggregate, WideSumAggregate)
+    plain = LmEvalAggregate(lm_eval_metrics.f1_score, (int, int))
+    assert confusion_aggregate(lm_eval_metrics.f1_score, plain, 3) is None
+    assert confusion_aggregate(lm_eval_metrics.matthews_corrcoef, plain, 11) is None
+    assert confusion_aggregate(lm_eval_metrics.mean, plain, 2) is None
 
 
 def test_directions_are_lm_evals() -> None:
@@ -239,9 +217,10 @@ def test_an_answer_that_is_begun_goes_on(folder: Path) -> None:
     task = load_lm_eval_task(
         spec("own_capitals", folder, chat_template=True),
         trust_task_code=True,
-        chat=lambda messages: f"{messages[-1]['content']}<assistant>",
+        chat=lambda messages: "".join(f"<{m['role']}>{m['content']}" for m in messages),
     )
-    assert task.items[0].requests[0].context == "The capital of France is<assistant>It is"
+    context = task.items[0].requests[0].context
+    assert context == "<user>The capital of France is<assistant>It is"
     assert "no tokenizer" in refused("own_capitals", chat_template=True)
 
 
@@ -287,18 +266,30 @@ def test_loading_says_nothing_and_leaves_random_numbers_alone(
     np.random.seed(5)
     task = own("own_sums", fewshot=2)
     gold = {**task.items[0].row, "label": 9}
-    task.instances[task.items[0].key][0].doc.update(gold)  # lm-eval logs a warning of it
+    task.asked[task.items[0].key].instances[0].doc.update(gold)  # lm-eval logs a warning of it
     task.score(task.items[0], [Response(-1.0)] * 3)
     assert capfd.readouterr() == ("", "")
     assert (random.random(), np.random.random()) == expected
 
 
-def test_own_code_does_not_run_before_it_is_trusted(folder: Path) -> None:
+def test_own_code_does_not_run_before_it_is_allowed_by_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mark = folder / "ran"
-    (folder / "own_signs.py").write_text(f"open({str(mark)!r}, 'w').close()\nmacro_f1 = max\n")
-    with pytest.raises(TaskError, match=r"own_signs\.yaml is not .* with --trust-task-code"):
-        load_lm_eval_task(spec("own_signs", folder))
+    code = folder / "own_signs.py"
+    code.write_text(f"open({str(mark)!r}, 'w').close()\nmacro_f1 = max\n")
+    monkeypatch.chdir(folder.parent)
+    wish = spec("own_signs", folder)
+    others = frozenset({folder / "own_sums.yaml", code, folder})
+    for allowed in (frozenset[Path](), others):
+        with pytest.raises(TaskError, match=r"tasks/own_signs\.yaml is code") as caught:
+            load_lm_eval_task(wish, allowed_code=allowed)
+        assert "add --allow-code tasks/own_signs.yaml, or --trust-task-code" in str(caught.value)
     assert not mark.exists()
+    load_lm_eval_task(wish, allowed_code=frozenset({Path("tasks/own_signs.yaml").resolve()}))
+    assert mark.exists()
+    mark.unlink()
+    code.write_text(code.read_text() + "\n")
     own("own_signs", folder)
     assert mark.exists()
 
@@ -350,6 +341,57 @@ def test_a_test_split_beside_others_is_not_read(folder: Path) -> None:
     assert len(task.items) == 12 and not task.official_test
 
 
+def with_test_split(folder: Path, task: str = "own_sums") -> None:
+    """Three rows of train, and one of validation, as the task's official test split."""
+    rows = (folder / "sums_train.jsonl").read_text().splitlines()[:3]
+    rows += (folder / "sums_validation.jsonl").read_text().splitlines()[4:5]
+    (folder / "official.jsonl").write_text("".join(row + "\n" for row in rows))
+    rewrite(
+        folder,
+        task,
+        lambda text: text.replace("dataset_kwargs", "test_split: test\ndataset_kwargs").replace(
+            "    train:", "    test: official.jsonl\n    train:"
+        ),
+    )
+
+
+def test_the_official_test_split_is_read_beside_the_documents(folder: Path, lm_eval: Any) -> None:
+    with_test_split(folder)
+    task = own("own_sums", folder, test="official", fewshot=1)
+    sealed = [item for item in task.items if item.split == "test"]
+    assert len(sealed) == 4 and not task.official_test
+    assert len(task.items) == 15  # one of the twelve is a document of the test split too
+    assert len({item.key for item in task.items}) == 15
+    assert not {i.group for i in sealed} & {i.group for i in task.items if i.split == ""}
+    theirs = lm_eval.evaluate(folder, "own_sums", num_fewshot=1)  # on the test split
+    samples = sorted(theirs["samples"]["own_sums"], key=lambda sample: sample["doc_id"])
+    asked = [[(r.context, r.continuation) for r in item.requests] for item in sealed]
+    assert asked == [[tuple(pair) for pair in s["arguments"]] for s in samples]
+    answers = [[lm_eval.answer(r) for r in item.requests] for item in sealed]
+    results = [task.score(*pair) for pair in zip(sealed, answers, strict=True)]
+    value = task.metrics["acc"].aggregate(result_rows(results, "acc"))
+    assert value == pytest.approx(theirs["results"]["own_sums"]["acc,none"])
+    without = {i.key: i.prompt_hash for i in own("own_sums", folder, fewshot=1).items}
+    assert all(without[i.key] == i.prompt_hash for i in task.items if i.split == "")
+    some = own("own_sums", folder, test="official", limit=3).items
+    assert [item.split for item in some] == ["", "", "", "test", "test", "test"]
+
+
+def test_an_official_test_split_that_cannot_be_sealed_is_refused(folder: Path) -> None:
+    assert "it has no test split" in refused("own_sums", folder, test="official")
+    with_test_split(folder)
+    (folder / "both.yaml").write_text("group: both\ntask: [own_sums, own_words]\n")
+    assert "t/own_words': test: official: it has no" in refused("both", folder, test="official")
+    rewrite(folder, "own_sums", lambda text: text.replace("validation_split: validation\n", ""))
+    assert len(own("own_sums", folder, test="official").items) == 3 + 4  # train, as it is alone
+    rewrite(folder, "own_sums", lambda text: text + "fewshot_split: test\n")
+    told = refused("own_sums", folder, test="official", fewshot=1)
+    assert "its few-shot examples come from the test split" in told
+    rewrite(folder, "own_sums", lambda text: text.replace("training_split: train\n", ""))
+    assert "nothing but a test split" in refused("own_sums", folder, test="official")
+    assert "would be its test split" in refused("own_sums", folder, test="official", docs="test")
+
+
 @pytest.mark.parametrize(
     ("task", "change", "message"),
     [
@@ -359,7 +401,11 @@ def test_a_test_split_beside_others_is_not_read(folder: Path) -> None:
         ("own_capitals", ("doc_to_text", "doc_to_txt"), "unknown key 'doc_to_txt'; did you mean"),
         ("own_capitals", ("{{q}}", "{{question}}"), "'question' is undefined"),
         ("own_capitals", ("capitals.jsonl", "nowhere.jsonl"), "no data file nowhere.jsonl"),
-        ("own_capitals", ("exact_match", "bleu"), "none of its metrics can be kept"),
+        (
+            "own_capitals",
+            ("ignore_case: true", "higher_is_better: null"),
+            "none of its metrics can be kept .* no direction",
+        ),
         ("own_capitals", ("exact_match", "exact_mach"), "no metric 'exact_mach'"),
         ("own_capitals", ("task:", "unsafe_code: true\ntask:"), "runs the code that models write"),
         ("own_capitals", ("task:", "task: [\ntask:"), "cannot be read as YAML"),
@@ -406,27 +452,12 @@ def test_faults_of_a_data_file_are_one_message(folder: Path, content: str, messa
 def test_names_that_are_no_task() -> None:
     assert "no task 'own_sum' in" in refused("own_sum")
     assert "no task 'arc_esy' in lm-eval; the nearest are arc_easy" in refused("arc_esy", None)
-    assert "'mmlu_stem' is a group of" in refused("mmlu_stem", None)
-    assert "'mmlu_stem_tasks' is a group of 19 tasks; name one of" in refused(
-        "mmlu_stem_tasks", None
-    )
     assert "no folder" in refused("own_sums", DATA / "nowhere")
 
 
 def test_a_name_in_two_files_is_refused(folder: Path) -> None:
     shutil.copy(folder / "own_lines.yaml", folder / "copy.yaml")
     assert "both" in refused("own_lines", folder)
-
-
-def test_metrics_over_texts_are_left_out_and_told(folder: Path) -> None:
-    rewrite(
-        folder,
-        "own_capitals",
-        lambda text: text.replace("metric_list:", "metric_list:\n  - metric: bleu"),
-    )
-    task = own("own_capitals", folder)
-    assert list(task.metrics) == ["exact_match,strict", "exact_match,word"]
-    assert "not numbers" in task.dropped["bleu,strict"]
 
 
 def test_scoring_code_that_fails_is_named(folder: Path) -> None:

@@ -13,6 +13,7 @@ from evaluation.splits import (
     DEFAULT_FRACTIONS,
     MIN_GROUPS,
     SPLITS,
+    assign_bound_splits,
     assign_splits,
     check_fractions,
     split_counts,
@@ -135,3 +136,21 @@ def test_the_draw_does_not_follow_the_hash_seed() -> None:
         for seed in ("1", "2")
     }
     assert outputs == {f"{assign_splits(rows(50)[0], [''] * 50, DEFAULT_FRACTIONS, 7)}\n"}
+
+
+def test_rows_bound_to_test_leave_the_other_splits_their_shares() -> None:
+    groups = [str(number) for number in range(400)]
+    bound = ["test" if number % 2 else "" for number in range(400)]
+    chosen = assign_bound_splits(groups, [""] * 400, bound, DEFAULT_FRACTIONS, 0)
+    assert all((split == "test") == bool(own) for split, own in zip(chosen, bound, strict=True))
+    counts = split_counts(groups, chosen)
+    assert counts["test"].items == 200
+    for name, share in (("calibration", 0.15), ("search", 0.45), ("select", 0.2)):
+        assert counts[name].items == pytest.approx(200 * share / 0.8, abs=6)
+    free = [group for group, own in zip(groups, bound, strict=True) if not own]
+    shares = {"calibration": 3 / 16, "search": 9 / 16, "select": 1 / 4}
+    alone = assign_splits(free, [""] * 200, shares, 0)
+    assert [s for s, own in zip(chosen, bound, strict=True) if not own] == list(alone)
+    assert assign_bound_splits(groups, [""] * 400, [""] * 400, DEFAULT_FRACTIONS, 0) == (
+        assign_splits(groups, [""] * 400, DEFAULT_FRACTIONS, 0)
+    )

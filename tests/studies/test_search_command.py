@@ -192,9 +192,22 @@ training_split: train
 doc_to_text: "{{question}}"
 doc_to_target: answer
 doc_to_choice: choices
+process_results: !function scoring.score
 metric_list:
   - {metric: acc, aggregation: mean, higher_is_better: true}
-  - {metric: brier_score, aggregation: brier_score, higher_is_better: false}
+  - {metric: letters, aggregation: !function scoring.kinds, higher_is_better: true}
+  - {metric: some, aggregation: nanmean, higher_is_better: true}
+"""
+LM_EVAL_SCORING = """\
+def score(doc, results):
+    best = max(range(3), key=lambda k: results[k][0])
+    right = float(best == doc["answer"])
+    some = right if doc["answer"] else float("nan")
+    return {"acc": right, "letters": ["abc"[best], "xyz"[best]], "some": some}
+
+
+def kinds(items):
+    return float(len({tuple(item) for item in items}))
 """
 
 
@@ -202,18 +215,23 @@ def test_a_task_of_lm_eval(bench) -> None:
     tasks = bench.folder / "tasks"
     tasks.mkdir()
     (tasks / "own.yaml").write_text(LM_EVAL_TASK)
+    (tasks / "scoring.py").write_text(LM_EVAL_SCORING)
     (bench.folder / "sums.jsonl").rename(tasks / "rows.jsonl")
     own = "  - {name: ours, lm_eval: own_sums, include_path: tasks/}\n"
     start, end = bench.text.index("  - name: sums"), bench.text.index("  - name: lines")
-    bench.change((bench.text[start:end], own))
+    read = "constraints:\n  - {task: ours, metric: letters, min: 0}\n"
+    bench.change((bench.text[start:end], own), ("constraints:\n", read))
+    allow = ("--allow-code", "tasks/own.yaml")
     for command in ("search", "check"):
-        refused = bench.call(command, bench.study)
-        assert refused.exit_code == 2 and "--trust-task-code" in refused.stderr
+        refused = bench.call(command, bench.study, "--allow-code", "tasks/scoring.py")
+        assert refused.exit_code == 2 and " ".join(allow) in refused.stderr
     assert not (bench.folder / "runs").exists()
-    found = json.loads(bench.search("--json", "--trust-task-code").stdout)
-    assert found["trials"] == 6 and list(found["winner"]["test"]["ours"]) == ["acc"]
+    found = json.loads(bench.search("--json", *allow).stdout)
+    assert found["trials"] == 6 and list(found["winner"]["test"]["ours"]) == ["acc", "letters"]
     arguments = ["evaluate", "alpha", "--study", bench.study, "--json", "--trust-task-code"]
     scores = json.loads(bench.call(*arguments, "--threads", "1").stdout)["tasks"]["ours"]
-    assert list(scores) == ["acc", "brier_score"] and scores["acc"]["items"] == 50
-    assert bench.call("verify", bench.run, "--trust-task-code").exit_code == 0
+    assert list(scores) == ["acc", "letters", "some"] and scores["acc"]["items"] == 50
+    assert scores["letters"]["value"] == int(scores["letters"]["value"]) > 1
+    assert scores["letters"]["stderr"] is not None
+    assert bench.call("verify", bench.run, *allow).exit_code == 0  # NaN and texts are as recorded
     assert bench.call("trials", bench.run).exit_code == 0  # and no code runs for looking
