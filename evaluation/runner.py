@@ -92,8 +92,10 @@ class Runner:
         self.layout: Layout | None = None
         self.seconds = 0.0
 
-    def settle(self, requests: Sequence[Request]) -> Layout:
+    def settle(self, requests: Sequence[Request]) -> Layout | None:
         """Decides once, on the weights that are live (the base's), how inputs are laid out.
+
+        None where no request has a log-likelihood.
 
         Args:
             requests: What will be asked: the longest inputs among them are probed.
@@ -104,7 +106,6 @@ class Runner:
         if self.layout is None:
             spans = {s: None for r in longest(requests) for s in request_spans(self.encoder, r)}
             self._settle(tuple(spans))
-        assert self.layout is not None
         return self.layout
 
     def check(self, requests: Iterable[Request], labels: Iterable[str]) -> None:
@@ -123,6 +124,8 @@ class Runner:
                     request_spans(self.encoder, request)
 
     def _settle(self, spans: Sequence[Span]) -> None:
+        if not spans:
+            return
         passes = Passes(self.model, self.head, remembers=self.passes.remembers)
 
         def score(groups: Sequence[Group], count: int) -> NDArray[np.float64]:
@@ -173,7 +176,8 @@ class Runner:
     def _packed(self, spans: Sequence[Span]) -> tuple[Group, ...]:
         if self.layout is None:
             self._settle(spans)
-        assert self.layout is not None
+        if self.layout is None:
+            return ()
         budget, positions = self.settings.token_budget, LOGITS_ELEMENTS // self.vocabulary
         budget = budget if self.head.gathered else min(budget, positions)
         return pack(spans, self.layout.limits(budget, positions))

@@ -279,7 +279,7 @@ class Watch:
 def study_text(options: argparse.Namespace) -> str:
     """A search over the experts' weights, scored on the questions."""
     models = [
-        {"model": str(one.resolve()), "parameters": {"weight": {"range": [0.0, 1.0]}}}
+        {"model": str(one.absolute()), "parameters": {"weight": {"range": [0.0, 1.0]}}}
         for one in options.expert
     ]
     task = {
@@ -297,9 +297,9 @@ def study_text(options: argparse.Namespace) -> str:
         "models": models,
         "dtype": options.dtype,
     }
-    return json.dumps(
-        {"name": "bench", "recipe": recipe, "tasks": [task], "budget": {"trials": 4}}
-    )
+    split = {"calibration": 0, "search": 0.5, "select": 0.3, "test": 0.2}
+    study = {"name": "bench", "recipe": recipe, "tasks": [task], "split": split}
+    return json.dumps({**study, "budget": {"trials": 4}})
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import ParamSpec, TypeVar
 
 import typer
 
-from evaluation.errors import EvaluationError
+from evaluation.errors import EvaluationError, NonFiniteError
 from merging.errors import MergeError
 from search.errors import SearchError
 
@@ -42,7 +42,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except NoWinnerError as error:
             raise _told(error, NO_WINNER) from error
-        except (MergeError, EvaluationError, SearchError, StudyError) as error:
+        except (MergeError, EvaluationError, NonFiniteError, SearchError, StudyError) as error:
             raise _told(error, INPUT_AT_FAULT) from error
         except OSError as error:
             raise _told(_readable(error), INPUT_AT_FAULT) from error

@@ -75,3 +75,28 @@ def test_a_table_for_people(searched) -> None:
 def test_faults(searched, model: str, arguments: list[str], message: str) -> None:
     result = searched.call("evaluate", model, "--study", searched.study, *arguments)
     assert result.exit_code == 2 and message in result.stderr and result.stdout == ""
+
+
+def test_a_recipe_that_gives_no_numbers_is_told_with_the_layer(searched) -> None:
+    recipe = searched.folder / "huge.yaml"
+    recipe.write_text(
+        "merge_method: task_arithmetic\nbase_model: base\n"
+        "models:\n  - {model: alpha, parameters: {weight: 1.0e+18}}\n"
+    )
+    result = searched.call("evaluate", recipe, "--study", searched.study, "--threads", "1")
+    recipe.unlink()
+    assert result.exit_code == 2 and result.stdout == ""
+    assert "logits are NaN or Inf, beginning in model.layers.0." in result.stderr
+
+
+def test_a_candidate_that_gives_no_numbers_is_a_failed_trial_with_the_layer(bench) -> None:
+    bench.change(
+        ("weight: {range: [0.0, 1.0], start: 0.25}", "weight: {range: [1.0e+18, 2.0e+18]}")
+    )
+    result = bench.search()
+    assert bench.run.exists(), result.stderr
+    with Ledger(f"sqlite:///{bench.run / 'study.db'}") as ledger:
+        trials = ledger.candidates("trial")
+    assert result.exit_code == 3
+    assert trials and {one.state for one in trials} == {"failed"}
+    assert all("beginning in model.layers." in (one.error or "") for one in trials)
