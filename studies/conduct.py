@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.errors import ExhaustedError
-from search.executors import Executor
+from search.executors import Executor, InlineExecutor
 from search.ledger import Ledger
 from search.loop import (
     Observer,
@@ -91,6 +91,9 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
         )
         for notice in preflight.notices:
             display.note(f"warning: {notice}")
+        layout = executor.harness.runner.layout
+        if layout is not None and not layout.trees:
+            display.note(f"inputs run as padded rows, which is slower: {layout.reason}")
         while True:
             search = assemble(preflight, ledger, executor, log, display)
             try:
@@ -117,11 +120,14 @@ def _begun(run: RunFolder, wanted: Identity) -> Mapping[str, Any]:
         }
 
 
-def _begin(ledger: Ledger, preflight: Preflight, hardware: Hardware, executor: Executor) -> None:
+def _begin(
+    ledger: Ledger, preflight: Preflight, hardware: Hardware, executor: InlineExecutor
+) -> None:
     """Writes down what must stay the same for as long as the run goes on."""
     ledger.set_meta("identity", identity(preflight))
     ledger.set_meta("hardware", asdict(hardware))
     ledger.set_meta("settings", executor.settings)
+    ledger.set_meta("scoring", dict(executor.harness.runner.fingerprint()))
 
 
 def _refuse_other_settings(
