@@ -16,11 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .decoding import choose_decoding
 from .encoding import Span, make_encoder, request_spans
 from .errors import EvaluationError, NonFiniteError
-from .generation import Prompts, generate, prepare_prompts
+from .generation import generate
 from .head import logits_at, probe_head, vocabulary_size
 from .packing import Batch, pack
+from .prompts import Decoding, Prompts, prepare_prompts
 from .settings import Settings as Settings
 from .task import Request, Response
 
@@ -55,6 +57,7 @@ class Runner:
 
     Attributes:
         head: Whether only the asked positions go through the output head, and why not.
+        decoding: How text is written, and why; None until a request asks for text.
         seconds: Time spent in `run` so far.
     """
 
@@ -74,6 +77,7 @@ class Runner:
         self.vocabulary = vocabulary_size(model)
         with torch_threads(settings.threads):
             self.head = probe_head(model, model.device)
+        self.decoding: Decoding | None = None
         self.seconds = 0.0
 
     def prepare(self, requests: Sequence[Request], labels: Sequence[str] = ()) -> Prepared:
@@ -93,10 +97,13 @@ class Runner:
         budget = budget if self.head.gathered else min(budget, positions)
         batches = pack(tuple(numbers), budget, positions)
         asked = {k: request for k, request in enumerate(requests) if request.kind == "generate"}
-        prompts = prepare_prompts(self.encoder, asked, names, self.settings.token_budget)
-        laid = [(b.lengths, b.tokens) for b in batches] + [(p.lengths, p.tokens) for p in prompts]
-        tokens = sum(int(lengths.sum()) for lengths, _ in laid)
-        padded = sum(array.size for _, array in laid)
+        if asked and self.decoding is None:
+            with torch_threads(self.settings.threads):
+                self.decoding = choose_decoding(self.model)
+        decoding = self.decoding or Decoding(False)
+        prompts = prepare_prompts(self.encoder, asked, names, self.settings.token_budget, decoding)
+        tokens = sum(int(b.lengths.sum()) for b in batches) + sum(p.read for p in prompts)
+        padded = sum(b.tokens.size for b in batches) + sum(p.padded for p in prompts)
         return Prepared(tuple(parts), len(numbers), batches, prompts, names, tokens, padded)
 
     @torch.inference_mode()
