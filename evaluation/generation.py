@@ -1,12 +1,12 @@
-"""Greedy text in batches, by transformers' own `generate`: every architecture it knows works.
+"""Greedy text in batches: by the loop of `greedy.py`, or by transformers' `generate`.
 
 What a checkpoint's generation config says about greedy decoding (repetition penalty, several EOS)
-is kept, all else is not (`KEPT`). A row ends at EOS, at the first of its `until`
-strings, or after `max_new_tokens`; the text is cut before whichever came first. Rows wait for the
-longest of their batch.
+is kept, all else is not (`KEPT`). A row ends at EOS, at the first of its `until` strings, or after
+`max_new_tokens`; the text is cut before whichever came first. By `generate`, which every
+architecture has, rows wait for the longest of their batch.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,87 +22,66 @@ from transformers import (
     StoppingCriteriaList,
 )
 
-from .encoding import Encoder, prompt_tokens
-from .errors import EvaluationError, NonFiniteError
-from .packing import Ints
-from .task import Request
+from .encoding import Encoder
+from .errors import NonFiniteError
+from .greedy import Rows, write
+from .prompts import Prompts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-MAX_ROWS = 64
 KEPT = (
     "bos_token_id eos_token_id pad_token_id repetition_penalty no_repeat_ngram_size bad_words_ids "
     "suppress_tokens begin_suppress_tokens sequence_bias min_length min_new_tokens "
-    "forced_bos_token_id forced_eos_token_id exponential_decay_length_penalty use_cache"
+    "forced_bos_token_id forced_eos_token_id exponential_decay_length_penalty"
 ).split()
 """What a checkpoint may say about greedy decoding. Clocks (max_time), other searches and stop
 strings, which change a score from run to run or need what is not here, are left out."""
-CACHE_FACTOR = 8
-"""Tokens kept in the cache may be this many times the token budget of one pass."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Prompts:
-    """A batch of prompts, padded on the left: tokens (rows, width), lengths (rows,).
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What ends a text: tokens of the checkpoint and tokenizer, strings, a number of tokens.
 
-    `owners[row]` are the requests that ask for this row's text.
+    `back`: how many of the last tokens can hold a string.
     """
 
-    tokens: Ints
-    lengths: Ints
-    owners: tuple[tuple[int, ...], ...]
-    until: tuple[str, ...]
-    max_new_tokens: int
+    encoder: Encoder
+    tokens: frozenset[int]
+    strings: tuple[str, ...]
+    most: int
+    back: int
+
+    def written(self, tokens: Sequence[int]) -> bool:
+        """Whether new tokens, of which only the last one was not asked about yet, are a text."""
+        return len(tokens) >= self.most or tokens[-1] in self.tokens or self.stopped(tokens)
+
+    def stopped(self, tokens: Sequence[int]) -> bool:
+        """Whether one of the strings stands in the last tokens."""
+        text = str(self.encoder.tokenizer.decode(list(tokens[-self.back :])))
+        return any(string in text for string in self.strings)
+
+    def cut(self, tokens: Sequence[int]) -> str:
+        """The text of new tokens up to the first end token or string."""
+        tokens = tokens[: self.most]
+        end = next((k for k, token in enumerate(tokens) if token in self.tokens), len(tokens))
+        text = self.encoder.decode(list(tokens[:end]))
+        for string in self.strings:
+            text = text.split(string, 1)[0]
+        return text
 
 
-Asked = tuple[tuple[str, ...], int, tuple[int, ...]]
-"""`until`, `max_new_tokens`, prompt tokens: requests that agree in these get the same text."""
+def make_ending(model: "PreTrainedModel", encoder: Encoder, prompts: Prompts) -> Ending:
+    """How the texts of one batch end.
 
-
-def prepare_prompts(
-    encoder: Encoder, requests: Mapping[int, Request], names: Sequence[str], token_budget: int
-) -> tuple[Prompts, ...]:
-    """Batches of `generate` requests, keyed by number; long prompts first, repeated ones once."""
-    owners: dict[Asked, list[int]] = {}
-    for number, request in requests.items():
-        try:
-            tokens = prompt_tokens(encoder, request)
-        except EvaluationError as fault:
-            raise type(fault)(f"{names[number]}: {fault}") from None
-        owners.setdefault((request.until, request.max_new_tokens, tokens), []).append(number)
-    ordered = sorted(owners, key=lambda asked: (asked[0], asked[1], -len(asked[2]), asked[2]))
-    batches: list[list[Asked]] = []
-    for asked in ordered:
-        if batches and fits(batches[-1], asked, token_budget):
-            batches[-1].append(asked)
-        else:
-            batches.append([asked])
-    pad = encoder.tokenizer.pad_token_id
-    pad = encoder.prefix if pad is None else int(pad)
-    return tuple(lay_out(batch, owners, pad) for batch in batches)
-
-
-def fits(batch: Sequence[Asked], asked: Asked, token_budget: int) -> bool:
-    """Whether one more prompt may join; the first is the longest."""
-    until, new, tokens = batch[0]
-    rows = len(batch) + 1
-    return (
-        (until, new) == asked[:2]
-        and rows <= MAX_ROWS
-        and rows * len(tokens) <= token_budget
-        and rows * (len(tokens) + new) <= CACHE_FACTOR * token_budget
-    )
-
-
-def lay_out(batch: Sequence[Asked], owners: Mapping[Asked, Sequence[int]], pad: int) -> Prompts:
-    """The arrays of one batch."""
-    until, new, longest = batch[0]
-    tokens = np.full((len(batch), len(longest)), pad, dtype=np.int64)
-    for row, (_, _, prompt) in enumerate(batch):
-        tokens[row, len(longest) - len(prompt) :] = prompt
-    lengths = np.array([len(prompt) for _, _, prompt in batch], dtype=np.int64)
-    return Prompts(tokens, lengths, tuple(tuple(owners[asked]) for asked in batch), until, new)
+    The written form of EOS is a stop string, as lm-eval has it; empty strings stop nothing.
+    """
+    end = encoder.tokenizer.eos_token
+    strings = tuple(text for text in (*prompts.until, *([str(end)] if end else [])) if text)
+    # A token of text is at least one byte, so a string cannot reach further back than its bytes.
+    back = max((len(string.encode()) for string in strings), default=0) + 1
+    ends = frozenset(end_tokens(model, encoder))
+    return Ending(encoder, ends, strings, prompts.max_new_tokens, back)
 
 
 def generate(
@@ -113,21 +92,37 @@ def generate(
     Raises:
         NonFiniteError: a next token's logits are NaN or Inf; names the request.
     """
+    ending = make_ending(model, encoder, prompts)
+    if prompts.reading:
+        tokens = write(Rows(model, prompts, prompts.reading), ending.written, names)
+    else:
+        tokens = write_by_transformers(model, encoder, prompts, names)
+    texts = (ending.cut(row) for row in tokens)
+    return {k: text for numbers, text in zip(prompts.owners, texts, strict=True) for k in numbers}
+
+
+def write_by_transformers(
+    model: "PreTrainedModel", encoder: Encoder, prompts: Prompts, names: Sequence[str]
+) -> list[list[int]]:
+    """New tokens of every row of the batch, with what was written behind their end.
+
+    Raises:
+        NonFiniteError: a next token's logits are NaN or Inf; names the request.
+    """
     width = prompts.tokens.shape[1]
     columns = np.arange(width)[None, :]
     mask = (columns >= width - prompts.lengths[:, None]).astype(np.int64)
-    stops = stop_strings(encoder, prompts.until)
-    ends, config = end_tokens(model, encoder), greedy_config(model, encoder, prompts)
+    ending, config = make_ending(model, encoder, prompts), greedy_config(model, encoder, prompts)
     with configured(model, config):
         output = model.generate(  # type: ignore[operator]
             input_ids=torch.from_numpy(prompts.tokens).to(model.device),
             attention_mask=torch.from_numpy(mask).to(model.device),
             generation_config=config,
             logits_processor=LogitsProcessorList([FiniteLogits(prompts.owners, names)]),
-            stopping_criteria=StoppingCriteriaList([StopStrings(encoder, stops, width)]),
+            stopping_criteria=StoppingCriteriaList([StopStrings(ending, width)]),
         )
-    texts = (cut(encoder, row, ends, stops) for row in output[:, width:].tolist())
-    return {k: text for numbers, text in zip(prompts.owners, texts, strict=True) for k in numbers}
+    tokens: list[list[int]] = output[:, width:].tolist()
+    return tokens
 
 
 def greedy_config(
@@ -137,9 +132,16 @@ def greedy_config(
     kept = {name: getattr(model.generation_config, name, None) for name in KEPT}
     config = GenerationConfig(**kept, do_sample=False, num_beams=1)  # type: ignore[no-untyped-call]
     config.return_dict_in_generate, config.max_new_tokens = False, prompts.max_new_tokens
+    config.use_cache = True
     if config.pad_token_id is None:
         config.pad_token_id = (*end_tokens(model, encoder), encoder.prefix)[0]
     return config
+
+
+def kept_settings(model: "PreTrainedModel") -> dict[str, object]:
+    """What the checkpoint's generation config says about greedy decoding, as plain values."""
+    kept = {name: getattr(model.generation_config, name, None) for name in KEPT}
+    return {name: value for name, value in kept.items() if value is not None}
 
 
 @contextmanager
@@ -161,21 +163,6 @@ def end_tokens(model: "PreTrainedModel", encoder: Encoder) -> tuple[int, ...]:
     return tuple(dict.fromkeys([*listed, *([] if own is None else [int(own)])]))
 
 
-def stop_strings(encoder: Encoder, until: Sequence[str]) -> tuple[str, ...]:
-    """`until` and the written form of EOS, as lm-eval has it; empty strings stop nothing."""
-    end = encoder.tokenizer.eos_token
-    return tuple(stop for stop in (*until, *([str(end)] if end else [])) if stop)
-
-
-def cut(encoder: Encoder, tokens: Sequence[int], ends: Sequence[int], stops: Sequence[str]) -> str:
-    """The text of new tokens up to the first end token or stop string."""
-    end = next((k for k, token in enumerate(tokens) if token in ends), len(tokens))
-    text = encoder.decode(list(tokens[:end]))
-    for stop in stops:
-        text = text.split(stop, 1)[0]
-    return text
-
-
 class FiniteLogits(LogitsProcessor):
     """Refuses a step whose best logit is NaN or Inf."""
 
@@ -194,14 +181,11 @@ class FiniteLogits(LogitsProcessor):
 class StopStrings(StoppingCriteria):
     """Ends a row as soon as one of the strings stands in what it wrote."""
 
-    def __init__(self, encoder: Encoder, stops: Sequence[str], width: int) -> None:
-        self.encoder, self.stops, self.width = encoder, stops, width
-        # A token of text is at least one byte, so a stop cannot reach further back than its bytes.
-        self.back = max((len(stop.encode()) for stop in stops), default=0) + 1
+    def __init__(self, ending: Ending, width: int) -> None:
+        self.ending, self.width = ending, width
 
     def __call__(self, input_ids: Tensor, scores: Tensor | None, **_: object) -> Tensor:
         """Whether each row of `input_ids` (rows, width + new) is done."""
-        tail = input_ids[:, max(self.width, input_ids.shape[1] - self.back) :].tolist()
-        texts = [str(self.encoder.tokenizer.decode(row)) for row in tail]
-        done = [any(stop in text for stop in self.stops) for text in texts]
+        start = max(self.width, input_ids.shape[1] - self.ending.back)
+        done = [self.ending.stopped(row) for row in input_ids[:, start:].tolist()]
         return torch.tensor(done, dtype=torch.bool, device=input_ids.device)

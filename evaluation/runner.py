@@ -6,8 +6,7 @@ whatever the model's dtype, and summed in float64.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .budget import SMALLEST, memory_ran_out
+from .budget import SMALLEST
+from .decoding import choose_decoding
 from .encoding import (
     Span,
     check_room,
@@ -24,13 +24,15 @@ from .encoding import (
     request_spans,
     tokenizer_digest,
 )
-from .errors import EvaluationError, ExhaustedError, NonFiniteError
-from .generation import Prompts, generate, prepare_prompts
+from .errors import ExhaustedError, NonFiniteError
+from .generation import generate, kept_settings
+from .guards import check_model, named, told_when_exhausted, torch_threads
 from .head import probe_head, vocabulary_size
 from .layout import Layout, declared_layout, probe_layout
 from .nonfinite import first_bad
 from .packing import Batch, Group, pack
 from .passes import Passes
+from .prompts import Decoding, Prompts, prepare_prompts
 from .settings import Settings as Settings
 from .task import Request, Response
 
@@ -67,6 +69,7 @@ class Runner:
         head: Whether only the asked positions go through the output head, and why not.
         layout: Whether inputs run as trees, and why not; known once `settle` or `prepare` was
             called.
+        decoding: How text is written, and why; None until a request asks for text.
         seconds: Time spent in `run` so far.
         passes: The forward passes, with their own time.
     """
@@ -90,12 +93,11 @@ class Runner:
         self.declared = declared_layout(model)
         self.passes = Passes(model, self.head, remembers=self.declared.alone is not None)
         self.layout: Layout | None = None
+        self.decoding: Decoding | None = None
         self.seconds = 0.0
 
-    def settle(self, requests: Sequence[Request]) -> Layout | None:
-        """Decides once, on the weights that are live (the base's), how inputs are laid out.
-
-        None where no request has a log-likelihood.
+    def settle(self, requests: Sequence[Request]) -> None:
+        """Decides once, on the weights that are live (the base's), how requests are answered.
 
         Args:
             requests: What will be asked: the longest inputs among them are probed.
@@ -103,10 +105,11 @@ class Runner:
         Raises:
             EvaluationError: a request that cannot be answered.
         """
-        if self.layout is None:
-            spans = {s: None for r in longest(requests) for s in request_spans(self.encoder, r)}
-            self._settle(tuple(spans))
-        return self.layout
+        spans = {s: None for r in longest(requests) for s in request_spans(self.encoder, r)}
+        if spans and self.layout is None:
+            self._settle_layout(tuple(spans))
+        if self.decoding is None and any(request.kind == "generate" for request in requests):
+            self._settle_decoding()
 
     def check(self, requests: Iterable[Request], labels: Iterable[str]) -> None:
         """Refuses, before any work, what `prepare` would refuse; looks only where it might.
@@ -123,9 +126,7 @@ class Runner:
                 elif request.kind == "loglikelihood" and doubtful(self.encoder, request):
                     request_spans(self.encoder, request)
 
-    def _settle(self, spans: Sequence[Span]) -> None:
-        if not spans:
-            return
+    def _settle_layout(self, spans: Sequence[Span]) -> None:
         passes = Passes(self.model, self.head, remembers=self.passes.remembers)
 
         def score(groups: Sequence[Group], count: int) -> NDArray[np.float64]:
@@ -134,17 +135,23 @@ class Runner:
         with torch_threads(self.settings.threads):
             self.layout = probe_layout(self.model, self.declared, spans, score)
 
+    def _settle_decoding(self) -> None:
+        with torch_threads(self.settings.threads):
+            self.decoding = choose_decoding(self.model)
+
     def fingerprint(self) -> Mapping[str, object]:
         """Everything but weights and requests that can change an answer, as plain JSON values.
 
-        Complete once the layout is settled: where, in what dtype, how inputs are laid out and
-        attended, what a text is in tokens.
+        Complete once requests are settled: where, in what dtype, how inputs are laid out and
+        attended, how text is written, what a text is in tokens.
         """
         layout = None if self.layout is None else asdict(self.layout)
+        decoding = None if self.decoding is None else asdict(self.decoding)
         return {
             **self.settings.fingerprint(),
             "layout": layout,
             "head": asdict(self.head),
+            "decoding": decoding and {**decoding, **kept_settings(self.model)},
             "attention": str(self.model.config._attn_implementation),
             "window": self.encoder.max_length,
             "tokenizer": tokenizer_digest(self.tokenizer),
@@ -165,22 +172,27 @@ class Runner:
             parts.append(tuple(numbers.setdefault(span, len(numbers)) for span in spans))
         groups = self._packed(tuple(numbers))
         asked = {k: request for k, request in enumerate(requests) if request.kind == "generate"}
-        prompts = prepare_prompts(self.encoder, asked, names, self.settings.token_budget)
+        prompts = self._prompts(asked, names)
         batches = [batch for group in groups for batch in group.batches]
-        laid = [(b.lengths, b.tokens) for b in batches] + [(p.lengths, p.tokens) for p in prompts]
         stems = sum(len(group.stem) for group in groups)
-        tokens = sum(int(lengths.sum()) for lengths, _ in laid) + stems
-        padded = sum(array.size for _, array in laid) + stems
+        tokens = stems + sum(int(b.lengths.sum()) for b in batches) + sum(p.read for p in prompts)
+        padded = stems + sum(b.tokens.size for b in batches) + sum(p.padded for p in prompts)
         return Prepared(tuple(parts), len(numbers), groups, prompts, names, tokens, padded)
 
     def _packed(self, spans: Sequence[Span]) -> tuple[Group, ...]:
-        if self.layout is None:
-            self._settle(spans)
+        if spans and self.layout is None:
+            self._settle_layout(spans)
         if self.layout is None:
             return ()
         budget, positions = self.settings.token_budget, LOGITS_ELEMENTS // self.vocabulary
         budget = budget if self.head.gathered else min(budget, positions)
         return pack(spans, self.layout.limits(budget, positions))
+
+    def _prompts(self, asked: Mapping[int, Request], names: Sequence[str]) -> tuple[Prompts, ...]:
+        if asked and self.decoding is None:
+            self._settle_decoding()
+        decoding, budget = self.decoding or Decoding(False), self.settings.token_budget
+        return prepare_prompts(self.encoder, asked, names, budget, decoding)
 
     def halve_budget(self) -> int:
         """Takes half as many tokens at once from now on: other settings, so other results.
@@ -233,21 +245,6 @@ def longest(requests: Sequence[Request]) -> list[Request]:
     return [asked[k] for k in sorted({*order[:PROBED], *near})]
 
 
-def check_model(model: "PreTrainedModel", settings: Settings) -> None:
-    """Refuses a model that is not what the settings say.
-
-    Raises:
-        EvaluationError: naming both.
-    """
-    dtype = str(model.dtype).removeprefix("torch.")
-    if dtype != settings.dtype:
-        raise EvaluationError(f"dtype: the settings say {settings.dtype}, the model is in {dtype}")
-    if model.device.type != torch.device(settings.device).type:
-        raise EvaluationError(
-            f"device: the settings say {settings.device}, the model is on {model.device}"
-        )
-
-
 def check_finite(
     model: "PreTrainedModel",
     sums: NDArray[np.float64],
@@ -267,35 +264,3 @@ def check_finite(
         raise NonFiniteError(
             f"{prepared.labels[number]}: the model's logits are NaN or Inf, beginning in {began}"
         )
-
-
-@contextmanager
-def named(name: str) -> Iterator[None]:
-    """Puts `name` before the message of an error in a request."""
-    try:
-        yield
-    except EvaluationError as fault:
-        raise type(fault)(f"{name}: {fault}") from None
-
-
-@contextmanager
-def told_when_exhausted(settings: Settings) -> Iterator[None]:
-    """Makes one error of the many forms in which memory runs out."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not memory_ran_out(error):
-            raise
-        text = f"out of memory in a pass over up to {settings.token_budget} tokens"
-        raise ExhaustedError(f"{text}; a smaller --token-budget takes less") from None
-
-
-@contextmanager
-def torch_threads(threads: int) -> Iterator[None]:
-    """Torch's threads inside an operation, put back afterwards: sums depend on them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

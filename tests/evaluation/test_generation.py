@@ -1,15 +1,19 @@
 """Greedy text: transformers' own and lm-eval's, whatever the batch."""
 
 import copy
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
 
 from evaluation.generation import greedy_config
+from evaluation.prompts import Decoding
 from evaluation.runner import Runner, Settings
 from evaluation.task import Request
 
+PATHS = {"loop": Decoding(True), "generate": Decoding(False, "the test's choice")}
 PROMPTS = ["a", "the cat sat", "q: 1+1=\n", "hello world, how are you", "zz", "a", "why?  "]
 
 
@@ -35,21 +39,42 @@ def test_a_batch_writes_what_each_prompt_writes_alone(pico: Any, budget: int) ->
     assert len(set(got)) > 1
 
 
-def test_texts_end_where_lm_evals_do(pico: Any) -> None:
+def lm_evals(
+    model: Any, tokenizer: Any, prompts: Sequence[str], until: Sequence[str], count: int, size: int
+) -> list[str]:
+    """The texts of lm-eval's own model at some batch size."""
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    free = alone(pico, PROMPTS[1], 12)
-    until = [free[4], free[6:8]]
-    model = HFLM(pretrained=pico.model, tokenizer=pico.tokenizer, batch_size=3, device="cpu")
-    options = {"until": list(until), "max_gen_toks": 12, "do_sample": False}
-    want = model.generate_until(
-        [Instance("generate_until", {}, (p, dict(options)), k) for k, p in enumerate(PROMPTS)],
+    judge = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=size, device="cpu")
+    options = {"until": list(until), "max_gen_toks": count, "do_sample": False}
+    return judge.generate_until(
+        [Instance("generate_until", {}, (p, dict(options)), k) for k, p in enumerate(prompts)],
         disable_tqdm=True,
     )
-    runner = Runner(pico.model, pico.tokenizer, Settings())
-    requests = [Request("generate", p, until=tuple(until), max_new_tokens=12) for p in PROMPTS]
-    got = [response.text for response in runner.run(runner.prepare(requests))]
+
+
+def ours(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    until: Sequence[str],
+    count: int,
+    path: Decoding | None = None,
+) -> list[str]:
+    """The same requests through a runner."""
+    runner = Runner(model, tokenizer, Settings())
+    runner.decoding = path
+    requests = [Request("generate", p, until=tuple(until), max_new_tokens=count) for p in prompts]
+    return [response.text for response in runner.run(runner.prepare(requests))]
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+def test_texts_end_where_lm_evals_do(pico: Any, path: Decoding) -> None:
+    free = alone(pico, PROMPTS[1], 12)
+    until = [free[4], free[6:8]]
+    want = lm_evals(pico.model, pico.tokenizer, PROMPTS, until, 12, 3)
+    got = ours(pico.model, pico.tokenizer, PROMPTS, until, 12, path)
     assert got == want
     assert len(got[1]) < len(free)
     assert not any(stop in text for text in got for stop in until)
@@ -68,9 +93,9 @@ def test_a_stop_string_ends_the_work(pico: Any) -> None:
     runner = Runner(pico.model, pico.tokenizer, Settings())
     free = alone(pico, "a", 40)
     calls: list[int] = []
+    prepared = runner.prepare([Request("generate", "a", until=(free[2],), max_new_tokens=40)])
     hook = pico.model.register_forward_hook(lambda *_: calls.append(1))
     try:
-        prepared = runner.prepare([Request("generate", "a", until=(free[2],), max_new_tokens=40)])
         runner.run(prepared)
     finally:
         hook.remove()
@@ -137,3 +162,95 @@ def test_padding_behind_the_tokenizers_end_is_no_text(pico: Any) -> None:
     requests = [Request("generate", prompt, max_new_tokens=12) for prompt in PROMPTS]
     got = [response.text for response in runner.run(runner.prepare(requests))]
     assert got == [free[prompt].split(end)[0] for prompt in PROMPTS]
+
+
+BYTES = "a, \u00e9b \u20ac z."
+PIECES = ("x", "ab", "cd", "ef g", "h\n", "\n", "i")
+
+
+@pytest.fixture(scope="module")
+def byte_tokenizer() -> Any:
+    """A token a byte, as byte-level tokenizers have them, and a special token as EOS."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({c: k for k, c in enumerate(alphabet)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="</s>", pad_token="<pad>")
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+@pytest.mark.parametrize(
+    "until", [(), ("\u20ac",), ("\u00e9b",), ("\u20ac z", "z"), ("\ufffd",), ("never",)]
+)
+def test_a_stop_of_several_bytes_ends_a_text_where_lm_evals_does(
+    until: tuple[str, ...], path: Decoding, byte_tokenizer: Any, make_chain: Callable[..., Any]
+) -> None:
+    text = byte_tokenizer.encode(BYTES)
+    distinct = list(dict.fromkeys(text))
+    model = make_chain(264, dict(pairwise([*distinct, 256])))
+    model.generation_config.eos_token_id = byte_tokenizer.eos_token_id
+    want = lm_evals(model, byte_tokenizer, ["a", "q a"], until, 20, 1)
+    got = ours(model, byte_tokenizer, ["a", "q a"], until, 20, path)
+    assert got == want
+    assert "\u00e9" in got[0] or until and until[0] in ("\u00e9b", "\ufffd")
+
+
+@pytest.fixture(scope="module")
+def piece_tokenizer() -> Any:
+    """Tokens of several letters, which stops cut through."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.WordLevel({c: k for k, c in enumerate(PIECES)}, unk_token="x"))
+    split = Regex("|".join(sorted(PIECES, key=len, reverse=True)))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(split, behavior="isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="x", eos_token="</s>", pad_token="<pad>"
+    )
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+@pytest.mark.parametrize(
+    ("until", "text"),
+    [
+        (("bc",), "a"),
+        (("bcde",), "a"),
+        (("f gh\n\ni",), "abcde"),
+        (("g", "e"), "abcd"),
+        (("\n\n",), "abcdef gh"),
+        (("</s>",), "abcdef gh\n\ni"),
+    ],
+)
+def test_a_stop_may_begin_and_end_inside_of_tokens(
+    until: tuple[str, ...],
+    text: str,
+    path: Decoding,
+    piece_tokenizer: Any,
+    make_chain: Callable[..., Any],
+) -> None:
+    model = make_chain(16, dict(pairwise([0, 1, 2, 3, 4, 5, 6, piece_tokenizer.eos_token_id])))
+    want = lm_evals(model, piece_tokenizer, ["x"], until, 12, 1)
+    assert (
+        ours(model, piece_tokenizer, ["x", "ix"], until, 12, path) == [*want, *want] == [text] * 2
+    )
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+def test_several_end_tokens_and_the_most_new_ones_end_texts(pico: Any, path: Decoding) -> None:
+    model = copy.deepcopy(pico.model)
+    free = [alone(pico, prompt, 9) for prompt in PROMPTS]
+    ends = [free[1][-1], free[3][2]]
+    model.generation_config.eos_token_id = [2, *pico.tokenizer.encode("".join(ends))]
+    got = ours(model, pico.tokenizer, PROMPTS, (), 9, path)
+    assert got == [text.split(ends[0])[0].split(ends[1])[0] for text in free]
+    assert {len(text) for text in got} > {9}
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+def test_empty_strings_stop_nothing(pico: Any, path: Decoding) -> None:
+    free = [alone(pico, prompt, 9) for prompt in PROMPTS]
+    assert ours(pico.model, pico.tokenizer, PROMPTS, ("",), 9, path) == free

@@ -12,7 +12,7 @@ import yaml
 
 from evaluation import layout
 from evaluation.encoding import Span
-from evaluation.layout import in_float32, longest_spans, made_up
+from evaluation.layout import Layout, in_float32, longest_spans, made_up
 from evaluation.runner import Runner, Settings
 from evaluation.task import Request
 
@@ -111,6 +111,13 @@ def requests() -> list[Request]:
     return [*asked, Request("rolling", word(40)), Request("rolling", word(3))]
 
 
+def settled(model: Any, tokenizer: Any, **options: Any) -> Layout:
+    runner = Runner(model, tokenizer, Settings(max_length=WINDOW, **options))
+    runner.settle(requests())
+    assert runner.layout is not None
+    return runner.layout
+
+
 @torch.no_grad()
 def alone(model: Any, tokenizer: Any, request: Request) -> float:
     """The log-likelihood by one plain pass over this input."""
@@ -157,7 +164,7 @@ def test_a_model_that_mixes_inputs_is_found_out_by_an_edit(tokenizer: Any) -> No
 
     handle = norm.register_forward_hook(leak)
     try:
-        found = Runner(model, tokenizer, Settings(max_length=WINDOW)).settle(requests())
+        found = settled(model, tokenizer)
     finally:
         handle.remove()
     assert not found.trees and "by" in found.reason
@@ -166,8 +173,7 @@ def test_a_model_that_mixes_inputs_is_found_out_by_an_edit(tokenizer: Any) -> No
 def test_the_probe_leaves_every_weight_as_it_was(tokenizer: Any) -> None:
     model = pico_model("llama").to(torch.bfloat16)
     before = {name: (one.data_ptr(), one.clone()) for name, one in model.named_parameters()}
-    runner = Runner(model, tokenizer, Settings(dtype="bfloat16", max_length=WINDOW))
-    assert runner.settle(requests()).trees
+    assert settled(model, tokenizer, dtype="bfloat16").trees
     for name, one in model.named_parameters():
         pointer, value = before[name]
         assert one.data_ptr() == pointer and one.dtype == torch.bfloat16
@@ -190,15 +196,14 @@ def test_where_both_do_not_fit_the_probe_takes_the_models_own_dtype(
     model = pico_model("llama").to(torch.bfloat16)
     with in_float32(model) as exact:
         assert not exact and model.dtype == torch.bfloat16
-    runner = Runner(model, tokenizer, Settings(dtype="bfloat16", max_length=WINDOW))
-    assert runner.settle(requests()).trees
+    assert settled(model, tokenizer, dtype="bfloat16").trees
 
 
 def test_layout_does_not_follow_weights_that_are_no_numbers(tokenizer: Any) -> None:
     model = pico_model("llama")
     with torch.no_grad():
         model.model.norm.weight[0] = float("nan")
-    assert Runner(model, tokenizer, Settings(max_length=WINDOW)).settle(requests()).trees
+    assert settled(model, tokenizer).trees
 
 
 def test_the_longest_input_is_probed_with_its_nearest() -> None:
