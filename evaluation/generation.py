@@ -63,7 +63,6 @@ class Ending:
 
     def cut(self, tokens: Sequence[int]) -> str:
         """The text of new tokens up to the first end token or string."""
-        tokens = tokens[: self.most]
         end = next((k for k, token in enumerate(tokens) if token in self.tokens), len(tokens))
         text = self.encoder.decode(list(tokens[:end]))
         for string in self.strings:

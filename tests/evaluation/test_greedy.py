@@ -121,6 +121,34 @@ def test_only_the_last_position_of_a_pass_goes_through_the_head(pico: Any) -> No
     assert sum(seen) == 3 * 5
 
 
+def test_an_end_token_ends_the_work(pico: Any, make_chain: Callable[..., Any]) -> None:
+    letters = pico.tokenizer.encode("abcdef")
+    model = make_chain(64, dict(pairwise(letters)))
+    model.generation_config.eos_token_id = letters[-1]
+    runner = Runner(model, pico.tokenizer, Settings())
+    prepared = runner.prepare([Request("generate", p, max_new_tokens=30) for p in ("a", "d")])
+    with counted(model) as passes:
+        got = runner.run(prepared)
+    assert [one.text for one in got] == ["bcde", "e"]
+    assert passes == [2, 2, 1, 1, 1]
+
+
+def test_on_a_cpu_a_step_has_a_mask_and_a_prompt_needs_none(pico: Any) -> None:
+    runner = Runner(pico.model, pico.tokenizer, Settings())
+    prepared = runner.prepare([Request("generate", "the cat", max_new_tokens=4)])
+    masks: list[Any] = []
+    handle = pico.model.register_forward_pre_hook(
+        lambda _, __, options: masks.append(options["attention_mask"]), with_kwargs=True
+    )
+    try:
+        runner.run(prepared)
+    finally:
+        handle.remove()
+    assert masks[0] is None and len(masks) == 4
+    for step, mask in enumerate(masks[1:]):
+        assert mask.tolist() == [[0] + [1] * (8 + step)]
+
+
 def test_a_repeated_prompt_is_written_once(pico: Any) -> None:
     runner = Runner(pico.model, pico.tokenizer, Settings())
     requests = [Request("generate", "the cat", max_new_tokens=5)] * 3
