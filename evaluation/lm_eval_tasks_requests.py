@@ -12,6 +12,7 @@ import lm_eval
 from lm_eval.api.instance import Instance
 
 from .lm_eval_tasks_config import Config, fault
+from .lm_eval_tasks_statement import stated
 from .rows import content_hash
 from .spec import LmEvalSpec
 from .task import Item, Request
@@ -55,7 +56,7 @@ def items_of(
     instances: dict[str, tuple[Instance, ...]] = {}
     for index, group in enumerate(by_document.values()):
         ordered = tuple(sorted(group, key=lambda instance: instance.idx))
-        item = _item(spec, index, ordered, rule, seen)
+        item = _item(spec, task, index, ordered, rule, seen)
         items.append(item)
         instances[item.key] = ordered
     return items, instances
@@ -87,6 +88,7 @@ def _with_hashes(value: Any) -> Any:
 
 def _item(
     spec: LmEvalSpec,
+    task: Any,
     index: int,
     instances: tuple[Instance, ...],
     rule: str,
@@ -101,7 +103,8 @@ def _item(
     requests = tuple(_request(spec, index, instance) for instance in instances)
     asked = json.dumps([[asdict(request) for request in requests], rule], sort_keys=True)
     digest = hashlib.blake2b(asked.encode(), digest_size=8).hexdigest()
-    return Item(key, index, content, "", requests, digest, row)
+    text = stated(task, document, row, requests)
+    return Item(key, index, content, "", requests, digest, row, text)
 
 
 def _request(spec: LmEvalSpec, index: int, instance: Instance) -> Request:
