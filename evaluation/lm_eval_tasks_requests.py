@@ -12,6 +12,7 @@ import lm_eval
 from lm_eval.api.instance import Instance
 
 from .lm_eval_tasks_groups import Config, fault
+from .lm_eval_tasks_statement import stated
 from .rows import content_hash
 from .spec import LmEvalSpec
 from .task import Item, Request
@@ -73,7 +74,7 @@ def items_of(
     asked: dict[str, Asked] = {}
     for index, group in enumerate(by_document.values()):
         ordered = tuple(sorted(group, key=lambda instance: instance.idx))
-        item = _item(spec, index, ordered, rule, seen, place)
+        item = _item(spec, task, index, ordered, rule, seen, place)
         items.append(item)
         asked[item.key] = Asked(task, ordered)
     return items, asked
@@ -111,6 +112,7 @@ def _with_hashes(value: Any) -> Any:
 
 def _item(
     spec: LmEvalSpec,
+    task: Any,
     index: int,
     instances: tuple[Instance, ...],
     rule: str,
@@ -126,7 +128,8 @@ def _item(
     requests = tuple(_request(spec, index, instance) for instance in instances)
     asked = json.dumps([[asdict(request) for request in requests], rule], sort_keys=True)
     digest = hashlib.blake2b(asked.encode(), digest_size=8).hexdigest()
-    return Item(key, index, content, place.stratum, requests, digest, row, place.split)
+    text = stated(task, document, row, requests)
+    return Item(key, index, content, place.stratum, requests, digest, row, text, place.split)
 
 
 def _request(spec: LmEvalSpec, index: int, instance: Instance) -> Request:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from .duplicates import statement
 from .errors import EvaluationError, TaskError
 from .examples import Example, ExampleReader, make_reader
 from .fewshot import Pool, Shot, choose, draw, make_pool
@@ -217,8 +218,15 @@ def make_item(
     asked = [[asdict(request) for request in requests], rule.signature()]
     data = json.dumps(asked, sort_keys=True).encode()
     digest = hashlib.blake2b(data, digest_size=8).hexdigest()
-    row = example.row.values
-    return Item(key, index, example.group, example.stratum, requests, digest, row)
+    row, text = example.row.values, stated(example, requests)
+    return Item(key, index, example.group, example.stratum, requests, digest, row, text)
+
+
+def stated(example: Example, requests: Sequence[Request]) -> str:
+    """What an item says by itself; an answer to be generated is no part of what is asked."""
+    if requests[0].kind == "generate":
+        return example.question
+    return statement(example.question, example.choices or (example.reference,))
 
 
 @contextmanager

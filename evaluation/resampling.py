@@ -1,19 +1,16 @@
-"""Drawing groups of items again and again, and the ends of a bootstrap interval.
+"""Drawing groups of items again and again.
 
-The machinery under `statistics`: which rows form a group, which groups a stratum, what an
-aggregate is on drawn groups, and scipy's BCa interval (Efron and Tibshirani 1993, eq. 14.10 and
-15.36) with what to do where it does not exist. Aggregates that depend on sums alone are computed
-for all resamples at once; any other is called once a resample.
+The machinery under `statistics`: which rows form a group, which groups a stratum, and what an
+aggregate is on drawn groups. Aggregates that depend on sums alone are computed for all resamples
+at once; any other is called once a resample.
 """
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 Numbers = NDArray[np.float64]
 Draws = NDArray[np.int64]
@@ -23,8 +20,6 @@ Aggregate = Callable[[Numbers], float]
 
 _SMALLEST_STRATUM = 10
 """Drawing n groups of n shrinks the variance to (n - 1) / n: smaller strata are pooled."""
-_BATCH_NUMBERS = 2**22
-"""Numbers held at a time: 32 MiB."""
 
 
 @runtime_checkable
@@ -118,12 +113,12 @@ def resampler(
     if isinstance(aggregate, SumAggregate):
         by_sums = aggregate.from_sums
         table = group_sums(values, aggregate, clusters)
+        columns = [np.ascontiguousarray(column) for column in table.T]
 
         def from_sums(draws: Draws) -> Numbers:
-            # einsum, not @: the last bits of a matrix product follow the number of threads
-            times = times_drawn(draws, clusters.groups)
-            sums = np.einsum("rg,gw->rw", times, table)
-            return by_sums(sums[:, :-1], sums[:, -1]).reshape(draws.shape[:-1])
+            # Not counts @ table: the last bits of a matrix product follow the number of threads.
+            sums = np.stack([column.take(draws).sum(axis=-1) for column in columns], axis=-1)
+            return by_sums(sums[..., :-1], sums[..., -1])
 
         return from_sums
 
@@ -135,52 +130,7 @@ def resampler(
     return one_by_one
 
 
-def times_drawn(draws: Draws, groups: int) -> Numbers:
-    """How often each draw has each group: shape (..., groups) to (product of ..., groups)."""
-    flat = draws.reshape(-1, draws.shape[-1])
-    cells = flat + groups * np.arange(len(flat))[:, None]
-    times = np.bincount(cells.ravel(), minlength=groups * len(flat))
-    return times.reshape(-1, groups).astype(np.float64)
-
-
 def rows_of(draw: Draws, clusters: Clusters) -> Draws:
     """The rows of one draw's groups, in the order of the rows, a group drawn twice twice."""
     times = np.bincount(draw, minlength=clusters.groups)
     return np.repeat(np.arange(clusters.items), times[clusters.codes])
-
-
-def bootstrap_ends(
-    samples: Sequence[Draws],
-    statistic: Callable[[Sequence[Draws]], Numbers],
-    *,
-    seed: int,
-    resamples: int,
-    level: float,
-) -> tuple[float, float] | None:
-    """The two-sided BCa interval of a statistic of independent samples.
-
-    Where BCa does not exist (all resamples are equal, or on one side of the estimate) the ends
-    are the percentiles of the resamples; None where no resample has a finite value.
-    """
-    size = sum(len(sample) for sample in samples)
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # scipy says what the ends below say: BCa is degenerate
-        result = stats.bootstrap(
-            tuple(samples),
-            lambda *drawn, axis: statistic(drawn),
-            n_resamples=resamples,
-            batch=max(1, _BATCH_NUMBERS // (4 * size)),
-            vectorized=True,
-            axis=-1,
-            confidence_level=level,
-            method="BCa",
-            rng=np.random.Generator(np.random.PCG64(seed)),
-        )
-    ends = result.confidence_interval
-    if np.isfinite(ends.low) and np.isfinite(ends.high):
-        return float(ends.low), float(ends.high)
-    finite = result.bootstrap_distribution[np.isfinite(result.bootstrap_distribution)]
-    if not len(finite):
-        return None
-    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)

@@ -15,18 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from .ends import bootstrap_ends
 from .resampling import (
     Aggregate,
     Clusters,
     Draws,
     Numbers,
     SumAggregate,
-    bootstrap_ends,
     clusters_of,
     group_sums,
     resampler,
 )
 from .splits import MIN_CLAIM_GROUPS
+from .unseen import Room, paired_room, room_of, utility_room, with_room
 
 Utility = Callable[[Sequence[float]], float]
 """From the aggregates of all tasks' metrics, in their order, to one number (higher is better)."""
@@ -91,6 +92,7 @@ def bootstrap_interval(
         aggregate(values),
         [clusters],
         lambda draws: estimate(draws[0]),
+        room=room_of(values, aggregate, clusters.groups, level),
         seed=seed,
         resamples=resamples,
         level=level,
@@ -114,7 +116,8 @@ def paired_interval(
     return _interval(
         aggregate(a) - aggregate(b),
         [clusters],
-        lambda draws: _difference(first(draws[0]), second(draws[0])),
+        lambda draws: first(draws[0]) - second(draws[0]),
+        room=paired_room(a, b, aggregate, clusters.groups, level),
         seed=seed,
         resamples=resamples,
         level=level,
@@ -147,12 +150,14 @@ def utility_difference_interval(
         flat = [utility(row) for row in aggregates.reshape(-1, len(metrics)).tolist()]
         return np.array(flat).reshape(aggregates.shape[:-1])
 
-    value_a = utility([metric.aggregate(metric.a) for _, metric in metrics])
+    values_a = [metric.aggregate(metric.a) for _, metric in metrics]
     value_b = utility([metric.aggregate(metric.b) for _, metric in metrics])
+    rooms = [paired_room(m.a, m.b, m.aggregate, clusters[n].groups, level) for n, m in metrics]
     return _interval(
-        value_a - value_b,
+        utility(values_a) - value_b,
         clusters,
-        lambda draws: _difference(utilities(of_a, draws), utilities(of_b, draws)),
+        lambda draws: utilities(of_a, draws) - utilities(of_b, draws),
+        room=utility_room(values_a, rooms, utility),
         seed=seed,
         resamples=resamples,
         level=level,
@@ -226,6 +231,7 @@ def _interval(
     clusters: Sequence[Clusters],
     statistic: Callable[[Sequence[Draws]], Numbers],
     *,
+    room: Room,
     seed: int,
     resamples: int,
     level: float,
@@ -240,16 +246,12 @@ def _interval(
 
     def of_samples(drawn: Sequence[Draws]) -> Numbers:
         pairs = zip(cuts[:-1], cuts[1:], strict=True)
-        return statistic([_joined(drawn[start:stop]) for start, stop in pairs])
+        # Without its last bits: equal counts of right items are ties, as BCa needs them.
+        return np.round(statistic([_joined(drawn[start:stop]) for start, stop in pairs]), 12)
 
     ends = bootstrap_ends(samples, of_samples, seed=seed, resamples=resamples, level=level)
-    low, high = ends or (None, None)
+    low, high = (None, None) if ends is None else with_room(value, ends, room)
     return Interval(value, low, high, groups, items)
-
-
-def _difference(a: Numbers, b: Numbers) -> Numbers:
-    """The difference without its last bits: equal counts of right items are ties, as BCa needs."""
-    return np.round(a - b, 12)
 
 
 def _joined(strata: Sequence[Draws]) -> Draws:

@@ -48,7 +48,8 @@ class Item:
     `key` is a hash of the row's content (the same row has the same key in any file order; a
     repeated row gets a suffix), `prompt_hash` covers the requests and the scoring rule; `group` is
     never split; `stratum` is balanced across splits; `index` is the position in `task.items`.
-    `row` is the raw row, for reports.
+    `row` is the raw row, for reports; `text` is what is asked about it and nothing else, without
+    shots: items of the same text state the same question.
     """
 
     key: str
@@ -58,6 +59,7 @@ class Item:
     requests: tuple[Request, ...]
     prompt_hash: str
     row: Mapping[str, object]
+    text: str
     split: Literal["", "test"] = ""
     """The split that the item is bound to: a benchmark's own test; else any may be drawn."""
 

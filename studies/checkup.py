@@ -18,11 +18,12 @@ from merging.opening import open_recipe
 from merging.stream import byte_size
 
 from .errors import StudyError
-from .notices import few_groups
+from .notices import few_groups, restated_items
 from .preflight import Permissions, Preflight, check_weights, inspect
 from .proposing import sampler_of
 from .reopen import open_study
 from .results import budget_text
+from .sealing import restated_counts
 from .terms import (
     SearchOptions,
     items_per_candidate,
@@ -64,12 +65,20 @@ def print_checkup(found: Checkup) -> None:
     console = Console(highlight=False)
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in found.data.items():
-        shown = ", ".join(str(one) for one in value) if isinstance(value, list) else str(value)
-        table.add_row(Text(name.replace("_", " ")), Text(shown))
+        # Counts that each task has: a row a task, as the rows of its splits.
+        rows = value if isinstance(value, dict) else {"": value}
+        for task, one in rows.items():
+            table.add_row(Text(f"{name.replace('_', ' ')} {task}".strip()), Text(_shown(one)))
     console.print(table)
     for warning in found.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     console.print("No fault found.")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in value.items())
+    return ", ".join(str(one) for one in value) if isinstance(value, list) else str(value)
 
 
 def _recipe_checkup(
@@ -117,9 +126,11 @@ def _study_checkup(found: Preflight) -> Checkup:
             f"task_{task}": ", ".join(f"{split} {len(one)}" for split, one in splits.items())
             for task, splits in found.splits.items()
         },
+        "restated": {task: restated_counts(one) for task, one in found.restated.items()},
         "gigabytes_read": _gigabytes(found.checkpoints.values()),
     }
-    return Checkup(data, (*found.notices, *few_groups(found), *_room(found)))
+    sentences = (*few_groups(found), *restated_items(found))
+    return Checkup(data, (*found.notices, *sentences, *_room(found)))
 
 
 def _gigabytes(checkpoints: Any) -> float:

@@ -24,6 +24,7 @@ from .config import Study
 from .errors import StudyError
 from .preflight import Permissions, check_weights, load_tasks, split_tasks
 from .reopen import open_study
+from .sealing import seal_test
 from .session import Hardware, load_runner, refuse_hardware
 from .summary import finite
 
@@ -165,7 +166,7 @@ def _items(
 ) -> dict[str, Sequence[int]]:
     if split is None and not exported:
         return {name: range(len(task.items)) for name, task in tasks.items()}
-    splits = split_tasks(study, tasks)
+    splits, _ = seal_test(study, tasks, split_tasks(study, tasks))
     wanted = [one for one in SPLITS if one != "test"] if split is None else [split]
     chosen: dict[str, Sequence[int]] = {
         name: sorted(index for one in wanted for index in splits[name][one]) for name in tasks

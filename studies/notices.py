@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 from evaluation.splits import MIN_CLAIM_GROUPS
 from merging.methods.table import METHODS
 
+from .sealing import restated_text
+
 if TYPE_CHECKING:
     from .preflight import Preflight
     from .results import Found
@@ -18,6 +20,7 @@ def notices_of(found: "Found") -> tuple[str, ...]:
         *_benchmarks(found),
         *_no_base(found),
         *few_groups(found.preflight),
+        *restated_items(found.preflight),
         *_seen(found.ledger.meta("test_opened") or []),
         *_failures(found),
         *_random(found),
@@ -65,6 +68,15 @@ def few_groups(preflight: "Preflight") -> list[str]:
                 f"{MIN_CLAIM_GROUPS}: too few for an interval."
             )
     return sentences
+
+
+def restated_items(preflight: "Preflight") -> list[str]:
+    """For which tasks the test split lost items that other splits state as well."""
+    return [
+        f"Task {task}: {restated_text(found)}."
+        for task, found in preflight.restated.items()
+        if found.test
+    ]
 
 
 def _seen(opened: Sequence[object]) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from evaluation.duplicates import Restated
 from evaluation.errors import EvaluationError
 from evaluation.spec import LmEvalSpec, TaskSpec
 from evaluation.splits import SPLITS, assign_bound_splits, assign_splits, split_faults
@@ -35,9 +36,7 @@ from search.warm_start import Reference, WarmStart, references, warm_starts
 
 from .config import Study
 from .errors import StudyError
-
-Splits = Mapping[str, Mapping[str, tuple[int, ...]]]
-"""Task to split to item indices."""
+from .sealing import Splits, seal_test
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +68,8 @@ class Preflight:
     splits: Splits
     objectives: tuple[Objective, ...]
     notices: tuple[str, ...] = field(default=())
+    restated: Mapping[str, Restated] = field(default_factory=dict)
+    """Of each task, what was found in several splits; `splits` has it no longer in `test`."""
 
     @property
     def base(self) -> ModelReference:
@@ -103,7 +104,7 @@ def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) ->
         *vocabulary_notices(opened),
     )
     tasks = load_tasks(study, base, opened[base], permissions)
-    splits = split_tasks(study, tasks)
+    splits, restated = seal_test(study, tasks, split_tasks(study, tasks))
     objectives = _objectives(study, tasks)
     compared = references(space)
     _check_constraints(study, tasks, compared)
@@ -121,6 +122,7 @@ def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) ->
         splits=splits,
         objectives=objectives,
         notices=warnings,
+        restated=restated,
     )
 
 
@@ -148,7 +150,10 @@ def load_tasks(
 
 
 def split_tasks(study: Study, tasks: Mapping[str, Task]) -> dict[str, dict[str, tuple[int, ...]]]:
-    """Item indices of every split of every task; refuses splits of too few groups."""
+    """Item indices of every split of every task; refuses splits of too few groups.
+
+    `test` may still hold what other splits hold: `seal_test` is to follow.
+    """
     splits = {}
     for spec in study.tasks:
         items = tasks[spec.name].items
