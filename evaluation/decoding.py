@@ -45,7 +45,10 @@ by more than this part of the logits' spread reads something else: no dtype roun
 
 @torch.inference_mode()
 def choose_decoding(model: "PreTrainedModel") -> Decoding:
-    """How this model's text is written. The live weights may be any, NaN too."""
+    """How this model's text is written.
+
+    Where the live weights give no numbers, facts alone decide, and against padding.
+    """
     prompts = probe_prompts(vocabulary_size(model))
     try:
         theirs, tokens = generated(model, prompts)
@@ -53,7 +56,7 @@ def choose_decoding(model: "PreTrainedModel") -> Decoding:
     except Exception as fault:  # what such a model says of a real prompt is for the run to tell
         return Decoding(False, f"the probe fails: {type(fault).__name__}: {fault}", padded=False)
     spread = distance(truth, truth.mean())
-    padded = distance(theirs, truth) <= MOST * spread
+    padded = 0 < spread and distance(theirs, truth) <= MOST * spread
     bound = TIMES * distance(theirs, truth) + EPSILONS * torch.finfo(model.dtype).eps * spread
     try:
         if reason := misfit(model):

@@ -17,8 +17,8 @@ from .errors import EvaluationError
 from .packing import Ints
 from .task import Request
 
-MAX_ROWS = 128
-"""Weights are read once a step for all rows: beyond this a CPU gains nothing more."""
+MAX_ROWS = 64
+"""Weights are read once a step for all rows: with more a CPU gains nothing, and padding grows."""
 CACHE_FACTOR = 8
 """Tokens kept in the cache may be this many times the token budget of one pass."""
 PASSES = 16

@@ -287,6 +287,9 @@ def test_weights_that_are_no_numbers_do_not_decide(pico: Any) -> None:
     model = copy.deepcopy(pico.model)
     model.model.norm.weight.data.fill_(torch.nan)
     assert choose_decoding(model) == Decoding(True)
+    model.generation_config.min_length = 5
+    reason = "the generation config has min_length"
+    assert choose_decoding(model) == Decoding(False, reason, padded=False)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
