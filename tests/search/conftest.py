@@ -113,7 +113,8 @@ class ToyTask:
     def items(self) -> list[Item]:
         """The twelve."""
         return [
-            Item(f"{self.name}{n}", n, f"g{n}", "all", (), f"p{n}", {"n": n}) for n in range(12)
+            Item(f"{self.name}{n}", n, f"g{n}", "all", (), f"p{n}", {"n": n}, f"{n}?")
+            for n in range(12)
         ]
 
     def score(self, item: Item, responses: Sequence[object]) -> ItemResult:
