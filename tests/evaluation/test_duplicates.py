@@ -1,7 +1,6 @@
 """What is stated twice is found, whatever it is called; what differs in a number is not."""
 
 import random
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -120,18 +119,16 @@ def test_what_stands_twice_in_one_split_is_left_alone() -> None:
     assert find_restated({"t": ["a", "a", "b", "b"]}, {"t": splits})["t"].across == 0
 
 
-def test_many_long_items_take_seconds() -> None:
-    """A million rows are tens of seconds: 20,000 in one or two, whatever is stated in them."""
+def test_many_long_items_are_not_compared_one_by_one() -> None:
+    """Of 20,000 items pair by pair this would not end."""
     draw = random.Random(0)
     some = ["Hello,", "world", "it's", "1.5", "(of", "words)", "and", "more?", "caf\u00e9"]
     texts = [" ".join(draw.choices(some, k=50)) for _ in range(20_000)]
     texts[10_000] = texts[0].upper()
-    start = time.process_time()
     found = find_restated(
         {"t": texts}, {"t": {"search": range(10_000), "test": range(10_000, 20_000)}}
     )
     assert found["t"].test == (10_000,)
-    assert time.process_time() - start < 15  # comparing all with all would take hours
 
 
 ROWS = [{"q": f"What is {k} + 1?", "choices": ["one", "two"], "answer": k % 2} for k in range(12)]

@@ -4,7 +4,6 @@ import json
 import math
 import random
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 
@@ -179,12 +178,12 @@ def words(rng: random.Random, n: int) -> str:
 
 
 @pytest.mark.parametrize("name", ["bleu", "chrf", "chrfpp", "ter"])
-def test_a_bootstrap_of_a_corpus_is_fast_and_exact(name: str) -> None:
+def test_a_bootstrap_of_a_corpus_is_by_sums_and_exact(name: str) -> None:
     rng = random.Random(0)
     function = getattr(lm_eval_metrics, name)
     pairs = [[words(rng, 8), words(rng, 8)] for _ in range(200)]
     fast = corpus_aggregate(function, pairs)
-    assert isinstance(fast, CorpusAggregate)
+    assert isinstance(fast, CorpusAggregate) and isinstance(fast, SumAggregate)
     rows = np.array([fast.counts(pair) for pair in pairs])
     plain = TextAggregate(function)
     texts = np.array([[to_text(pair)] for pair in pairs], dtype=object)
@@ -192,11 +191,9 @@ def test_a_bootstrap_of_a_corpus_is_fast_and_exact(name: str) -> None:
     some = [3, 3, 17, 60, 60, 60, 199]
     assert fast(rows[some]) == plain(texts[some])
     groups = [str(k) for k in range(200)]
-    start = time.perf_counter()
     interval = bootstrap_interval(rows, groups, [""] * 200, fast, seed=0)
     assert interval.low is not None and interval.low < interval.value
     paired_p_value(rows, rows[::-1].copy(), groups, fast, seed=0)
-    assert time.perf_counter() - start < 20
     few = slice(0, 40)
     one, other = (
         bootstrap_interval(r[few], groups[:40], [""] * 40, a, seed=0, resamples=20)
