@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS, AttentionInterface
 
-from .packing import Forest, Tile
+from .batches import Forest, Tile
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -51,8 +51,6 @@ class Walk:
     own: Mapping[int, str] = field(default_factory=dict)
     """Name of each config's attention outside of walks, by the config's id."""
     calls: int = 0
-    windows: set[int] = field(default_factory=set)
-    """Sliding windows that attention was called with."""
 
 
 _WALK: ContextVar[Walk] = ContextVar("walk")
@@ -95,8 +93,6 @@ def attend(
         raise UnfitError("its attention is given a mask or a bias of its own")
     if query.shape[0] != 1 or not getattr(module, "is_causal", True):
         raise UnfitError("its attention is not causal over one row")
-    if options.get("sliding_window") is not None:
-        walk.windows.add(int(options["sliding_window"]))
     before = walk.stem[walk.calls] if walk.stem else None
     walk.calls += 1
     if walk.kept is not None:
@@ -171,10 +167,10 @@ def walking(model: "PreTrainedModel", walk: Walk) -> Iterator[None]:
     if odd:
         raise UnfitError(f"its attention is {odd[0]}")
     walk.own = before
-    for config in found.values():
-        config._attn_implementation_internal = NAME
     token = _WALK.set(walk)
     try:
+        for config in found.values():
+            config._attn_implementation_internal = NAME
         yield
     finally:
         _WALK.reset(token)

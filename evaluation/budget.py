@@ -20,6 +20,10 @@ SHARE = 0.25
 """Of a device's memory, for what a pass holds beside the weights."""
 
 
+EXHAUSTED = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
+"""What errors of the many allocators say."""
+
+
 def fitting_budget(model: "PreTrainedModel") -> int:
     """The largest power of two of tokens whose pass takes at most SHARE of the memory."""
     room = SHARE * memory_bytes(model.device)
@@ -49,7 +53,4 @@ def memory_ran_out(error: BaseException) -> bool:
     """Whether an error of torch or Python says so."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and (
-        "not enough memory" in text or "can't allocate memory" in text
-    )
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in EXHAUSTED)

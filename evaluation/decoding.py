@@ -9,7 +9,6 @@ models that read it), by batches without any.
 """
 
 import inspect
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,12 +16,14 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
+from .batches import Ints
+from .budget import memory_ran_out
 from .generation import configured
 from .greedy import Rows
 from .greedy_cache import unfit_layers
 from .head import vocabulary_size
-from .packing import Ints
 from .prompts import Decoding, Prompts, Reading
+from .rope import OF_LENGTH, rope_kinds
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -33,8 +34,6 @@ UNKNOWN = (
     "forced_bos_token_id forced_eos_token_id exponential_decay_length_penalty"
 ).split()
 """What a generation config may say of greedy decoding that the loop leaves to `generate`."""
-ROPES_OF_LENGTH = ("dynamic", "longrope")
-"""Rotary embeddings that depend on the longest row of a pass."""
 LENGTHS, SHARED, NEW = (14, 11, 11), 5, 3
 """The probe's prompts: their lengths, what they all begin with, and the tokens written."""
 READINGS = (Reading(0, ((0, 2), (2, 3))), Reading(SHARED, ((0, 1), (1, 3))))
@@ -54,6 +53,8 @@ def choose_decoding(model: "PreTrainedModel") -> Decoding:
         theirs, tokens = generated(model, prompts)
         truth = plain(model, prompts, tokens)
     except Exception as fault:  # what such a model says of a real prompt is for the run to tell
+        if memory_ran_out(fault):
+            raise
         return Decoding(False, f"the probe fails: {type(fault).__name__}: {fault}", padded=False)
     spread = distance(truth, truth.mean())
     padded = 0 < spread and distance(theirs, truth) <= MOST * spread
@@ -63,6 +64,8 @@ def choose_decoding(model: "PreTrainedModel") -> Decoding:
             return Decoding(False, reason, padded)
         gap = max(distance(looped(model, prompts, how, tokens), truth) for how in READINGS)
     except Exception as fault:  # any model code may stand between the loop and its cache
+        if memory_ran_out(fault):
+            raise
         return Decoding(False, f"the loop fails: {type(fault).__name__}: {fault}", padded)
     if gap <= min(bound, MOST * spread):
         return Decoding(True)
@@ -80,22 +83,14 @@ def misfit(model: "PreTrainedModel") -> str:
         return "the model keeps more than keys and values of a decoder"
     if kinds := unfit_layers(model.config):
         return f"the model's cache has layers of the kind {kinds[0]}"
-    if ropes := sorted(set(rope_types(model.config.to_dict())) & set(ROPES_OF_LENGTH)):
-        return f"positions are rotated by {ropes[0]}, which depends on the whole pass"
+    ropes = {kind for kind, _ in rope_kinds(model.config.to_dict())} & set(OF_LENGTH)
+    if ropes:
+        return f"positions are rotated by {min(ropes)}, which depends on the whole pass"
     for name in UNKNOWN:
         value = getattr(model.generation_config, name, None)
         if value is not None and not (name.startswith("min_") and value == 0):
             return f"the generation config has {name}"
     return ""
-
-
-def rope_types(config: Mapping[str, object]) -> Iterator[str]:
-    """Every `rope_type` in a config, however deep."""
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from rope_types(value)
-        elif key in ("rope_type", "type") and isinstance(value, str):
-            yield value
 
 
 def probe_prompts(vocabulary: int) -> Prompts:

@@ -6,11 +6,12 @@ text that begins with BOS gets no second one. What is too long loses its left en
 cut into windows of the model's length in which every token is predicted once.
 """
 
-import hashlib
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .errors import EvaluationError
 from .task import Request
@@ -70,15 +71,6 @@ def make_encoder(
         )
     window = max_length or window_of(model, tokenizer)
     return Encoder(tokenizer, window, int(prefix), str(tokenizer.decode([prefix])))
-
-
-def tokenizer_digest(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """A hash of what turns text into tokens: rules and vocabulary, special tokens."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    rules = backend.to_str() if backend is not None else sorted(tokenizer.get_vocab().items())
-    special = sorted((str(k), str(v)) for k, v in tokenizer.special_tokens_map.items())
-    text = json.dumps([type(tokenizer).__name__, rules, special])
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def window_of(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> int:
@@ -146,12 +138,6 @@ def request_spans(encoder: Encoder, request: Request) -> tuple[Span, ...]:
     return (pair_span(encoder, request.context, request.continuation),)
 
 
-def doubtful(encoder: Encoder, request: Request) -> bool:
-    """Whether `pair_span` might refuse a request: only then is it worth trying."""
-    text = request.continuation
-    return not text.strip() or len(text.encode()) > encoder.max_length
-
-
 def check_room(encoder: Encoder, request: Request) -> int:
     """The tokens that are left for a prompt.
 
@@ -183,3 +169,26 @@ def shorten(text: str, length: int = 60) -> str:
     if len(text) > length:
         text = f"{text[: length // 2]} ... {text[-length // 2 :]}"
     return repr(text)
+
+
+Narrow = tuple[tuple[NDArray[np.int32], int], ...]
+"""Spans in four bytes a token: each one's tokens with the last target, and the targets' number."""
+
+
+def narrowed(spans: Sequence[Span]) -> Narrow:
+    """Spans to be kept: all targets but the last are tokens of the input, one place on."""
+    return tuple(
+        (np.array((*span.tokens, span.targets[-1]), dtype=np.int32), len(span.targets))
+        for span in spans
+    )
+
+
+def widened(known: Narrow) -> tuple[Span, ...]:
+    """The spans again."""
+    listed = [(tuple(map(int, tokens)), count) for tokens, count in known]
+    return tuple(Span(tokens[:-1], tokens[-count:]) for tokens, count in listed)
+
+
+def size(known: Narrow) -> int:
+    """Tokens of the longest input."""
+    return max((len(tokens) - 1 for tokens, _ in known), default=0)

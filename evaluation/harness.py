@@ -58,8 +58,7 @@ class Harness:
             for item in task.items
             for request in item.requests
         ]
-        self.runner.check((request for request, _ in asked), (name for _, name in asked))
-        self.runner.settle([request for request, _ in asked])
+        self.runner.settle([request for request, _ in asked], [name for _, name in asked])
 
     def halve_budget(self) -> int:
         """Half as many tokens at once from now on, after ExhaustedError; every plan is made anew.

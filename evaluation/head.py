@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from .budget import memory_ran_out
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -90,6 +92,8 @@ def probe_head(model: "PreTrainedModel", device: torch.device) -> Head:
     try:
         got = logits_at(model, Head(True), tokens, positions).float()
     except Exception as fault:  # any model code may stand between hook and head
+        if memory_ran_out(fault):
+            raise
         return Head(False, f"gathering before the head fails: {fault}")
     if got.shape != want.shape:
         return Head(False, f"gathering gives logits of shape {tuple(got.shape)}")

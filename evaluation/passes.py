@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .attention import KeyValue, Masks, UnfitError, Walk, make_masks, walking
+from .batches import Batch, Forest, Group, Tile
 from .head import Head, logits_at
-from .packing import Batch, Forest, Group, Tile
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -42,7 +42,7 @@ def unchecked(batch: Batch, sums: Sums, again: Callable[[], object]) -> None:
 class Passes:
     """A live model and how its logits are had.
 
-    `seconds` is the time its forward passes took so far, `tokens` what they read.
+    `seconds` is the time its forward passes took so far.
     """
 
     model: "PreTrainedModel"
@@ -50,9 +50,7 @@ class Passes:
     remembers: bool = False
     """Whether rope remembers the longest pass so far: a pass over one token makes it forget."""
     seconds: float = 0.0
-    tokens: int = 0
     _masks: "WeakKeyDictionary[Batch, Masks]" = field(default_factory=WeakKeyDictionary)
-    _kept: int = 0
 
     def score(
         self, groups: Sequence[Group], spans: int, check: Check = unchecked
@@ -70,8 +68,16 @@ class Passes:
                 chosen, first = token_logprobs(logits, batch.at, batch.targets)
                 sums[batch.spans] = np.add.reduceat(chosen.astype(np.float64), batch.starts)
                 greedy[batch.spans] = np.logical_and.reduceat(first, batch.starts)
-                check(batch, sums, partial(self._logits, batch, stem))
+                check(batch, sums, partial(self._again, group, batch))
         return sums, greedy
+
+    def forget_masks(self) -> None:
+        """Lets go of the masks of plans that are no longer asked for."""
+        self._masks.clear()
+
+    def _again(self, group: Group, batch: Batch) -> Tensor:
+        """A batch's logits with its stem read anew."""
+        return self._logits(batch, self._stem(group.stem) if len(group.stem) else ())
 
     def _logits(self, batch: Batch, stem: Sequence[KeyValue]) -> Tensor:
         """The logits of a batch's positions (u, vocabulary)."""
@@ -116,7 +122,6 @@ class Passes:
         if tokens.is_cuda:
             torch.cuda.synchronize(tokens.device)
         self.seconds += time.perf_counter() - start
-        self.tokens += tokens.numel()
         return logits
 
     def _masks_of(self, batch: Batch, forest: Forest, stem: Sequence[KeyValue]) -> Masks:
@@ -125,10 +130,9 @@ class Passes:
         if found is not None and all(mask is None or mask.dtype == dtype for mask in found):
             return found
         found = make_masks(forest, size, dtype, self.model.device)
-        taken = sum(mask.nbytes for mask in found if mask is not None)
-        if self._kept + taken <= MASK_BYTES:
+        held = [mask for masks in (*self._masks.values(), found) for mask in masks]
+        if sum(mask.nbytes for mask in held if mask is not None) <= MASK_BYTES:
             self._masks[batch] = found
-            self._kept += taken
         return found
 
 

@@ -12,17 +12,16 @@ from itertools import pairwise
 
 import numpy as np
 
+from .batches import Ints
 from .encoding import Encoder, prompt_tokens
 from .errors import EvaluationError
-from .packing import Ints
+from .padding import PASSES
 from .task import Request
 
 MAX_ROWS = 64
 """Weights are read once a step for all rows: with more a CPU gains nothing, and padding grows."""
 CACHE_FACTOR = 8
 """Tokens kept in the cache may be this many times the token budget of one pass."""
-PASSES = 16
-"""A pass costs as much as this fraction of the budget in tokens, on top of its tokens."""
 
 Asked = tuple[tuple[str, ...], int, tuple[int, ...]]
 """`until`, `max_new_tokens`, prompt tokens: requests that agree in these get the same text."""

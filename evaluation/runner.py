@@ -6,7 +6,7 @@ whatever the model's dtype, and summed in float64.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,23 +14,28 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from .batches import Batch, Group
 from .budget import SMALLEST
 from .decoding import choose_decoding
+from .digests import config_digest, tokenizer_digest
 from .encoding import (
+    Narrow,
     Span,
     check_room,
-    doubtful,
     make_encoder,
+    narrowed,
     request_spans,
-    tokenizer_digest,
+    size,
+    widened,
 )
 from .errors import ExhaustedError, NonFiniteError
 from .generation import generate, kept_settings
 from .guards import check_model, named, told_when_exhausted, torch_threads
-from .head import probe_head, vocabulary_size
-from .layout import Layout, declared_layout, probe_layout
+from .head import Head, probe_head, vocabulary_size
+from .layout import Layout, declared_layout
+from .layout_probe import probe_layout
 from .nonfinite import first_bad
-from .packing import Batch, Group, pack
+from .packing import pack
 from .passes import Passes
 from .prompts import Decoding, Prompts, prepare_prompts
 from .settings import Settings as Settings
@@ -41,8 +46,10 @@ if TYPE_CHECKING:
 
 LOGITS_ELEMENTS = 2**28
 """Bound of one batch's logits: 1 GiB in float32."""
-PROBED = 32
-"""Requests among which the longest inputs are looked for: not all are turned into tokens."""
+
+
+PROBED = 256
+"""Requests of the longest inputs, among which the probe finds its own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,40 +98,44 @@ class Runner:
         with torch_threads(settings.threads):
             self.head = probe_head(model, model.device)
         self.declared = declared_layout(model)
+        self._known: dict[Request, Narrow] = {}
+        self._tokenizer_digest = tokenizer_digest(tokenizer)
         self.passes = Passes(model, self.head, remembers=self.declared.alone is not None)
         self.layout: Layout | None = None
         self.decoding: Decoding | None = None
         self.seconds = 0.0
 
-    def settle(self, requests: Sequence[Request]) -> None:
-        """Decides once, on the weights that are live (the base's), how requests are answered.
+    def settle(self, requests: Sequence[Request], labels: Sequence[str] = ()) -> None:
+        """Turns requests into tokens, and decides on the live weights how they are answered.
+
+        Once, before any candidate is built: the weights should be the base's.
 
         Args:
-            requests: What will be asked: the longest inputs among them are probed.
+            requests: All that will be asked: the longest inputs among them are probed.
+            labels: Name them in messages.
 
         Raises:
-            EvaluationError: a request that cannot be answered.
+            EvaluationError: a request that cannot be answered; the message begins with its label.
+            ExhaustedError: memory ran out.
         """
-        spans = {s: None for r in longest(requests) for s in request_spans(self.encoder, r)}
-        if spans and self.layout is None:
-            self._settle_layout(tuple(spans))
-        if self.decoding is None and any(request.kind == "generate" for request in requests):
-            self._settle_decoding()
-
-    def check(self, requests: Iterable[Request], labels: Iterable[str]) -> None:
-        """Refuses, before any work, what `prepare` would refuse; looks only where it might.
-
-        A token is at least a byte of text, so few requests must be turned into tokens for this.
-
-        Raises:
-            EvaluationError: the message begins with the request's label.
-        """
-        for request, name in zip(requests, labels, strict=True):
+        for request, name in zip(requests, labels_of(requests, labels), strict=True):
             with named(name):
-                if request.kind == "generate":
-                    check_room(self.encoder, request)
-                elif request.kind == "loglikelihood" and doubtful(self.encoder, request):
-                    request_spans(self.encoder, request)
+                self._spans(request)
+        with told_when_exhausted(self.settings):
+            if self._known and self.layout is None:
+                largest = sorted(self._known.values(), key=size, reverse=True)[:PROBED]
+                self._settle_layout([span for known in largest for span in widened(known)])
+            if self.decoding is None and any(one.kind == "generate" for one in requests):
+                self._settle_decoding()
+
+    def _spans(self, request: Request) -> tuple[Span, ...]:
+        """The forward passes of a request; its tokens are kept, narrow, from `settle` on."""
+        if request.kind == "generate":
+            check_room(self.encoder, request)
+            return ()
+        if (known := self._known.get(request)) is None:
+            known = self._known[request] = narrowed(request_spans(self.encoder, request))
+        return widened(known)
 
     def _settle_layout(self, spans: Sequence[Span]) -> None:
         passes = Passes(self.model, self.head, remembers=self.passes.remembers)
@@ -142,20 +153,36 @@ class Runner:
     def fingerprint(self) -> Mapping[str, object]:
         """Everything but weights and requests that can change an answer, as plain JSON values.
 
-        Complete once requests are settled: where, in what dtype, how inputs are laid out and
-        attended, how text is written, what a text is in tokens.
+        Complete once requests are settled. The model's config is in it: a recipe's hash covers the
+        models it names, and every candidate runs under the base's config.
         """
-        layout = None if self.layout is None else asdict(self.layout)
-        decoding = None if self.decoding is None else asdict(self.decoding)
+        layout = None if self.layout is None else decisions(self.layout)
+        decoding = None if self.decoding is None else decisions(self.decoding)
         return {
             **self.settings.fingerprint(),
             "layout": layout,
-            "head": asdict(self.head),
+            "head": decisions(self.head),
             "decoding": decoding and {**decoding, **kept_settings(self.model)},
             "attention": str(self.model.config._attn_implementation),
             "window": self.encoder.max_length,
-            "tokenizer": tokenizer_digest(self.tokenizer),
+            "config": config_digest(self.model),
+            "tokenizer": self._tokenizer_digest,
         }
+
+    def reasons(self) -> Mapping[str, str]:
+        """Why something is done the slower way, for what is."""
+        found = {"layout": self.layout, "head": self.head, "decoding": self.decoding}
+        return {name: one.reason for name, one in found.items() if one and one.reason}
+
+    def slow(self) -> str:
+        """A sentence about inputs that run as padded rows; empty where none does."""
+        if self.layout is None or (self.layout.trees and self.layout.longest is None):
+            return ""
+        if not self.layout.trees:
+            return f"inputs run as padded rows, which is slower: {self.layout.reason}"
+        most, bound = max(map(size, self._known.values()), default=0), self.layout.longest
+        told = f"inputs of more than {bound} tokens run as padded rows, which is slower"
+        return told if bound is not None and most > bound else ""
 
     def prepare(self, requests: Sequence[Request], labels: Sequence[str] = ()) -> Prepared:
         """Tokens and batches of `requests`; `labels` name them in messages.
@@ -163,12 +190,12 @@ class Runner:
         Raises:
             EvaluationError: a request that cannot be answered; the message begins with its label.
         """
-        names = tuple(labels) or tuple(f"request {k}" for k in range(len(requests)))
+        names = labels_of(requests, labels)
         numbers: dict[Span, int] = {}
         parts = []
         for request, name in zip(requests, names, strict=True):
             with named(name):
-                spans = () if request.kind == "generate" else request_spans(self.encoder, request)
+                spans = self._spans(request)
             parts.append(tuple(numbers.setdefault(span, len(numbers)) for span in spans))
         groups = self._packed(tuple(numbers))
         asked = {k: request for k, request in enumerate(requests) if request.kind == "generate"}
@@ -207,6 +234,7 @@ class Runner:
                 "what it is asked need more than there is; free some, or take another --device"
             )
         self.settings = replace(self.settings, token_budget=half)
+        self.passes.forget_masks()
         return half
 
     @torch.inference_mode()
@@ -237,12 +265,14 @@ class Runner:
         ]
 
 
-def longest(requests: Sequence[Request]) -> list[Request]:
-    """The PROBED requests of most characters, and those beside the longest: its item's others."""
-    asked = [request for request in requests if request.kind != "generate"]
-    order = sorted(range(len(asked)), key=lambda k: -len(asked[k].context + asked[k].continuation))
-    near = range(max(order[0] - 4, 0), min(order[0] + 5, len(asked))) if order else ()
-    return [asked[k] for k in sorted({*order[:PROBED], *near})]
+def labels_of(requests: Sequence[Request], labels: Sequence[str]) -> tuple[str, ...]:
+    """What messages call each request."""
+    return tuple(labels) or tuple(f"request {k}" for k in range(len(requests)))
+
+
+def decisions(found: Layout | Head | Decoding) -> dict[str, object]:
+    """What was decided, without the reason: its figures may differ where nothing else does."""
+    return {name: value for name, value in asdict(found).items() if name != "reason"}
 
 
 def check_finite(

@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Ints = NDArray[np.int64]
+from .batches import Ints
 
 ATTENTION = 4096
-"""Six times the hidden size for as many multiplications in attention as in a layer's weights."""
+"""Keys at which a query costs as much as its token in the layers: six times the hidden size, and
+here a constant, because a plan should not change with the model."""
 SHORTEST_STEM = 16
 """Tokens; a shorter beginning is not worth a pass of its own."""
 DEEPEST = 64
@@ -52,7 +52,7 @@ class Grove:
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Inputs in lexicographic order, none of which begins another.
+    """Inputs in lexicographic order.
 
     shared[k]: tokens that input k shares with the one before it; free[k]: tokens of input k before
     the first position that is asked for (a stem answers nothing).
@@ -86,7 +86,7 @@ def grow(inputs: Inputs, budget: int, pass_cost: int) -> list[Grove]:
     """
     if not inputs.tokens:
         return []
-    _, runs = _best_runs(inputs, 0, len(inputs.tokens), (budget, pass_cost), DEEPEST)
+    _, runs = _best_runs(inputs, 0, len(inputs.tokens), budget, pass_cost, DEEPEST)
     return [_grove(inputs, low, high, stem, budget) for low, high, stem in runs]
 
 
@@ -95,20 +95,20 @@ Run = tuple[int, int, int]
 
 
 def _best_runs(
-    inputs: Inputs, low: int, high: int, limits: tuple[int, int], levels: int
+    inputs: Inputs, low: int, high: int, budget: int, pass_cost: int, levels: int
 ) -> tuple[float, list[Run]]:
     """The cheapest way to give inputs low..high stems: none, one for all, or each part its own."""
-    best = (_cost(inputs, low, high, 0, limits[0]), [(low, high, 0)])
+    best = (_cost(inputs, low, high, 0, budget), [(low, high, 0)])
     if high - low < 2 or not levels or max(inputs.shared[low + 1 : high]) < SHORTEST_STEM:
         return best
     meeting = min(inputs.shared[low + 1 : high])
     stem = min(meeting, *inputs.free[low:high])
     if stem >= SHORTEST_STEM:
-        cost = stem + limits[1] + _cost(inputs, low, high, stem, limits[0])
+        cost = stem + pass_cost + _cost(inputs, low, high, stem, budget)
         best = min(best, (cost, [(low, high, stem)]))
     cuts = [k for k in range(low + 1, high) if inputs.shared[k] == meeting]
     parts = [
-        _best_runs(inputs, a, b, limits, levels - 1)
+        _best_runs(inputs, a, b, budget, pass_cost, levels - 1)
         for a, b in zip([low, *cuts], [*cuts, high], strict=True)
     ]
     return min(best, (sum(cost for cost, _ in parts), _joined(parts)))

@@ -75,7 +75,7 @@ class Candidate:
     score_seconds: float = 0.0
     error: str | None = None
     settings: str = ""
-    """Under which evaluation settings the scores were found; empty in runs that knew only one."""
+    """Under which evaluation settings the scores were found."""
     watermark: int = -1
     """The last trial number whose result the proposal saw."""
     coordinates: Mapping[str, Any] | None = None

@@ -155,20 +155,19 @@ class Search:
         try:
             results = self.scorer.score(merge, "search", self.searched, spent)
         except NonFiniteError as error:
-            return spent.of(candidate.ended(state="failed", error=str(error)))
+            return spent.of(_failed(candidate, str(error)))
         values = {one.name: objective_value(one, self.tasks, results) for one in self.objectives}
         wrong = [name for name, value in values.items() if not math.isfinite(value)]
         if wrong:
             told = f"objective {wrong[0]} is {values[wrong[0]]}"
-            return spent.of(candidate.ended(state="failed", error=told))
+            return spent.of(_failed(candidate, told))
         scores = tuple(values.values())
         settings = self.executor.settings
         return spent.of(candidate.ended(state="complete", scores=scores, settings=settings))
 
     def _outdated(self, candidate: Candidate) -> bool:
         """Whether scores come from other settings (memory ran out): those do not compare."""
-        known = candidate.settings
-        return candidate.state == "complete" and known not in ("", self.executor.settings)
+        return candidate.state == "complete" and candidate.settings != self.executor.settings
 
     def _current(self, trial: Candidate, references: Sequence[Candidate]) -> Candidate:
         """The trial, scored again where its scores do not compare with the others'."""
@@ -224,6 +223,11 @@ class Search:
         )
         reserve = seconds / max(items, 1) * (self.reserved_items + self.items_per_candidate)
         return "minutes" if seconds + reserve > 60 * limits.minutes else None
+
+
+def _failed(candidate: Candidate, error: str) -> Candidate:
+    """Without the scores it may have had under other settings."""
+    return candidate.ended(state="failed", error=error, scores=None, violations=())
 
 
 def searched_tasks(

@@ -31,6 +31,7 @@ from .reopen import begun_exact, open_study
 from .resolved import identity, resolved_study
 from .results import test_columns
 from .run import Identity, RunFolder, find_run, hold, refuse_other_study
+from .scoring_terms import refuse_other_scoring, scoring_of
 from .session import Hardware, open_executor, refuse_hardware, shrink
 from .terms import SearchOptions, overridden, refuse_hopeless, reserved_items
 from .view import RunView
@@ -77,11 +78,11 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
         executor = open_executor(preflight, hardware, options.permissions)
         budget = executor.harness.runner.settings.token_budget
         hardware = replace(hardware, token_budget=budget)
-        _refuse_other_settings(run, begun.get("settings"), {"settings": executor.settings})
         if options.fresh:
             run.clear()
-        replace_text(run.study, resolved_study(preflight))
         ledger = stack.enter_context(Ledger(run.url))
+        refuse_other_scoring(ledger, executor, run)
+        replace_text(run.study, resolved_study(preflight))
         _begin(ledger, preflight, hardware, executor)
         if source is not None:
             _reuse(ledger, source)
@@ -91,20 +92,10 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
         )
         for notice in preflight.notices:
             display.note(f"warning: {notice}")
-        layout = executor.harness.runner.layout
-        if layout is not None and not layout.trees:
-            display.note(f"inputs run as padded rows, which is slower: {layout.reason}")
-        while True:
-            search = assemble(preflight, ledger, executor, log, display)
-            try:
-                return _search(search, preflight, run, display)
-            except ExhaustedError:
-                hardware = shrink(executor, hardware)
-                _begin(ledger, preflight, hardware, executor)
-                display.note(
-                    f"out of memory: {hardware.token_budget} tokens at once from now on; what is "
-                    "compared is scored again"
-                )
+        if slow := executor.harness.runner.slow():
+            display.note(slow)
+        search = assemble(preflight, ledger, executor, log, display)
+        return _search_in_memory(search, preflight, run, display, executor, hardware)
 
 
 def _begun(run: RunFolder, wanted: Identity) -> Mapping[str, Any]:
@@ -113,11 +104,7 @@ def _begun(run: RunFolder, wanted: Identity) -> Mapping[str, Any]:
         return {}
     with Ledger(run.url) as ledger:
         refuse_other_study(ledger, wanted, run)
-        settings = ledger.meta("settings")
-        return {
-            "hardware": ledger.meta("hardware"),
-            "settings": None if settings is None else {"settings": settings},
-        }
+        return {"hardware": ledger.meta("hardware")}
 
 
 def _begin(
@@ -127,7 +114,7 @@ def _begin(
     ledger.set_meta("identity", identity(preflight))
     ledger.set_meta("hardware", asdict(hardware))
     ledger.set_meta("settings", executor.settings)
-    ledger.set_meta("scoring", dict(executor.harness.runner.fingerprint()))
+    ledger.set_meta("scoring", scoring_of(executor))
 
 
 def _refuse_other_settings(
@@ -211,6 +198,41 @@ def _search(search: Search, preflight: Preflight, run: RunFolder, display: Displ
         test_columns(preflight),
         problem,
     )
+
+
+def _search_in_memory(
+    search: Search,
+    preflight: Preflight,
+    run: RunFolder,
+    display: Display,
+    executor: InlineExecutor,
+    hardware: Hardware,
+) -> Outcome:
+    """The search with fewer and fewer tokens at once, as long as memory runs out.
+
+    Raises:
+        ExhaustedError: the fewest are too many; the run keeps the settings it had.
+    """
+    ledger = search.ledger
+    kept = {name: ledger.meta(name) for name in ("hardware", "settings", "scoring")}
+    while True:
+        try:
+            return _search(search, preflight, run, display)
+        except ExhaustedError:
+            before = executor.settings
+            try:
+                hardware = shrink(executor, hardware)
+            except ExhaustedError:
+                for name, value in kept.items():
+                    ledger.set_meta(name, value)
+                raise
+            earlier = ledger.meta("settings_before") or []
+            ledger.set_meta("settings_before", [before, *(s for s in earlier if s != before)])
+            _begin(ledger, preflight, hardware, executor)
+            display.note(
+                f"out of memory: {hardware.token_budget} tokens at once from now on; what is "
+                "compared is scored again"
+            )
 
 
 def _reuse(ledger: Ledger, source: RunFolder) -> None:

@@ -23,7 +23,9 @@ class Scores:
     """The item results of a run, read from the ledger; `seed` is that of all bootstraps."""
 
     ledger: Ledger
-    settings: str
+    settings: Sequence[str]
+    """Evaluation settings of the run, the present ones first: memory may have run out on the way,
+    and not everything may be scored again yet."""
     tasks: Mapping[str, Task]
     splits: Mapping[str, Mapping[str, Sequence[int]]]
     seed: int
@@ -35,9 +37,14 @@ class Scores:
     def results(self, candidate: Candidate, task: str, split: str) -> dict[str, ItemResult]:
         """Item key to result, in order; may lack items."""
         indices = self.splits[task][split]
-        return known_results(
-            self.ledger, candidate.recipe_hash, self.settings, self.tasks[task], indices
-        )
+        found: dict[str, ItemResult] = {}
+        for settings in self.settings:
+            found = known_results(
+                self.ledger, candidate.recipe_hash, settings, self.tasks[task], indices
+            )
+            if len(found) == len(indices):
+                break
+        return found
 
     def complete(self, candidate: Candidate, task: str, split: str) -> bool:
         """Whether a candidate was scored on every item of a split that has any."""

@@ -62,7 +62,7 @@ def gather(preflight: Preflight, ledger: Ledger) -> Found:
     """Reads candidates and verdict from the ledger."""
     study = preflight.study
     trials = ledger.candidates("trial")
-    settings = ledger.meta("settings") or ""
+    settings = [ledger.meta("settings") or "", *(ledger.meta("settings_before") or [])]
     return Found(
         preflight,
         ledger,

@@ -21,6 +21,7 @@ from .preflight import Permissions, Preflight, inspect
 from .reopen import reopened
 from .resolved import identity
 from .run import RunFolder, find_run, refuse_other_study
+from .scoring_terms import refuse_other_scoring
 from .session import Hardware, open_executor
 
 
@@ -78,6 +79,7 @@ def verify_run(path: Path, trial: int | None, permissions: Permissions) -> Verif
         both = replace(preflight, checkpoints={**preflight.checkpoints, **opened})
         hardware = Hardware(**(ledger.meta("hardware") or {}))
         executor = open_executor(both, hardware, permissions)
+        refuse_other_scoring(ledger, executor, run)
         data = document.data
         assert isinstance(data, Mapping)  # read_recipe accepted it
         merge = executor.prepare(data)

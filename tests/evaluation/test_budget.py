@@ -49,6 +49,7 @@ def test_memory_runs_out_in_many_words() -> None:
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60)
     assert memory_ran_out(caught.value)
+    assert memory_ran_out(RuntimeError("CUDA error: out of memory"))
     assert not memory_ran_out(RuntimeError("shape mismatch"))
 
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 import yaml
 
-from evaluation import layout
+from evaluation import layout_probe
 from evaluation.encoding import Span
-from evaluation.layout import Layout, in_float32, longest_spans, made_up
+from evaluation.layout import Layout
+from evaluation.layout_probe import in_float32, longest_spans, made_up
 from evaluation.runner import Runner, Settings
 from evaluation.task import Request
 
@@ -192,7 +193,7 @@ def test_weights_are_put_back_when_something_fails() -> None:
 def test_where_both_do_not_fit_the_probe_takes_the_models_own_dtype(
     tokenizer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(layout, "memory_bytes", lambda device: 0)
+    monkeypatch.setattr(layout_probe, "memory_bytes", lambda device: 0)
     model = pico_model("llama").to(torch.bfloat16)
     with in_float32(model) as exact:
         assert not exact and model.dtype == torch.bfloat16

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evaluation.batches import Batch, Group, Limits
 from evaluation.encoding import Span
-from evaluation.packing import TILE, Batch, Group, Limits, pack, shared_rows
+from evaluation.packing import TILE, pack, shared_rows
 
 TOKENS = st.lists(st.integers(1, 3), min_size=1, max_size=7)
 PADDED = 0

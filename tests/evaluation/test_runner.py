@@ -232,6 +232,14 @@ def test_the_fingerprint_knows_tokenizer_layout_and_window(pico: Any) -> None:
     rows = Runner(pico.model, pico.tokenizer, Settings())
     rows.layout = Layout(False, "for once")
     assert rows.fingerprint() != fingerprint()
+    before, rows.layout = rows.fingerprint(), Layout(False, "by 0.21 nats")
+    assert rows.fingerprint() == before and rows.reasons() == {"layout": "by 0.21 nats"}
+    norms = copy.deepcopy(pico.model)
+    norms.config.rms_norm_eps = 0.5
+    assert Runner(norms, pico.tokenizer, Settings()).fingerprint()["config"] != before["config"]
+    cut = copy.deepcopy(pico.tokenizer)
+    cut.backend_tokenizer.enable_truncation(7)
+    assert fingerprint(cut) == fingerprint()
 
 
 def test_nan_is_told_with_the_layer_where_it_began(pico: Any) -> None:

@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from evaluation.errors import NonFiniteError
 from evaluation.runner import Prepared, Runner
 from search.ledger import Candidate, Ledger
+from search.loop import Search
+from search.scoring import Scorer
 
 
 def full_above(patch: pytest.MonkeyPatch, budget: int, after: int) -> None:
@@ -75,3 +78,73 @@ def test_evaluate_takes_fewer_tokens_as_well(bench, monkeypatch: pytest.MonkeyPa
         "512",
     )
     assert found.exit_code == 0 and "256 tokens at once" in found.stderr
+
+
+def test_interrupted_while_scoring_again_a_run_can_be_looked_at_and_goes_on(
+    bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        full_above(patch, budget=512, after=12)
+        rescored = Search._score
+
+        def stopped(self: Search, candidate: Candidate) -> Candidate:
+            if candidate.state == "complete" and candidate.number == 1:
+                raise KeyboardInterrupt
+            return rescored(self, candidate)
+
+        patch.setattr(Search, "_score", stopped)
+        assert bench.search("--token-budget", "1024").exit_code == 130
+    assert bench.call("trials", bench.run).exit_code == 0
+    assert bench.call("report", bench.run).exit_code == 0
+    assert bench.search("--token-budget", "1024").exit_code == 0
+    everyone, _, settings = known(bench.run)
+    assert {one.settings for one in everyone if one.state == "complete"} == {settings}
+
+
+def test_who_fails_when_scored_again_has_no_scores(bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        full_above(patch, budget=512, after=12)
+        score = Scorer.score
+
+        def fails(self: Scorer, merge: object, split: str, *rest: object) -> object:
+            if self.executor.harness.runner.settings.token_budget == 512 and split == "search":
+                if not broken:
+                    broken.append(merge)
+                if merge.hash == broken[0].hash and len(self.ledger.candidates("trial")) > 1:
+                    raise NonFiniteError("its logits are NaN or Inf")
+            return score(self, merge, split, *rest)
+
+        broken: list[object] = []
+        patch.setattr(Scorer, "score", fails)
+        result = bench.search("--token-budget", "1024")
+    assert result.exit_code in (0, 2), result.output
+    everyone, _, _ = known(bench.run)
+    failed = [one for one in everyone if one.state == "failed"]
+    assert all(one.scores is None and one.violations == () for one in failed)
+    assert failed or "base model cannot be scored" in result.stderr
+
+
+def test_a_shortage_that_passes_leaves_the_run_as_it_was(
+    bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        full_above(patch, budget=0, after=12)
+        result = bench.search("--token-budget", "256")
+    assert result.exit_code == 2 and "out of memory with 64 tokens at once" in result.stderr
+    assert bench.call("trials", bench.run).exit_code == 0
+    assert bench.search("--token-budget", "256").exit_code == 0
+    everyone, hardware, settings = known(bench.run)
+    assert hardware["token_budget"] == 256
+    assert {one.settings for one in everyone if one.state == "complete"} == {settings}
+
+
+def test_a_base_whose_config_changed_is_not_taken_for_the_same(bench, tmp_path: Path) -> None:
+    assert bench.search().exit_code == 0
+    config = bench.folder / "base" / "config.json"
+    config.write_text(config.read_text().replace('"rms_norm_eps": 1e-06', '"rms_norm_eps": 0.5'))
+    other = bench.folder / "runs" / "other"
+    found = bench.search("--from", bench.run, "--out", other)
+    assert found.exit_code == 0, found.output
+    before = {one.name: one.scores for one in known(bench.run)[0] if one.kind == "reference"}
+    after = {one.name: one.scores for one in known(other)[0] if one.kind == "reference"}
+    assert after.keys() == before.keys() and not set(after.values()) & set(before.values())

@@ -1,0 +1,39 @@
+"""How a run was scored, and what is other now: numbers found otherwise do not compare."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from search.executors import InlineExecutor
+from search.ledger import Ledger
+
+from .errors import RunError
+from .run import RunFolder
+
+
+def scoring_of(executor: InlineExecutor) -> dict[str, object]:
+    """Everything that can change a score, and why what is done the slower way is."""
+    runner = executor.harness.runner
+    return {**runner.fingerprint(), "reasons": runner.reasons()}
+
+
+def refuse_other_scoring(ledger: Ledger, executor: InlineExecutor, run: RunFolder) -> None:
+    """Raises RunError where candidates would not be scored as those of the run were."""
+    if ledger.meta("settings") in (None, executor.settings):
+        return
+    changes = differences(ledger.meta("scoring") or {}, scoring_of(executor))
+    told = "; ".join(changes) or "by another version of eutectic"
+    raise RunError(
+        f"{run.path}: was scored otherwise than it would be now ({told}); what can change scores "
+        "is fixed at the start of a run. Leave it as it was, start anew with --fresh, or choose "
+        "another folder: --out NEW"
+    )
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What changed, name by name."""
+    names = [name for name in now if name != "reasons" and name in before]
+    return [
+        f"{name.replace('_', ' ')} was {before[name]}, is {now[name]}"
+        for name in names
+        if before[name] != now[name]
+    ]
