@@ -23,6 +23,8 @@ _OPERATORS = "*/%&#@\\"
 """Punctuation by Unicode that a formula or a path cannot do without."""
 _NOTHING = re.compile("['`\u00b4\u2018\u2019\u00ad\u200b-\u200f\u2060\ufeff]")
 """Apostrophes and what cannot be seen."""
+_FORMULA = re.compile(r"[=+*/^<>|~\\\[\]{}\d]|(?<!\w)[^\W\d_aio](?!\w)")
+"""What prose seldom has: signs, digits, words of one letter."""
 _DASH = re.compile("[\u2010-\u2015\u2212\ufe58\ufe63\uff0d]")
 
 
@@ -82,25 +84,30 @@ def normalised(text: str) -> str:
 
     NFKC, casefold and NFKC again; dashes and minus signs become "-"; apostrophes and invisible
     characters go. Words (runs of letters, digits and _) and signs stay; white space between them
-    does not, nor punctuation (Unicode's P), but for * / % & # @ and backslash, any mark right
-    before a digit (1.5, 2,000), and a dash before a number (-5, 7 - $2). Where nothing is left:
-    the text as it is.
+    does not, nor punctuation (Unicode's P), but for brackets, * / % & # @ and backslash, any mark
+    right before a digit (1.5, 2,000), and a dash before a number (-5, 7 - $2). Where signs, digits
+    or single letters make it look like a formula, ! and - stay too. Where nothing is left: the
+    text as it is.
     """
     if text.isascii():
         plain = text.lower()
     else:
         folded = unicodedata.normalize("NFKC", text).casefold()
         plain = _DASH.sub("-", unicodedata.normalize("NFKC", folded))
-    return " ".join(_words().findall(_NOTHING.sub("", plain))) or text
+    said = _NOTHING.sub("", plain)
+    return " ".join(_words(formula=bool(_FORMULA.search(said))).findall(said)) or text
 
 
 @cache
-def _words() -> re.Pattern[str]:
+def _words(formula: bool) -> re.Pattern[str]:
     """What stays of a text, one at a time."""
-    every = map(chr, range(0x110000))
-    punctuation = (c for c in every if unicodedata.category(c)[0] == "P")
-    marks = re.escape("".join(c for c in punctuation if c not in f"{_OPERATORS}-"))
-    minus = r"-(?=\s*[^\w\s]?\s*\d)"
+    every = [(c, unicodedata.category(c)) for c in map(chr, range(0x110000))]
+    kept = f"{_OPERATORS}-!" if formula else f"{_OPERATORS}-"
+    said = [
+        c for c, kind in every if kind[0] == "P" and kind not in ("Ps", "Pe") and c not in kept
+    ]
+    marks = re.escape("".join(said))
+    minus = "-" if formula else r"-(?=\s*[^\w\s]?\s*\d)"
     return re.compile(rf"\w+|[{marks}](?=\d)\w+|{minus}|[^\w\s{marks}-]")
 
 

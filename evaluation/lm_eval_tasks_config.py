@@ -124,6 +124,8 @@ def _fewshot(spec: LmEvalSpec, config: Config, grouped: bool) -> int:
     """
     fixed = config.get("num_fewshot")
     if spec.fewshot is None or (grouped and fixed == 0):
+        if fixed is not None and type(fixed) is not int:
+            raise fault(spec, f"num_fewshot: expected a whole number, got {fixed!r}")
         return int(fixed or 0)
     if fixed == 0 and spec.fewshot:
         raise fault(
@@ -140,8 +142,23 @@ def chosen_split(spec: LmEvalSpec, config: Config) -> tuple[str, bool]:
     docs = spec.docs or next((docs for docs, key in SPLIT_KEYS.items() if config.get(key)), None)
     if docs is None:
         raise fault(spec, f"it names none of {', '.join(SPLIT_KEYS.values())}")
-    split = str(config.get(SPLIT_KEYS[docs]) or docs)
-    return split, "test" in (docs, split)
+    named = config.get(SPLIT_KEYS[docs])
+    split = str(named or docs)
+    # Some benchmarks report on what their data set, and they, call validation or train as well.
+    doubled = named is not None and named == config.get("test_split")
+    return split, "test" in (docs, split) or doubled
+
+
+def shots_from_items(config: Config) -> bool:
+    """Whether worked examples are drawn from the documents that are scored."""
+    shots = config.get("fewshot_config") or {}
+    shots = shots if isinstance(shots, dict) else {}
+    if not config.get("num_fewshot") or shots.get("samples"):
+        return False
+    named = shots.get("split") or config.get("fewshot_split")
+    scored = config.get("test_split") or config.get("validation_split")
+    pool = named or config.get("training_split") or config.get("validation_split") or scored
+    return bool(pool == scored)
 
 
 def _with_docs(spec: LmEvalSpec, config: Config, own: bool, allow_benchmark_test: bool) -> Config:
@@ -173,7 +190,10 @@ def _with_local_files(spec: LmEvalSpec, folders: tuple[Path, ...], config: Confi
         beside = [folder / str(source) for folder in folders if source]
         there = next((path for path in beside if path.exists()), None)
         return config if there is None else config | {"dataset_path": str(there)}
-    options = dict(config.get("dataset_kwargs") or {})
+    given = config.get("dataset_kwargs") or {}
+    if not isinstance(given, dict):
+        raise fault(spec, f"dataset_kwargs: expected a mapping, got {given!r}")
+    options = dict(given)
 
     def located(value: Any) -> Any:
         if isinstance(value, dict):

@@ -83,8 +83,9 @@ def own_names(place: Path | None) -> Names:
             continue
         found[entry.name] = entry
         given = config.get("tag") or ()
+        listed = given if isinstance(given, list | tuple) else [given]
         if entry.kind == "task":
-            _collect(tags, [given] if isinstance(given, str) else given, entry.name)
+            _collect(tags, [one for one in listed if isinstance(one, str)], entry.name)
     return Names({**_tag_entries(tags, own=True), **found}, doubled, unreadable)
 
 

@@ -108,6 +108,11 @@ class LmEvalGroup:
     """Item key to the number of its subtask."""
     figures: Mapping[str, Figure]
 
+    @property
+    def shots_from_items(self) -> bool:
+        """Whether a subtask draws its worked examples from all of its documents."""
+        return any(member.shots_from_items for member in self.members)
+
     def score(self, item: Item, responses: Sequence[Response]) -> ItemResult:
         """Every metric's numbers from the responses to the item's requests.
 

@@ -169,5 +169,10 @@ def _generation(spec: LmEvalSpec, settings: dict[str, Any]) -> tuple[tuple[str, 
     for key, value in others.items():
         if value is not None and _NEUTRAL.get(key, object()) != value:
             raise fault(spec, f"generation_kwargs: eutectic decodes greedily, without {key!r}")
+    if not isinstance(until, str | list | tuple):
+        raise fault(spec, f"generation_kwargs: until: expected texts, got {until!r}")
+    most = limits[0] if limits else DEFAULT_NEW_TOKENS
+    if type(most) is not int or most < 1:
+        raise fault(spec, f"generation_kwargs: expected a number of new tokens, got {most!r}")
     texts = (until,) if isinstance(until, str) else tuple(map(str, until))
-    return tuple(text for text in texts if text), int(limits[0] if limits else DEFAULT_NEW_TOKENS)
+    return tuple(text for text in texts if text), most

@@ -5,7 +5,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .lm_eval_tasks_building import Chat, build_requests, built
-from .lm_eval_tasks_config import check_config, chosen_split, is_remote, task_config, test_spec
+from .lm_eval_tasks_config import (
+    check_config,
+    chosen_split,
+    is_remote,
+    shots_from_items,
+    task_config,
+    test_spec,
+)
 from .lm_eval_tasks_groups import Config, Plan, Subtask, fault
 from .lm_eval_tasks_guard import Compile, compiled_once, offline_if_unreachable
 from .lm_eval_tasks_requests import Asked, Place, items_of, rehash, scoring_rule
@@ -51,6 +58,8 @@ class LmEvalTask:
     filters: tuple[str, ...]
     templates: Compile
     """The task's templates, compiled."""
+    shots_from_items: bool = False
+    """Whether worked examples are drawn from all documents, those of the study's test included."""
 
     def full_name(self, metric: str) -> str:
         """`metric,filter`, as lm-eval prints it."""
@@ -141,7 +150,16 @@ def member_of(read: Sequence[Read], templates: Compile) -> LmEvalTask:
     official = task.has_test_docs() if in_python else chosen_split(spec, source.declared)[1]
     filters = tuple(ensemble.name for ensemble in task._filters)
     return LmEvalTask(
-        spec.name, items, metrics, dropped, kept, official, asked, filters, templates
+        spec.name,
+        items,
+        metrics,
+        dropped,
+        kept,
+        official,
+        asked,
+        filters,
+        templates,
+        not in_python and shots_from_items(source.config),
     )
 
 

@@ -1,9 +1,9 @@
 """Prompts to batches: which are read and which write together.
 
-A batch holds prompts of nearly one length, padded on the left, the longest first. What bounds it
-is the memory of its keys and values; its prompts are read in passes under the token budget, and
-what they all begin with is read once. The layout is a function of the requests and the budget:
-same plan, same bits.
+A batch holds prompts in the order of their length, padded on the left, the longest first. What
+bounds it is the memory of its keys and values; its prompts are read in passes under the token
+budget, and what they all begin with is read once. The layout is a function of the requests and
+the budget: same plan, same bits.
 """
 
 from collections.abc import Mapping, Sequence

@@ -18,7 +18,7 @@ from merging.opening import open_recipe
 from merging.stream import byte_size
 
 from .errors import StudyError
-from .notices import few_groups, restated_items
+from .notices import few_groups, restated_items, shots_notices
 from .preflight import Permissions, Preflight, check_weights, inspect
 from .proposing import sampler_of
 from .reopen import open_study
@@ -129,7 +129,7 @@ def _study_checkup(found: Preflight) -> Checkup:
         "restated": {task: restated_counts(one) for task, one in found.restated.items()},
         "gigabytes_read": _gigabytes(found.checkpoints.values()),
     }
-    sentences = (*few_groups(found), *restated_items(found))
+    sentences = (*shots_notices(found), *few_groups(found), *restated_items(found))
     return Checkup(data, (*found.notices, *sentences, *_room(found)))
 
 

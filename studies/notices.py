@@ -18,6 +18,7 @@ def notices_of(found: "Found") -> tuple[str, ...]:
     return (
         *_warnings(found.preflight.notices),
         *_benchmarks(found),
+        *shots_notices(found.preflight),
         *_no_base(found),
         *few_groups(found.preflight),
         *restated_items(found.preflight),
@@ -46,6 +47,16 @@ def _benchmarks(found: "Found") -> list[str]:
         if any(item.split == "test" for item in task.items)
     ]
     return searched + sealed
+
+
+def shots_notices(preflight: "Preflight") -> list[str]:
+    """Which tasks show, as examples, documents that are tested on."""
+    return [
+        f"Task {name}: as lm-eval does, its worked examples are drawn from all of its documents, "
+        "those of test included; give it a training split, or a fewshot_split."
+        for name, task in preflight.tasks.items()
+        if getattr(task, "shots_from_items", False) and preflight.splits[name]["test"]
+    ]
 
 
 def _no_base(found: "Found") -> list[str]:

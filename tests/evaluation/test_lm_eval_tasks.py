@@ -485,3 +485,37 @@ def test_data_files_beside_the_yaml_come_before_those_where_one_is(
     assert len(own("own_lines", folder).items) == 6
     (folder / "lines.jsonl").unlink()
     assert [item.row for item in own("own_lines", folder).items] == [{"text": "another"}]
+
+
+def test_a_benchmark_that_reports_on_validation_is_searched_on_only_if_asked(folder: Path) -> None:
+    rewrite(folder, "own_sums", lambda text: text + "test_split: validation\n")
+    assert "--allow-benchmark-test" in refused("own_sums", folder)
+    task = load_lm_eval_task(
+        spec("own_sums", folder), trust_task_code=True, allow_benchmark_test=True
+    )
+    assert task.official_test
+    assert not own("own_sums", folder, docs="train").official_test
+
+
+def test_shots_of_all_documents_are_known_for_it(folder: Path) -> None:
+    assert own("own_capitals", fewshot=2).shots_from_items  # it has one split alone
+    assert not own("own_capitals").shots_from_items
+    assert not own("own_sums", fewshot=2).shots_from_items  # its shots are of the training split
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("max_gen_toks: 6", "max_gen_toks: many", "a number of new tokens, got 'many'"),
+        ("max_gen_toks: 6", "max_gen_toks: -1", "a number of new tokens, got -1"),
+        ('until: ["\\n", "."]', "until: 5", "until: expected texts, got 5"),
+        ("metadata:", "num_fewshot: three\nmetadata:", "expected a whole number, got 'three'"),
+        ("metadata:", "tag: true\nmetadata:", ""),
+    ],
+)
+def test_values_of_another_kind_are_told(folder: Path, old: str, new: str, message: str) -> None:
+    rewrite(folder, "own_capitals", lambda text: text.replace(old, new))
+    if message:
+        assert message in refused("own_capitals", folder)
+    else:
+        assert own("own_capitals", folder).items
