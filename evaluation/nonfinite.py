@@ -14,8 +14,8 @@ class _FoundError(Exception):
     """Ends the pass once the module is known."""
 
 
-def first_bad(model: "PreTrainedModel", again: Callable[[], object]) -> str:
-    """The name of the first module, in the order they run, that gives NaN or Inf.
+def first_bad(model: "PreTrainedModel", again: Callable[[], object]) -> str | None:
+    """The name of the first module, in the order they run, that gives NaN or Inf; None if none.
 
     The innermost one: `model.layers.3.mlp.down_proj`, with the name of its own tensor that is not
     finite, if one is.
@@ -41,7 +41,7 @@ def first_bad(model: "PreTrainedModel", again: Callable[[], object]) -> str:
         for hook in hooks:
             hook.remove()
     if not culprit:
-        return "the output head"
+        return None
     name = named[culprit[0]] or type(model).__name__
     own = [key for key, one in culprit[0].named_parameters() if not torch.isfinite(one).all()]
     return f"{name} (its {own[0]} holds NaN or Inf)" if own else name

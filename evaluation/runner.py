@@ -31,7 +31,7 @@ from .encoding import (
 from .errors import ExhaustedError, NonFiniteError
 from .generation import generate, kept_settings
 from .guards import check_model, named, told_when_exhausted, torch_threads
-from .head import Head, probe_head, vocabulary_size
+from .head import Head, forward, probe_head, vocabulary_size
 from .layout import Layout, declared_layout
 from .layout_probe import probe_layout
 from .nonfinite import first_bad
@@ -255,7 +255,7 @@ class Runner:
             sums, greedy = self.passes.score(prepared.groups, prepared.spans, check)
             texts: dict[int, str] = {}
             for prompts in prepared.prompts:
-                texts |= generate(self.model, self.encoder, prompts, prepared.labels)
+                texts |= self._written(prompts, prepared.labels)
         self.seconds += time.perf_counter() - start
         return [
             Response(text=texts[k])
@@ -263,6 +263,16 @@ class Runner:
             else Response(float(sum(sums[list(part)])), bool(greedy[list(part)].all()))
             for k, part in enumerate(prepared.parts)
         ]
+
+    def _written(self, prompts: Prompts, labels: Sequence[str]) -> dict[int, str]:
+        """Texts of one batch, by request number."""
+        try:
+            return generate(self.model, self.encoder, prompts, labels)
+        except NonFiniteError as fault:
+            tokens = torch.from_numpy(prompts.tokens).to(self.model.device)
+            began = first_bad(self.model, lambda: forward(self.model, tokens))
+            where = f", beginning in {began}" if began else ", only behind some new tokens"
+            raise NonFiniteError(f"{fault}{where}") from None
 
 
 def labels_of(requests: Sequence[Request], labels: Sequence[str]) -> tuple[str, ...]:
@@ -290,7 +300,7 @@ def check_finite(
     bad = {int(span) for span in batch.spans[~np.isfinite(sums[batch.spans])]}
     if bad:
         number = next(k for k, part in enumerate(prepared.parts) if not bad.isdisjoint(part))
-        began = first_bad(model, again)
+        began = first_bad(model, again) or "what follows the output head"
         raise NonFiniteError(
             f"{prepared.labels[number]}: the model's logits are NaN or Inf, beginning in {began}"
         )
