@@ -154,9 +154,7 @@ def test_nan_is_told_with_the_name_of_the_first_request(pico: Any) -> None:
         model.model.norm.weight[0] = float("nan")
     with pytest.raises(NonFiniteError, match="^first: .*NaN"):
         runner.run(scored)
-    with pytest.raises(
-        NonFiniteError, match="^third: .*NaN.*, beginning in model.norm"
-    ):
+    with pytest.raises(NonFiniteError, match="^third: .*NaN.*, beginning in model.norm"):
         runner.run(written)
 
 
