@@ -120,7 +120,7 @@ class Runner:
         """
         for request, name in zip(requests, labels_of(requests, labels), strict=True):
             with named(name):
-                self._spans(request)
+                self._kept(request)
         with told_when_exhausted(self.settings):
             if self._known and self.layout is None:
                 largest = sorted(self._known.values(), key=size, reverse=True)[:PROBED]
@@ -128,14 +128,14 @@ class Runner:
             if self.decoding is None and any(one.kind == "generate" for one in requests):
                 self._settle_decoding()
 
-    def _spans(self, request: Request) -> tuple[Span, ...]:
-        """The forward passes of a request; its tokens are kept, narrow, from `settle` on."""
+    def _kept(self, request: Request) -> Narrow:
+        """The forward passes of a request, turned into tokens once."""
         if request.kind == "generate":
             check_room(self.encoder, request)
             return ()
         if (known := self._known.get(request)) is None:
             known = self._known[request] = narrowed(request_spans(self.encoder, request))
-        return widened(known)
+        return known
 
     def _settle_layout(self, spans: Sequence[Span]) -> None:
         passes = Passes(self.model, self.head, remembers=self.passes.remembers)
@@ -195,7 +195,7 @@ class Runner:
         parts = []
         for request, name in zip(requests, names, strict=True):
             with named(name):
-                spans = self._spans(request)
+                spans = widened(self._kept(request))
             parts.append(tuple(numbers.setdefault(span, len(numbers)) for span in spans))
         groups = self._packed(tuple(numbers))
         asked = {k: request for k, request in enumerate(requests) if request.kind == "generate"}

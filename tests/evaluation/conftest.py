@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,6 +156,13 @@ class LmEval:
 def lm_eval(datasets_cache: None) -> LmEval:
     """lm-eval to compare with."""
     return LmEval()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the lm-eval tasks, to be changed."""
+    source = Path(__file__).parents[1] / "data" / "lm_eval"
+    return Path(shutil.copytree(source, tmp_path / "tasks"))
 
 
 @pytest.fixture(scope="session")

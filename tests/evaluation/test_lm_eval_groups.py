@@ -22,12 +22,6 @@ DATA = Path(__file__).parents[1] / "data" / "lm_eval"
 pytestmark = pytest.mark.usefixtures("datasets_cache")
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A copy of the tasks, to be changed."""
-    return Path(shutil.copytree(DATA, tmp_path / "tasks"))
-
-
 def spec(task: str, include: Path | None = DATA, **keys: Any) -> LmEvalSpec:
     return LmEvalSpec("t", task, include, **keys)
 

@@ -28,12 +28,6 @@ TASKS = ("own_sums", "own_lines", "own_capitals", "own_words", "own_signs")
 pytestmark = pytest.mark.usefixtures("datasets_cache")
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A copy of the tasks, to be changed."""
-    return Path(shutil.copytree(DATA, tmp_path / "tasks"))
-
-
 def spec(task: str, include: Path | None = DATA, **keys: Any) -> LmEvalSpec:
     return LmEvalSpec("t", task, include, **keys)
 

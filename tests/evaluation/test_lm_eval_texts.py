@@ -3,7 +3,6 @@
 import json
 import math
 import random
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,6 @@ from evaluation.task import Response, result_rows
 DATA = Path(__file__).parents[1] / "data" / "lm_eval"
 CORPUS = ("bleu", "chrf", "chrf++", "ter")
 pytestmark = pytest.mark.usefixtures("datasets_cache")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A copy of the tasks, to be changed."""
-    return Path(shutil.copytree(DATA, tmp_path / "tasks"))
 
 
 def own(task: str, folder: Path) -> LmEvalTask:
