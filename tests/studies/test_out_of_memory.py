@@ -1,5 +1,6 @@
 """Memory that runs out in the middle of a search: fewer tokens at once, everything comparable."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -140,7 +141,11 @@ def test_a_shortage_that_passes_leaves_the_run_as_it_was(
 
 def test_a_base_whose_config_changed_is_not_taken_for_the_same(bench, tmp_path: Path) -> None:
     assert bench.search().exit_code == 0
-    config = bench.folder / "base" / "config.json"
+    base = bench.folder / "base"  # leads to the base that all tests share
+    shared = base.resolve()
+    base.unlink()
+    shutil.copytree(shared, base)
+    config = base / "config.json"
     config.write_text(config.read_text().replace('"rms_norm_eps": 1e-06', '"rms_norm_eps": 0.5'))
     other = bench.folder / "runs" / "other"
     found = bench.search("--from", bench.run, "--out", other)
