@@ -54,8 +54,9 @@ class Candidate:
 
     `values` are the parameters by their names, None for a reference; `data` is the recipe as
     plain data. `scores` are objective values on the search split in the order of the study's
-    objectives, `violations` those of its constraints. `items` counts item evaluations that this
-    candidate cost, not those the ledger already had.
+    objectives, `violations` those of its constraints; who was dropped or waits (`paused`) in a
+    race has `estimates` instead, of both. `items` counts item evaluations that this candidate
+    cost, not those the ledger already had.
     """
 
     kind: Literal["trial", "reference"]
@@ -66,9 +67,15 @@ class Candidate:
     values: Mapping[str, Any] | None = None
     role: str = ""
     """Of a reference: base | parent | uniform."""
-    state: Literal["running", "complete", "failed"] = "running"
+    state: Literal["running", "complete", "failed", "dropped", "paused"] = "running"
     scores: tuple[float, ...] | None = None
     violations: tuple[float, ...] = ()
+    estimates: tuple[float, ...] | None = None
+    """Of the objectives, from the items scored so far; at the end of a race, of every trial."""
+    errors: tuple[float, ...] | None = None
+    """Standard errors of the estimates, at the end of a race."""
+    looks: int = 0
+    """How often a race looked at it: what it was scored on follows from that."""
     items: int = 0
     propose_seconds: float = 0.0
     build_seconds: float = 0.0
@@ -82,9 +89,23 @@ class Candidate:
     system_attrs: Mapping[str, Any] | None = None
     sampler: str = ""
 
+    @property
+    def standing(self) -> tuple[float, ...] | None:
+        """What it is ranked by: its estimates if there are any, else its scores."""
+        return self.scores if self.estimates is None else self.estimates
+
     def ended(self, **changes: Any) -> "Candidate":
         """The same candidate with its outcome filled in."""
         return replace(self, **changes)
+
+
+SCORED = frozenset({"complete", "dropped", "paused"})
+"""States of candidates of which results are known."""
+
+
+def label(candidate: Candidate) -> str:
+    """`trial 12`, or a reference's name."""
+    return f"trial {candidate.number}" if candidate.kind == "trial" else candidate.name
 
 
 class Ledger:
@@ -244,7 +265,7 @@ def _put(connection: sa.Connection, candidate: Candidate) -> None:
 
 def _candidate(body: str) -> Candidate:
     fields = json.loads(body)
-    for name in ("scores", "violations"):
+    for name in ("scores", "violations", "estimates", "errors"):
         if fields[name] is not None:
             fields[name] = tuple(fields[name])
     return Candidate(**fields)

@@ -10,7 +10,6 @@ is scored.
 """
 
 import hashlib
-import math
 import multiprocessing
 import os
 import signal
@@ -27,38 +26,17 @@ from .draws import Ask, Draw, Told, is_finite
 from .samplers import SAMPLERS, Sampler, population_size
 from .space_parts import Values
 from .space_ranges import Value
+from .warp import Warp
 
 _BY_CHANCE = 5
 """Draws at random for a point that was not tried, after the sampler's own."""
 
 
 @dataclass(frozen=True, slots=True)
-class Warp:
-    """How an objective is shown to a sampler that models it; others see raw values, and rank them.
-
-    `worst`: values worse than this (chance level) are shown as this, so that a collapsed
-    candidate does not flatten the differences between good ones. `logit`: the objective is a
-    share in [0, 1], shown as its log odds, kept `margin` away from 0 and 1 (half an item is a
-    good one).
-    """
-
-    worst: float | None = None
-    logit: bool = False
-    margin: float = 0.005
-
-    def show(self, value: float, higher_is_better: bool) -> float:
-        """The value as the sampler sees it; the order of values stays."""
-        if self.worst is not None:
-            value = (max if higher_is_better else min)(value, self.worst)
-        if not self.logit:
-            return value
-        share = min(max(value, self.margin), 1.0 - self.margin)
-        return math.log(share / (1.0 - share))
-
-
-@dataclass(frozen=True, slots=True)
 class Finished:
-    """A trial that ended: recipe values, scores in the order of the objectives (None: it failed).
+    """A trial that was scored: recipe values, scores in the order of the objectives.
+
+    Scores are None where it failed, and estimates where it was not scored on every item.
 
     `violations`: one number a constraint, above 0 where it is violated; every trial with scores
     has as many.

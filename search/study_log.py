@@ -2,7 +2,9 @@
 
 Never read back: proposals come from the ledger. Trials are added whole, in order of number, so
 that a kill between two of them leaves nothing half done; adding the ones that are missing is how
-a resumed run catches up.
+a resumed run catches up. Optuna's trials are written once: one that a race dropped or left waiting
+is pruned there, and if it comes back and is scored on everything it stands in the log again, with
+the same user attribute `trial`.
 """
 
 import warnings
@@ -16,6 +18,10 @@ from .space import Dimension, Space
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
+
+
+_STATES = {"complete": "COMPLETE", "failed": "FAIL", "dropped": "PRUNED", "paused": "PRUNED"}
+"""The ledger's states as Optuna has them; one under way is not logged."""
 
 
 class StudyLog:
@@ -49,11 +55,19 @@ class StudyLog:
             self._study.set_metric_names([one.name for one in objectives])
 
     def add(self, trials: Sequence[Candidate]) -> None:
-        """Logs the ended trials that are not there yet; `trials` are in order of number."""
-        for trial in trials[len(self._study.get_trials(deepcopy=False)) :]:
-            if trial.state == "running":
-                return
-            self._study.add_trial(_frozen(trial, self._distributions, self._constraints))
+        """Logs the ended trials that are not there yet; `trials` are in order of number.
+
+        One that waits is logged once a later one has begun: until then it is still being raced.
+        """
+        there = {
+            (one.user_attrs.get("trial", one.number), one.state.name)
+            for one in self._study.get_trials(deepcopy=False)
+        }
+        for trial in trials:
+            waits = trial.state == "paused" and trial is trials[-1]
+            state = _STATES.get(trial.state)
+            if state is not None and not waits and (trial.number, state) not in there:
+                self._study.add_trial(_frozen(trial, self._distributions, self._constraints))
 
     def close(self) -> None:
         """Lets go of the database."""
@@ -71,7 +85,7 @@ def _frozen(
     complete = trial.state == "complete"
     values = dict(trial.values or {})
     return optuna.trial.create_trial(
-        state=optuna.trial.TrialState.COMPLETE if complete else optuna.trial.TrialState.FAIL,
+        state=optuna.trial.TrialState[_STATES[trial.state]],
         values=list(trial.scores or ()) if complete else None,
         params=values,
         distributions={name: distributions[name] for name in values},
@@ -82,11 +96,13 @@ def _frozen(
 
 def _attributes(trial: Candidate) -> dict[str, Any]:
     return {
+        "trial": trial.number,
         "origin": trial.name,
         "recipe_hash": trial.recipe_hash,
         "items": trial.items,
         "build_seconds": round(trial.build_seconds, 3),
         "score_seconds": round(trial.score_seconds, 3),
+        **({"estimates": trial.estimates} if trial.estimates else {}),
         **({"error": trial.error} if trial.error else {}),
     }
 

@@ -11,7 +11,7 @@ from typing import Any
 from evaluation.errors import NonFiniteError
 
 from .errors import SearchError
-from .ledger import Candidate, Ledger
+from .ledger import Candidate, Ledger, label
 from .loop import Search
 from .objectives import Scale, objective_value
 from .scoring import Spent
@@ -34,11 +34,6 @@ class Verdict:
     trials: int
     """How many trials the search had when this was decided."""
     rule: WinnerRule
-
-
-def label(candidate: Candidate) -> str:
-    """`trial 12`, or a reference's name."""
-    return f"trial {candidate.number}" if candidate.kind == "trial" else candidate.name
 
 
 def decide(search: Search, rule: WinnerRule) -> Verdict:

@@ -113,7 +113,7 @@ def _table(
 
 
 def _search(view: RunView) -> str:
-    trials = sum(trial.state == "complete" for trial in view.trials)
+    trials = sum(bool(trial.objectives) for trial in view.trials)
     evaluations = sum(trial.items for trial in view.trials)
     facts = [
         f"{count(trials, 'finished trial')}, {count(evaluations, 'item evaluation')}; "

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from evaluation.statistics import utility_difference_interval
-from search.ledger import Candidate
+from search.ledger import Candidate, label
 from search.objectives import Objective
-from search.verdict import Verdict, label
+from search.verdict import Verdict
 
 from .estimates import Scores, estimate, metric_difference, metric_estimate, paired_tasks
 from .view import Estimate, TestRow

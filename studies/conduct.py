@@ -153,6 +153,7 @@ def assemble(
         reserved_items=reserved_items(preflight),
         log=log,
         observer=display,
+        racing=study.racing,
     )
 
 

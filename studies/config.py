@@ -42,6 +42,7 @@ class Study:
     rule_task: str | None
     budget: Budget
     sampler: str
+    racing: bool
     seed: int
     folder: Path
 
@@ -84,6 +85,7 @@ def study_from(document: Document, folder: Path) -> Study:
         rule_task=form.winner.task,
         budget=Budget(form.budget.trials, form.budget.items, form.budget.minutes),
         sampler=form.sampler,
+        racing=form.racing,
         seed=form.seed,
         folder=folder,
     )

@@ -11,6 +11,7 @@ from evaluation.statistics import (
     paired_interval,
 )
 from evaluation.task import Item, ItemResult, Rows, Task, result_rows
+from search.blocks import blocks
 from search.ledger import Candidate, Ledger
 from search.objectives import Objective
 from search.scoring import known_results
@@ -39,8 +40,9 @@ class Scores:
         indices = self.splits[task][split]
         found: dict[str, ItemResult] = {}
         for settings in self.settings:
+            chosen = blocks(indices, split)
             found = known_results(
-                self.ledger, candidate.recipe_hash, settings, self.tasks[task], indices
+                self.ledger, candidate.recipe_hash, settings, self.tasks[task], chosen
             )
             if len(found) == len(indices):
                 break

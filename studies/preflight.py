@@ -25,6 +25,7 @@ from merging.recipe_reader import read_recipe
 from merging.references import parse_reference
 from merging.sources import open_checkpoint, spoken_models
 from merging.vocabulary import vocabulary_faults, vocabulary_notices
+from search.blocks import race_order
 from search.coordinates import Coordinates
 from search.errors import SearchError
 from search.loop import source_faults
@@ -104,7 +105,11 @@ def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) ->
         *vocabulary_notices(opened),
     )
     tasks = load_tasks(study, base, opened[base], permissions)
-    splits, restated = seal_test(study, tasks, split_tasks(study, tasks))
+    sealed, restated = seal_test(study, tasks, split_tasks(study, tasks))
+    splits = {
+        name: {**one, "search": race_order(tasks[name].items, one["search"], study.seed)}
+        for name, one in sealed.items()
+    }
     objectives = _objectives(study, tasks)
     compared = references(space)
     _check_constraints(study, tasks, compared)

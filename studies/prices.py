@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 
 from evaluation.splits import MIN_CLAIM_GROUPS
 from evaluation.statistics import holm, paired_p_value
-from search.ledger import Candidate
-from search.loop import compared
+from search.judge import compared
+from search.ledger import Candidate, label
 from search.objectives import ConstraintSpec, resolve_metric, violation
-from search.verdict import label
 
 from .estimates import Scores, metric_difference, metric_estimate
 

@@ -11,10 +11,10 @@ from merging.plan import plan_recipe
 from merging.recipe_reader import read_recipe
 from search.front import hypervolume_history
 from search.importance import importances
-from search.ledger import Candidate, Ledger
+from search.ledger import Candidate, Ledger, label
 from search.objectives import Budget, ConstraintSpec, resolve_metric
 from search.study_log import recipe_distributions
-from search.verdict import Verdict, label, stored_verdict
+from search.verdict import Verdict, stored_verdict
 from search.winner import feasible, front
 
 from . import view
@@ -187,14 +187,31 @@ def stored_view(ledger: Ledger) -> view.RunView | None:
 def _objectives(
     found: Found, candidate: Candidate, with_interval: bool
 ) -> dict[str, view.Estimate]:
-    if candidate.scores is None:
+    if candidate.standing is None:
         return {}
-    pairs = zip(found.preflight.objectives, candidate.scores, strict=True)
+    pairs = zip(found.preflight.objectives, candidate.standing, strict=True)
     if not with_interval:
         return {one.name: view.Estimate(score) for one, score in pairs}
+    if candidate.estimates is not None:
+        return _estimated(found, candidate)
     return {
         one.name: objective_estimate(found.scores, candidate, one, "search") for one, _ in pairs
     }
+
+
+def _estimated(found: Found, candidate: Candidate) -> dict[str, view.Estimate]:
+    """Estimates of a race with normal 95% intervals, and the items that were scored."""
+    shown = {}
+    errors = candidate.errors or ()
+    for place, objective in enumerate(found.preflight.objectives):
+        value = (candidate.estimates or ())[place]
+        reach = 1.96 * errors[place] if errors else None
+        items = sum(
+            len(found.scores.results(candidate, task, "search")) for task, _ in objective.parts
+        )
+        low, high = (None, None) if reach is None else (value - reach, value + reach)
+        shown[objective.name] = view.Estimate(value, low, high, items)
+    return shown
 
 
 def _trials(found: Found) -> tuple[view.TrialView, ...]:
@@ -271,7 +288,8 @@ def _profiles(found: Found, winner: Candidate) -> tuple[view.Profile, ...]:
 
 
 def _hypervolume(found: Found) -> tuple[tuple[int, float], ...]:
-    done = [one for one in found.trials if one.scores is not None and feasible(one)]
+    scored = ("complete", "paused")
+    done = [one for one in found.trials if one.state in scored and feasible(one)]
     if not done:
         return ()
     so_far, at = sum(one.items for one in found.references), {}
@@ -280,6 +298,6 @@ def _hypervolume(found: Found) -> tuple[tuple[int, float], ...]:
         at[one.number] = so_far
     directions = [one.higher_is_better for one in found.preflight.objectives]
     references = [one.scores for one in found.references if one.scores is not None]
-    values: Sequence[tuple[float, ...]] = [one.scores or () for one in done]
+    values: Sequence[tuple[float, ...]] = [one.standing or () for one in done]
     volumes = hypervolume_history(values, directions, references)
     return tuple((at[one.number], volume) for one, volume in zip(done, volumes, strict=True))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from evaluation.settings import Settings
 from merging.checkpoint import Checkpoint
+from search.blocks import LAYOUT
 from search.executors import InlineExecutor
-from search.scoring import BLOCK_ITEMS
 
 from .errors import StudyError
 from .preflight import Permissions, Preflight
@@ -141,5 +141,5 @@ def shrink(executor: InlineExecutor, hardware: Hardware) -> Hardware:
 
 def settings_hash(fingerprint: Mapping[str, object]) -> str:
     """A digest of everything but recipe and items that can change a score."""
-    text = json.dumps({**fingerprint, "block": BLOCK_ITEMS}, sort_keys=True)
+    text = json.dumps({**fingerprint, "blocks": LAYOUT}, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

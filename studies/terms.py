@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from search.errors import SearchError
-from search.loop import refuse_small_budget, searched_tasks
+from search.limits import refuse_small_budget
+from search.loop import searched_tasks
 from search.objectives import Budget
 from search.winner import MAX_FINALISTS
 

@@ -20,12 +20,12 @@ from search.proposals import (
     Proposal,
     ProposalRequest,
     Proposer,
-    Warp,
     propose,
     seed_of,
 )
 from search.samplers import SAMPLERS, population_size
 from search.space import Space, Values
+from search.warp import Warp
 
 MakeSpace = Callable[..., Space]
 
