@@ -140,6 +140,28 @@ def utility_difference_interval(
     """
     clusters = [clusters_of(task.groups, task.strata) for task in tasks]
     metrics = [(n, metric) for n, task in enumerate(tasks) for metric in task.metrics]
+    values_a = [metric.aggregate(metric.a) for _, metric in metrics]
+    value_b = utility([metric.aggregate(metric.b) for _, metric in metrics])
+    rooms = [paired_room(m.a, m.b, m.aggregate, clusters[n].groups, level) for n, m in metrics]
+    return _interval(
+        utility(values_a) - value_b,
+        clusters,
+        utility_difference(tasks, clusters, utility),
+        room=utility_room(values_a, rooms, utility),
+        seed=seed,
+        resamples=resamples,
+        level=level,
+    )
+
+
+def utility_difference(
+    tasks: Sequence[PairedTask], clusters: Sequence[Clusters], utility: Utility
+) -> Callable[[Sequence[Draws]], Numbers]:
+    """The function from drawn groups, a draw of shape (..., n) a task, to utility(A) - utility(B).
+
+    Both systems are aggregated on the same drawn groups; the result has shape (...).
+    """
+    metrics = [(n, metric) for n, task in enumerate(tasks) for metric in task.metrics]
     of_a = [(n, resampler(m.a, m.aggregate, clusters[n])) for n, m in metrics]
     of_b = [(n, resampler(m.b, m.aggregate, clusters[n])) for n, m in metrics]
 
@@ -150,18 +172,7 @@ def utility_difference_interval(
         flat = [utility(row) for row in aggregates.reshape(-1, len(metrics)).tolist()]
         return np.array(flat).reshape(aggregates.shape[:-1])
 
-    values_a = [metric.aggregate(metric.a) for _, metric in metrics]
-    value_b = utility([metric.aggregate(metric.b) for _, metric in metrics])
-    rooms = [paired_room(m.a, m.b, m.aggregate, clusters[n].groups, level) for n, m in metrics]
-    return _interval(
-        utility(values_a) - value_b,
-        clusters,
-        lambda draws: utilities(of_a, draws) - utilities(of_b, draws),
-        room=utility_room(values_a, rooms, utility),
-        seed=seed,
-        resamples=resamples,
-        level=level,
-    )
+    return lambda draws: utilities(of_a, draws) - utilities(of_b, draws)
 
 
 def standard_error(
