@@ -105,6 +105,10 @@ class Search:
             self.log.add(trials)
             self.observer.ended(trials[-1])
 
+    def in_full(self, candidate: Candidate, references: Sequence[Candidate]) -> Candidate:
+        """The candidate scored on every item of the search split, and its constraints judged."""
+        return self._judged(self._score(candidate), references)
+
     def _score_references(self) -> list[Candidate]:
         """Every reference with its scores; constraints are judged once all of them are known."""
         stored = {one.name: one for one in self.ledger.candidates("reference")}

@@ -48,7 +48,7 @@ class Verdict:
 
 
 def label(candidate: Candidate) -> str:
-    """`trial 12`, or a reference's name."""
+    """`trial 12`, a reference's name, or `random 12` of the search beside."""
     return f"trial {candidate.number}" if candidate.kind == "trial" else candidate.name
 
 
