@@ -1,8 +1,8 @@
 """How much of a difference in utility is noise: what a choice between two systems asks.
 
 The standard error of a paired difference by the cluster bootstrap: groups are drawn within strata,
-and both systems are aggregated on the same draws (Efron and Tibshirani 1993, An Introduction to the
-Bootstrap, 6.2: seldom are more than 200 draws needed for a standard error).
+and both systems are aggregated on the same draws. Seldom are more than 200 of them needed (Efron
+and Tibshirani 1993, An Introduction to the Bootstrap, 6.2).
 
 Not here: intervals, which `statistics` gives. One standard error is no evidence; it says when a
 choice may follow something else than the scores.

@@ -73,7 +73,9 @@ def stored_beside(ledger: Ledger) -> Beside | None:
 
 
 def _side(found: dict[str, Any] | None) -> Side | None:
-    return found and Side(**{**found, "draws": tuple(Draw(**one) for one in found["draws"])})
+    if found is None:
+        return None
+    return Side(**{**found, "draws": tuple(Draw(**one) for one in found["draws"])})
 
 
 def _spent(search: Search, trials: Sequence[Candidate], references: Sequence[Candidate]) -> int:

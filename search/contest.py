@@ -48,7 +48,7 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Who is chosen, over whom: `lead` is how far `best` is ahead, within `error`, or both are 0."""
+    """Who is chosen, over whom: `best` is ahead by `lead`, within `error`; both 0 if it won."""
 
     chosen: Contender
     best: Contender

@@ -45,7 +45,9 @@ def pair(
         others: The same of B; a side with a single draw stands for as many as the other has.
     """
     draws = max(len(ones), len(others))
-    ones, others = (side * draws if len(side) == 1 else side for side in (list(ones), list(others)))
+    ones, others = (
+        side * draws if len(side) == 1 else side for side in (list(ones), list(others))
+    )
     parts = dict.fromkeys(part for one in objectives for part in one.parts)
     named = {task: [metric for name, metric in parts if name == task] for task, _ in parts}
     flat = [
