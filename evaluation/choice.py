@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .pairing import PairedTask, Utility, utility_difference
 from .resampling import Clusters, Draws, clusters_of
-from .statistics import PairedTask, Utility, utility_difference
 
 RESAMPLES = 200
 

@@ -7,7 +7,7 @@ with a candidate that is one, that one stands against each of them.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from evaluation.statistics import PairedMetric, PairedTask, Utility
+from evaluation.pairing import PairedMetric, PairedTask, Utility
 from evaluation.task import Task, result_rows
 
 from .objectives import Objective, Results, Scale

@@ -74,6 +74,17 @@ def _gain_text(gain: Estimate | None, winner: str, rival: str, rule: str) -> str
     return found + "The interval includes zero."
 
 
+def choice_text(verdict: Verdict) -> str:
+    """Why another than the most useful on `select` won; empty where it did not."""
+    if verdict.best in ("", verdict.winner):
+        return ""
+    return (
+        f"On select {verdict.best} was ahead of {verdict.winner} by {verdict.lead:.3f} in "
+        f"utility, within one standard error ({verdict.error:.3f}); {verdict.winner} is the "
+        "simpler recipe."
+    )
+
+
 SCALE = "base at 0 and best parent at 1 (worst parent 0, base 1 where no parent beats the base)"
 RULES = {
     "maximin": f"the smallest of the objectives, {SCALE}",

@@ -19,7 +19,7 @@ from search.winner import feasible, front
 
 from . import view
 from .beside import beside_view
-from .claims import RULES, claim_text, test_rows, utility_gain
+from .claims import RULES, choice_text, claim_text, test_rows, utility_gain
 from .estimates import Scores, objective_estimate
 from .export import candidate_yaml
 from .masks import winner_masks
@@ -253,18 +253,7 @@ def _winner(found: Found) -> view.Winner | None:
     same = label(chosen) == label(rival)
     improved = False if same else None if gain is None or gain.low is None else gain.low > 0
     yaml = found.yaml(chosen)
-    return view.Winner(label(chosen), number, yaml, text, gain, _choice(verdict), improved)
-
-
-def _choice(verdict: Verdict) -> str:
-    """Why another than the most useful on `select` won; empty where it did not."""
-    if verdict.best in ("", verdict.winner):
-        return ""
-    return (
-        f"On select {verdict.best} was ahead of {verdict.winner} by {verdict.lead:.3f} in "
-        f"utility, within one standard error ({verdict.error:.3f}); {verdict.winner} is the "
-        "simpler recipe."
-    )
+    return view.Winner(label(chosen), number, yaml, text, gain, choice_text(verdict), improved)
 
 
 def _gain(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from evaluation.choice import utility_difference_error
+from evaluation.pairing import PairedMetric, PairedTask
 from evaluation.resampling import RatioOfSums
-from evaluation.statistics import PairedMetric, PairedTask
 
 MEAN = RatioOfSums()
 
