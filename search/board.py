@@ -67,6 +67,13 @@ class Board:
                 value = metric_value(self.tasks[task], metric, found)
                 self._values.setdefault(part, {})[label] = value
 
+    def forget(self, label: str) -> None:
+        """Leaves a candidate out of everything from now on."""
+        self._known.clear()
+        for part in self.parts:
+            self._rows.get(part, {}).pop(label, None)
+            self._values.get(part, {}).pop(label, None)
+
     def place(self, label: str, coordinates: Numbers | None) -> None:
         """Where a candidate lies in the unit cube of the search space; None: nowhere."""
         if coordinates is not None:

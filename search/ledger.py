@@ -48,9 +48,14 @@ _RESULTS = sa.Table(
 )
 
 
+Kind = Literal["trial", "reference", "beside"]
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A recipe of a run: a trial (numbered from 0) or a reference (base, parents, uniform).
+
+    Or one of the random search beside it, numbered by itself: no sampler and no front hears of it.
 
     `values` are the parameters by their names, None for a reference; `data` is the recipe as
     plain data. `scores` are objective values on the search split in the order of the study's
@@ -59,7 +64,7 @@ class Candidate:
     cost, not those the ledger already had.
     """
 
-    kind: Literal["trial", "reference"]
+    kind: Kind
     number: int
     name: str
     data: Mapping[str, Any]
@@ -104,7 +109,7 @@ SCORED = frozenset({"complete", "dropped", "paused"})
 
 
 def label(candidate: Candidate) -> str:
-    """`trial 12`, or a reference's name."""
+    """`trial 12`, a reference's name, or `random 12` of the search beside."""
     return f"trial {candidate.number}" if candidate.kind == "trial" else candidate.name
 
 
@@ -167,7 +172,7 @@ class Ledger:
             connection.execute(sa.delete(_META).where(_META.c.key == key))
             connection.execute(sa.insert(_META).values(key=key, value=json.dumps(value)))
 
-    def candidates(self, kind: Literal["trial", "reference"]) -> list[Candidate]:
+    def candidates(self, kind: Kind) -> list[Candidate]:
         """All candidates of one kind in order of number."""
         query = (
             sa.select(_CANDIDATES.c.body)

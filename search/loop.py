@@ -102,8 +102,14 @@ class Search:
         return reached
 
     def in_full(self, candidate: Candidate, references: Sequence[Candidate]) -> Candidate:
-        """A candidate scored on every item of the search split, its constraints judged."""
-        return self.judge.constrained(self._score(candidate), references)
+        """A candidate scored on every item of the search split, its constraints judged.
+
+        One that stands beside the search is forgotten at once: no estimate depends on it.
+        """
+        found = self.judge.constrained(self._score(candidate), references)
+        if candidate.kind == "beside":
+            self.board.forget(label(candidate))
+        return found
 
     def _settle(self) -> None:
         """Gives every trial of a race its last estimates, from all that is known at the end."""

@@ -18,7 +18,7 @@ Look = Mapping[str, Sequence[Block]]
 
 @dataclass(frozen=True, slots=True)
 class Racing:
-    """Who is scored next; `seed` chooses the rounds of the race, not `enabled`: each on everything at once."""
+    """Who is scored next; `seed` chooses the rounds; not `enabled`: each on everything at once."""
 
     board: Board
     race: Race

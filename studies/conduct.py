@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.errors import ExhaustedError
+from search.beside import search_beside
 from search.executors import Executor, InlineExecutor
 from search.ledger import Ledger
 from search.loop import (
@@ -95,7 +96,8 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
         if slow := executor.harness.runner.slow():
             display.note(slow)
         search = assemble(preflight, ledger, executor, log, display)
-        return _search_in_memory(search, preflight, run, display, executor, hardware)
+        beside = options.beside is not None
+        return _search_in_memory(search, preflight, run, display, executor, hardware, beside)
 
 
 def _begun(run: RunFolder, wanted: Identity) -> Mapping[str, Any]:
@@ -168,12 +170,17 @@ def _study_log(preflight: Preflight, run: RunFolder) -> StudyLog:
     return StudyLog(run.url, study.name, preflight.objectives, preflight.space, constraints)
 
 
-def _search(search: Search, preflight: Preflight, run: RunFolder, display: Display) -> Outcome:
+def _search(
+    search: Search, preflight: Preflight, run: RunFolder, display: Display, beside: bool
+) -> Outcome:
     state, problem = "interrupted", ""
     try:
         with Proposer() as proposer:
             state = search.run(proposer)
         decide(search, rule_of(preflight.study))
+        if beside:
+            display.note("random search beside it, of as many item evaluations")
+            search_beside(search, rule_of(preflight.study))
     except NoWinner as error:
         problem = str(error)
     except BrokenExecutor:
@@ -208,6 +215,7 @@ def _search_in_memory(
     display: Display,
     executor: InlineExecutor,
     hardware: Hardware,
+    beside: bool,
 ) -> Outcome:
     """The search with fewer and fewer tokens at once, as long as memory runs out.
 
@@ -218,7 +226,7 @@ def _search_in_memory(
     kept = {name: ledger.meta(name) for name in ("hardware", "settings", "scoring")}
     while True:
         try:
-            return _search(search, preflight, run, display)
+            return _search(search, preflight, run, display, beside)
         except ExhaustedError:
             before = executor.settings
             try:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from evaluation.splits import MIN_CLAIM_GROUPS
 from merging.methods.table import METHODS
+from search.mask_seeds import MASK_SEEDS
 
 from .sealing import restated_text
 
@@ -110,6 +111,7 @@ def _random(found: "Found") -> list[str]:
     if not any(METHODS[name].random for name in found.preflight.space.methods):
         return []
     return [
-        "The merge method draws random masks: the figures are for one mask seed, which the "
-        "exported recipe holds; mergekit draws other masks, `eutectic merge` the scored ones."
+        "The merge method draws random masks: finalists are ranked by their mean over "
+        f"{MASK_SEEDS} mask seeds, other figures are for one, which the exported recipe holds; "
+        "mergekit draws other masks, `eutectic merge` the scored ones."
     ]

@@ -82,8 +82,8 @@ class Display:
 
     def ended(self, candidate: Candidate) -> None:
         """A candidate has its scores, or failed."""
-        kept = self._trials if candidate.kind == "trial" else self._references
-        kept[candidate.number] = candidate
+        known = {"trial": self._trials, "reference": self._references}
+        known.get(candidate.kind, {})[candidate.number] = candidate
         self._bar.update(self._bar.task_ids[0], completed=len(self._trials))
         line = self._line(candidate)
         self._keep(line)

@@ -18,10 +18,13 @@ from search.verdict import Verdict, stored_verdict
 from search.winner import feasible, front
 
 from . import view
-from .claims import RULES, claim_text, test_rows, utility_gain
+from .beside import beside_view
+from .claims import RULES, choice_text, claim_text, test_rows, utility_gain
 from .estimates import Scores, objective_estimate
 from .export import candidate_yaml
+from .masks import winner_masks
 from .notices import notices_of
+from .optimism import optimism_of
 from .preflight import Preflight
 from .prices import constraint_sentences, price_sentences
 from .profiles import Lines, depth_lines, depth_profiles
@@ -126,6 +129,11 @@ def build_view(preflight: Preflight, ledger: Ledger, state: str) -> view.RunView
             **{f"model {name}": short for name, short in model_hashes(preflight).items()},
             **{f"task {name}": task_hash(task) for name, task in preflight.tasks.items()},
         },
+        optimism=() if chosen is None else optimism_of(found, chosen),
+        masks=None
+        if found.verdict is None or chosen is None
+        else winner_masks(found, found.verdict, chosen, found.named(found.verdict.rival)),
+        beside=beside_view(found),
     )
 
 
@@ -145,8 +153,7 @@ def test_columns(preflight: Preflight) -> dict[str, tuple[str, str]]:
 def _prices(
     found: Found, winner: Candidate, columns: Mapping[str, tuple[str, str]]
 ) -> tuple[str, ...]:
-    parents = [one for one in found.references if one.role == "parent"]
-    prices = price_sentences(found.scores, winner, parents, columns)
+    prices = price_sentences(found.scores, winner, found.references, columns)
     constraints = found.preflight.study.constraints
     return prices + constraint_sentences(found.scores, winner, found.references, constraints)
 
@@ -255,11 +262,15 @@ def _winner(found: Found) -> view.Winner | None:
         RULES[verdict.rule.rule],
         is_trial=is_trial,
         seen=len(found.ledger.meta("test_opened") or []),
+        within=verdict.lead > 0,
     )
     if verdict.trials < len(found.trials):
         text += f" It was chosen after {verdict.trials} trials; the search has gone on since."
     number = chosen.number if is_trial else None
-    return view.Winner(label(chosen), number, found.yaml(chosen), text, gain)
+    same = label(chosen) == label(rival)
+    improved = False if same else None if gain is None or gain.low is None else gain.low > 0
+    yaml = found.yaml(chosen)
+    return view.Winner(label(chosen), number, yaml, text, gain, choice_text(verdict), improved)
 
 
 def _gain(

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from merging.methods.table import METHODS
 from search.errors import SearchError
 from search.limits import refuse_small_budget
 from search.loop import searched_tasks
+from search.mask_seeds import MASK_SEEDS
 from search.objectives import Budget
 from search.winner import MAX_FINALISTS
 
@@ -34,6 +36,8 @@ class SearchOptions:
     fresh: bool = False
     source: Path | None = None
     """`--from RUN`: another run whose results are reused where they apply."""
+    beside: str | None = None
+    """`--beside random`: another search of as many items, to compare with."""
     max_failed: float = 0.2
     quiet: bool = False
     exact: bool = False
@@ -111,8 +115,10 @@ def items_per_candidate(preflight: Preflight, split: str = "search") -> int:
 
 
 def reserved_items(preflight: Preflight) -> int:
-    """Item evaluations that select and test will take at most."""
+    """Item evaluations that select and test will take at most; random merges take five each."""
     references = len(preflight.references)
-    select = (references + MAX_FINALISTS) * items_per_candidate(preflight, "select")
+    random = any(METHODS[name].random for name in preflight.space.methods)
+    draws = MASK_SEEDS if random else 1
+    select = (references + draws * MAX_FINALISTS) * items_per_candidate(preflight, "select")
     test = sum(len(splits["test"]) for splits in preflight.splits.values())
-    return select + (references + 1) * test
+    return select + (references + draws) * test

@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +32,13 @@ if TYPE_CHECKING:
     from ..conduct import Outcome
     from ..terms import SearchOptions
 
+
+class Beside(StrEnum):
+    """What may search beside a search."""
+
+    random = "random"
+
+
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).")]
 
 
@@ -50,6 +58,10 @@ def search(
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete the run and start anew.")] = False,
     source: Annotated[
         Path | None, typer.Option("--from", metavar="RUN", help="Reuse another run's results.")
+    ] = None,
+    beside: Annotated[
+        Beside | None,
+        typer.Option(help="Then search at random with as many items, to compare on select."),
     ] = None,
     max_failed: Annotated[
         float, typer.Option(min=0, max=1, help="Share of failed trials that makes exit code 3.")
@@ -96,6 +108,7 @@ def search(
         out=out,
         fresh=fresh,
         source=source,
+        beside=None if beside is None else beside.value,
         max_failed=max_failed,
         quiet=quiet,
         exact=mergekit_exact,
