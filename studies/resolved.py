@@ -62,7 +62,7 @@ def resolved_study(preflight: Preflight) -> str:
         for name in ("trials", "items", "minutes")
         if (value := getattr(study.budget, name)) is not None
     }
-    changed = {**data, "budget": budget, "sampler": study.sampler, "seed": study.seed}
+    changed = {**data, "budget": budget, "sampler": study.sampler.written, "seed": study.seed}
     return yaml.safe_dump(
         {**changed, "resolved": section}, sort_keys=False, allow_unicode=True, width=100
     )
