@@ -190,7 +190,7 @@ def _suggested(trial: "Trial", coordinates: Coordinates) -> dict[str, Coordinate
 
 
 def _suggest(trial: "Trial", name: str, distribution: "BaseDistribution") -> Coordinate:
-    """A coordinate inside its range; the sampler of a stranger may draw it elsewhere."""
+    """A coordinate inside its range; one between two steps is put on the grid when decoded."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     if isinstance(distribution, CategoricalDistribution):
@@ -203,7 +203,7 @@ def _suggest(trial: "Trial", name: str, distribution: "BaseDistribution") -> Coo
             name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
         )
     )
-    if not distribution._contains(number):
+    if not distribution.low <= number <= distribution.high:
         raise SamplerError(
             f"drew {name} = {number:g}, which is not in [{distribution.low:g}, "
             f"{distribution.high:g}]"

@@ -101,6 +101,9 @@ def _brute_force(spec: SamplerSpec) -> Sampler:
 
 
 def _cma(spec: SamplerSpec) -> Sampler:
+    x0 = spec.options.get("x0")
+    if x0 is not None and not isinstance(x0, Mapping):
+        raise SamplerOptionError(f"x0: expected a value for every parameter, got {x0!r}", "x0")
     for name, low in (("popsize", 3), ("sigma0", 0)):
         value = spec.options.get(name)
         if value is not None and value <= low:
@@ -168,7 +171,8 @@ def _make(spec: SamplerSpec) -> Make:
     options = {name: _object(name, value) for name, value in spec.options.items()}
 
     def make(seed: int, ask: Ask) -> "BaseSampler":
-        sampler: BaseSampler = _class(spec.name)(seed=seed, **options)
+        made = {name: one() if isinstance(one, type) else one for name, one in options.items()}
+        sampler: BaseSampler = _class(spec.name)(seed=seed, **made)
         return sampler
 
     return make
@@ -181,7 +185,7 @@ def _class(name: str) -> Any:
 
 
 def _object(name: str, value: Any) -> Any:
-    """What YAML cannot hold: operators of a genetic sampler by class name, reference points."""
+    """What YAML cannot hold: classes of operators of a genetic sampler, reference points."""
     if name == "reference_points":
         import numpy as np
 
@@ -198,4 +202,4 @@ def _object(name: str, value: Any) -> Any:
     if value not in known:
         hint = did_you_mean(str(value), known) or f"; known: {', '.join(known)}"
         raise SamplerOptionError(f"{name}: no {name} is named {value!r}{hint}", name)
-    return getattr(nsgaii, value)()
+    return getattr(nsgaii, value)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from search.errors import SamplerError, SamplerOptionError
+from search.ledger import Ledger
 from search.loop import searched_tasks
 from search.own_samplers import with_code
 from search.rehearsal import rehearse
@@ -55,6 +56,28 @@ def refuse_sampler(preflight: Preflight) -> None:
         path = ("sampler", option) if option else ("sampler",)
         place = study.document.place(path, key=bool(option))
         raise StudyError(f"{place} {error}") from error
+
+
+def code_digest(preflight: Preflight) -> str | None:
+    """The hash of the code that the study's sampler is made of, None for Optuna's and ours."""
+    study = preflight.study
+    code = with_code(study.sampler, study.folder, preflight.permissions.allow_code).code
+    return None if code is None else code.digest
+
+
+def changed_code(preflight: Preflight, ledger: Ledger) -> str:
+    """What to say where a sampler's code is not what the run was begun with; notes what it is.
+
+    A run may go on with another sampler. With the same name it would pass for the same.
+    """
+    known: dict[str, str] = ledger.meta("sampler_code") or {}
+    name, digest = str(preflight.study.sampler), code_digest(preflight)
+    if digest is None:
+        return ""
+    ledger.set_meta("sampler_code", {**known, name: digest})
+    if known.get(name, digest) == digest:
+        return ""
+    return f"note: the code of {name} is another than before; trials from here on are its own"
 
 
 def _affordable(preflight: Preflight) -> int | None:

@@ -8,6 +8,7 @@ from evaluation.task import Task
 from search.space import describe
 
 from .preflight import Preflight
+from .proposing import code_digest
 from .run import Identity
 
 
@@ -56,6 +57,7 @@ def resolved_study(preflight: Preflight) -> str:
         "maps": {name: str(path) for name, path in preflight.maps.items()},
         "models": model_hashes(preflight),
         "tasks": {name: task_hash(task) for name, task in preflight.tasks.items()},
+        **({"sampler": digest} if (digest := code_digest(preflight)) else {}),
     }
     budget = {
         name: value

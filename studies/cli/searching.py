@@ -45,8 +45,8 @@ def search(
     sampler: Annotated[
         str | None,
         typer.Option(
-            help="auto, random, tpe, gp, cmaes, nsgaii, nsgaiii; a class of Optuna; FILE.py:CLASS; "
-            "optunahub:samplers/PACKAGE; {name: TPESampler, n_ei_candidates: 48}."
+            help="auto, random, tpe, gp, cmaes, nsgaii, nsgaiii; a class of Optuna's; "
+            "FILE.py:CLASS; optunahub:samplers/PACKAGE; {name: TPESampler, n_ei_candidates: 48}."
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the study's own.")] = None,
