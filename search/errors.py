@@ -27,3 +27,9 @@ class SamplerOptionError(SamplerError):
     def __init__(self, message: str, option: str = "") -> None:
         super().__init__(message)
         self.option = option
+
+
+def told_in_short(error: BaseException) -> str:
+    """What a stranger's code raised: its type, and the first line that it says."""
+    said = next((line for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

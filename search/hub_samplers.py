@@ -7,16 +7,19 @@ copy that has changed since. (Packages that load others do as they please.)
 """
 
 import hashlib
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .errors import SamplerError
+from .errors import SamplerError, told_in_short
 from .sampler_spec import HUB, HubCode, HubReference
 
 if TYPE_CHECKING:
     import types
+
+_PICKLES = re.compile(rb"^\s*(import|from)\s+(pickle|cloudpickle|dill|joblib|shelve)\b", re.M)
 
 
 def fetch_package(reference: HubReference, registry: Path | None) -> HubCode:
@@ -50,6 +53,7 @@ def hub_target(code: HubCode) -> Callable[..., Any]:
     folder = code.registry / code.package
     if _digest(folder) != code.digest:
         raise SamplerError(f"{folder} was changed while the search ran")
+    _refuse_pickles(code)
     hub = _optunahub()
     _forget(code.package)
     module = _run(
@@ -77,8 +81,7 @@ def _run(load: Callable[[], "types.ModuleType"], failed: str) -> "types.ModuleTy
     try:
         return load()
     except (Exception, SystemExit) as error:  # git, the network, and whatever the code raises
-        said = next((line for line in str(error).splitlines() if line.strip()), "")
-        raise SamplerError(f"{failed}: {type(error).__name__}: {said}") from error
+        raise SamplerError(f"{failed}: {told_in_short(error)}") from error
 
 
 def _only_sampler(module: "types.ModuleType", code: HubCode) -> Callable[..., Any]:
@@ -88,7 +91,9 @@ def _only_sampler(module: "types.ModuleType", code: HubCode) -> Callable[..., An
     found = {
         name: one
         for name in names
-        if isinstance(one := getattr(module, name, None), type) and issubclass(one, BaseSampler)
+        if isinstance(one := getattr(module, name, None), type)
+        and issubclass(one, BaseSampler)
+        and not one.__module__.startswith(("optuna.", "optunahub."))
     }
     if len(found) != 1:
         listed = ", ".join(found) or "none"
@@ -97,6 +102,17 @@ def _only_sampler(module: "types.ModuleType", code: HubCode) -> Callable[..., An
             f"{HUB}{code.package}:CLASS"
         )
     return next(iter(found.values()))
+
+
+def _refuse_pickles(code: HubCode) -> None:
+    """Raises SamplerError for a package that pickles: it would unpickle what a database says."""
+    for file in sorted((code.registry / code.package).rglob("*.py")):
+        parts = file.relative_to(code.registry / code.package).parts
+        if "tests" not in parts and _PICKLES.search(file.read_bytes()):
+            raise SamplerError(
+                f"{HUB}{code.package} pickles ({'/'.join(parts)}), and would unpickle what a "
+                "run's database says, which may be a stranger's; `cmaes` is a CMA-ES that does not"
+            )
 
 
 def _forget(package: str) -> None:

@@ -7,6 +7,7 @@ last trial before.
 
 Nothing pickled goes in or out, since a sampler would unpickle what a database of a stranger's
 says: samplers that pickle their state (CMA-ES of Optuna, and what is made from it) are refused.
+A sampler of the user's own that joins a pickle from pieces is not found out.
 """
 
 import json

@@ -24,7 +24,7 @@ from multiprocessing.connection import wait
 
 from .coordinates import Coordinate, Coordinates
 from .draws import Ask, Draw, Told, is_finite
-from .errors import SamplerError, SamplerOptionError
+from .errors import SamplerError, SamplerOptionError, told_in_short
 from .kept import STUDY, Kept
 from .sampler import Sampler
 from .sampler_spec import SamplerSpec, spec_of
@@ -241,9 +241,7 @@ def _draw(sampler: Sampler, ask: Ask, request: ProposalRequest, attempt: int) ->
     except SamplerError as error:
         raise SamplerError(f"sampler: {sampler.name} {error}") from error
     except (Exception, SystemExit) as error:
-        said = next((line for line in str(error).splitlines() if line.strip()), "no reason")
-        text = f"sampler: {sampler.name} raised {type(error).__name__}: {said}"
-        raise SamplerError(text) from error
+        raise SamplerError(f"sampler: {sampler.name} raised {told_in_short(error)}") from error
 
 
 @contextmanager

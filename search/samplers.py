@@ -78,6 +78,15 @@ def sampler_of(spec: SamplerSpec) -> Sampler:
     Raises:
         SamplerError: an unknown name, arguments that it does not take, code that fails.
     """
+    try:
+        return _sampler_of(spec)
+    except SamplerOptionError as error:
+        raise SamplerOptionError(f"sampler: {spec}: {error}", error.option) from error
+    except SamplerError as error:
+        raise SamplerError(f"sampler: {error}") from error
+
+
+def _sampler_of(spec: SamplerSpec) -> Sampler:
     if spec.code is not None:
         return own_sampler(spec)
     if spec.name in OPTUNA:
@@ -117,13 +126,7 @@ def choose_sampler(
     if spec.name == "auto" and not spec.options:
         chosen, reason = _automatic(objectives, coordinates, trials)
         return SamplerSpec(chosen), reason
-    try:
-        sampler = sampler_of(spec)
-    except SamplerOptionError as error:
-        raise SamplerOptionError(f"sampler: {spec}: {error}", error.option) from None
-    except SamplerError as error:
-        raise SamplerError(f"sampler: {error}") from None
-    if fault := sampler.unsuited(objectives, coordinates):
+    if fault := sampler_of(spec).unsuited(objectives, coordinates):
         other, _ = _automatic(objectives, coordinates, trials)
         raise SamplerError(f"sampler: {spec} {fault}; use {other}, or auto")
     return spec, "named in the study"

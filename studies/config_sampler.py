@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from merging.document import Document, parse_document
 from search.sampler_spec import SamplerSpec
@@ -34,10 +35,11 @@ def sampler_option(text: str) -> SamplerSpec:
     Raises:
         RecipeError, StudyError: braces that are no mapping with a name.
     """
-    document = parse_document(f"sampler: {text}" if text.startswith("{") else "", "--sampler")
-    data = document.data
-    found = data.get("sampler") if isinstance(data, Mapping) else text
-    spec = read_sampler(document, found if isinstance(found, Mapping) else text)
+    spec = SamplerSpec(text)
+    if text.startswith("{"):
+        document = parse_document(f"sampler: {text}", "--sampler")
+        found: Any = document.data
+        spec = read_sampler(document, found["sampler"])
     if not spec.is_file:
         return spec
     file, _, target = spec.name.rpartition(":")
