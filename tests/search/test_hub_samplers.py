@@ -119,9 +119,9 @@ def test_faults_of_packages(tmp_path: Path) -> None:
     gone = "optunahub:samplers/gone"
     with pytest.raises(SamplerError, match="there is no such package in"):
         with_code(SamplerSpec(gone, {"registry": "."}), tmp_path, consent(gone))
-    two = INIT + "from optuna.samplers import TPESampler\n__all__.append('TPESampler')\n"
+    two = INIT + "class Other(MiddleSampler):\n    pass\n__all__.append('Other')\n"
     for text, name, message in (
-        (two, NAME, "has 2 samplers (MiddleSampler, TPESampler); name one: " + NAME + ":CLASS"),
+        (two, NAME, "has 2 samplers (MiddleSampler, Other); name one: " + NAME + ":CLASS"),
         (INIT, NAME + ":Middle", "it has no class or function 'Middle'"),
         ("import pickle", NAME, NAME + " pickles (__init__.py), and would unpickle what a"),
         ("import nothing_such", NAME, "cannot be loaded: ModuleNotFoundError: No module named"),
