@@ -12,6 +12,7 @@ ones last. One objective, numbers only.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,7 +31,21 @@ _BEST = 3
 """At least this many of the trials before the first generation say where to start."""
 
 
-def draw_cma(ask: Ask, seed: int) -> Draw:
+@dataclass(frozen=True, slots=True)
+class CmaOptions:
+    """What may be asked of it, by the names of Optuna's `CmaEsSampler`.
+
+    `x0` (coordinate name to value) and `sigma0` (in units of the ranges) say where to start; with
+    either, the trials before the first generation do not.
+    """
+
+    x0: Mapping[str, Coordinate] | None = None
+    sigma0: float | None = None
+    popsize: int | None = None
+    lr_adapt: bool = False
+
+
+def draw_cma(ask: Ask, seed: int, options: CmaOptions = CmaOptions()) -> Draw:  # noqa: B008
     """The next member of the current generation."""
     from optuna.distributions import FloatDistribution
 
@@ -41,15 +56,15 @@ def draw_cma(ask: Ask, seed: int) -> Draw:
     }
     ended = [one for one in ask.told if not one.pending]
     ranks = _ranks(ended, ask.higher_is_better[0])
-    before = [one for one in ended if one.generation is None and one.scores is not None]
-    optimizer = _start(axes, before, ranks, seed)
+    before = [one for one in ended if not one.kept and one.scores is not None]
+    optimizer = _start(axes, before, ranks, seed, options)
     while True:
-        members = [one for one in ended if one.generation == optimizer.generation]
+        members = [one for one in ended if one.kept.get("generation") == optimizer.generation]
         members = members[: optimizer.population_size]
         if len(members) < optimizer.population_size:
             break
         optimizer.tell([(_position(axes, one.coordinates), ranks[one.number]) for one in members])
-    return Draw(_coordinates(axes, optimizer.ask()), optimizer.generation)
+    return Draw(_coordinates(axes, optimizer.ask()), {"generation": optimizer.generation})
 
 
 def _start(
@@ -57,13 +72,17 @@ def _start(
     before: Sequence[Told],
     ranks: Mapping[int, float],
     seed: int,
+    options: CmaOptions,
 ) -> "CMA":
     """The optimizer before its first generation, in a unit cube."""
     from cmaes import CMA, get_warm_start_mgd
 
     size = len(axes)
     mean, spread, covariance = np.full(size, 0.5), _SPREAD, None
-    if len(before) >= _BEST:
+    if options.x0 is not None or options.sigma0 is not None:
+        mean = mean if options.x0 is None else _position(axes, options.x0)
+        spread = options.sigma0 or _SPREAD
+    elif len(before) >= _BEST:
         source = [(_position(axes, one.coordinates), ranks[one.number]) for one in before]
         share = max(0.1, (_BEST + 0.5) / len(source)) if len(source) > _BEST else 1.0
         mean, spread, covariance = get_warm_start_mgd(source, gamma=min(share, 1.0))
@@ -74,6 +93,8 @@ def _start(
         bounds=np.tile([0.0, 1.0], (size, 1)),
         n_max_resampling=10 * size,
         seed=seed,
+        population_size=options.popsize,
+        lr_adapt=options.lr_adapt,
     )
 
 

@@ -14,6 +14,7 @@ from .errors import SearchError
 from .ledger import Candidate
 from .objectives import Objective
 from .proposals import Finished, Pending, Proposal, ProposalRequest, Proposer
+from .sampler_spec import SamplerSpec
 from .shadow import Shadow
 from .space import Space
 from .warm_start import WarmStart
@@ -26,7 +27,7 @@ class Proposing:
     space: Space
     coordinates: Coordinates
     warm_starts: Sequence[WarmStart]
-    sampler: str
+    sampler: str | SamplerSpec
     seed: int
     mask_seed: int
     objectives: Sequence[Objective]
@@ -72,7 +73,7 @@ class Proposing:
     def _trial(self, number: int, name: str, values: Mapping[str, Any]) -> Candidate:
         data = with_mask_seed(self.space.fill(values), self.mask_seed)
         return Candidate(
-            "trial", number, name, data, "", values=dict(values), sampler=self.sampler
+            "trial", number, name, data, "", values=dict(values), sampler=str(self.sampler)
         )
 
     def _request(self, trials: Sequence[Candidate], shadow: Shadow) -> ProposalRequest:

@@ -9,6 +9,7 @@ from typing import Any
 
 from evaluation.errors import ExhaustedError
 from search.beside import search_beside
+from search.errors import SamplerError
 from search.executors import Executor, InlineExecutor
 from search.ledger import Ledger
 from search.loop import (
@@ -27,7 +28,7 @@ from .errors import RunError
 from .outputs import replace_text, write_outputs
 from .preflight import Preflight, inspect
 from .progress import Display
-from .proposing import proposing_of
+from .proposing import changed_code, proposing_of
 from .reopen import begun_exact, open_study
 from .resolved import identity, resolved_study
 from .results import test_columns
@@ -95,6 +96,8 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
             display.note(f"warning: {notice}")
         if slow := executor.harness.runner.slow():
             display.note(slow)
+        if changed := changed_code(preflight, ledger):
+            display.note(changed)
         search = assemble(preflight, ledger, executor, log, display)
         beside = options.beside is not None
         return _search_in_memory(search, preflight, run, display, executor, hardware, beside)
@@ -183,6 +186,12 @@ def _search(
             search_beside(search, rule_of(preflight.study))
     except NoWinner as error:
         problem = str(error)
+    except SamplerError as error:
+        write_outputs(run, preflight, search.ledger, "interrupted")
+        raise RunError(
+            f"{error}; {run.path} is saved, the same command goes on with it, with another "
+            "--sampler too"
+        ) from error
     except BrokenExecutor:
         raise RunError(
             f"{run.path}: the process that proposes was killed (out of memory?); the run is "

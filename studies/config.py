@@ -13,8 +13,10 @@ from evaluation.spec import TaskSpec
 from merging.document import Document, nearest, read_document
 from merging.document import Path as KeyPath
 from search.objectives import Budget, ConstraintSpec, MetricRef, ObjectiveSpec, Rule
+from search.sampler_spec import SamplerSpec
 
 from .config_faults import first_fault
+from .config_sampler import read_sampler
 from .config_tasks import fault_at, read_task
 from .errors import StudyError
 from .schema import (
@@ -41,7 +43,7 @@ class Study:
     weights: Mapping[str, float]
     rule_task: str | None
     budget: Budget
-    sampler: str
+    sampler: SamplerSpec
     racing: bool
     seed: int
     folder: Path
@@ -84,7 +86,7 @@ def study_from(document: Document, folder: Path) -> Study:
         weights=_weights(document, form.winner, [objective.name for objective in objectives]),
         rule_task=form.winner.task,
         budget=Budget(form.budget.trials, form.budget.items, form.budget.minutes),
-        sampler=form.sampler,
+        sampler=read_sampler(document, form.sampler),
         racing=form.racing,
         seed=form.seed,
         folder=folder,

@@ -49,7 +49,8 @@ class Permissions:
     trust_task_code: bool = False
     allow_benchmark_test: bool = False
     allow_code: frozenset[Path] = frozenset()
-    """Scorers, and own lm-eval YAMLs with what they include and name."""
+    """Scorers, samplers (those of OptunaHub by name), and own lm-eval YAMLs with what they
+    include and name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Preflight:
     splits: Splits
     objectives: tuple[Objective, ...]
     notices: tuple[str, ...] = field(default=())
+    permissions: Permissions = Permissions()
     restated: Mapping[str, Restated] = field(default_factory=dict)
     """Of each task, what was found in several splits; `splits` has it no longer in `test`."""
 
@@ -127,6 +129,7 @@ def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) ->
         splits=splits,
         objectives=objectives,
         notices=warnings,
+        permissions=permissions,
         restated=restated,
     )
 

@@ -1,21 +1,83 @@
 """Which sampler proposes for a study, and where its trials come from."""
 
+from typing import Any
+
+from search.errors import SamplerError, SamplerOptionError
+from search.ledger import Ledger
 from search.loop import searched_tasks
-from search.samplers import choose_sampler
+from search.own_samplers import with_code
+from search.rehearsal import rehearse
+from search.sampler_spec import SamplerSpec
+from search.samplers import SAMPLERS, choose_sampler
 from search.trials import Proposing
 
+from .errors import StudyError
 from .preflight import Preflight
 
 
-def sampler_of(preflight: Preflight) -> tuple[str, str]:
-    """(name, why) of the sampler; raises SamplerError for one that cannot search this space."""
+def sampler_of(preflight: Preflight) -> tuple[SamplerSpec, str]:
+    """The sampler and why it is that one, with the code it names.
+
+    Raises SamplerError for one that cannot search this space, or whose code was not permitted.
+    """
     study = preflight.study
     return choose_sampler(
-        study.sampler,
+        with_code(study.sampler, study.folder, preflight.permissions.allow_code),
         objectives=len(preflight.objectives),
         coordinates=preflight.coordinates,
         trials=study.budget.trials or _affordable(preflight),
     )
+
+
+def refuse_sampler(preflight: Preflight) -> None:
+    """Refuses a sampler that cannot search the study; one that is not ours is tried out.
+
+    Raises:
+        SamplerError: what the command line says is at fault.
+        StudyError: what the file says, with its place.
+    """
+    study = preflight.study
+    try:
+        spec, _ = sampler_of(preflight)
+        if spec.name not in SAMPLERS:
+            rehearse(
+                spec,
+                preflight.coordinates,
+                tuple(one.higher_is_better for one in preflight.objectives),
+                len(study.constraints),
+                study.seed,
+                study.budget.trials,
+            )
+    except SamplerError as error:
+        data: Any = study.document.data
+        if data.get("sampler") != study.sampler.written:
+            raise
+        option = error.option if isinstance(error, SamplerOptionError) else ""
+        path = ("sampler", option) if option else ("sampler",)
+        place = study.document.place(path, key=bool(option))
+        raise StudyError(f"{place} {error}") from error
+
+
+def code_digest(preflight: Preflight) -> str | None:
+    """The hash of the code that the study's sampler is made of, None for Optuna's and ours."""
+    study = preflight.study
+    code = with_code(study.sampler, study.folder, preflight.permissions.allow_code).code
+    return None if code is None else code.digest
+
+
+def changed_code(preflight: Preflight, ledger: Ledger) -> str:
+    """What to say where a sampler's code is not what the run was begun with; notes what it is.
+
+    A run may go on with another sampler. With the same name it would pass for the same.
+    """
+    known: dict[str, str] = ledger.meta("sampler_code") or {}
+    name, digest = str(preflight.study.sampler), code_digest(preflight)
+    if digest is None:
+        return ""
+    ledger.set_meta("sampler_code", {**known, name: digest})
+    if known.get(name, digest) == digest:
+        return ""
+    return f"note: the code of {name} is another than before; trials from here on are its own"
 
 
 def _affordable(preflight: Preflight) -> int | None:

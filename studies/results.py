@@ -82,7 +82,7 @@ def build_view(preflight: Preflight, ledger: Ledger, state: str) -> view.RunView
     found = gather(preflight, ledger)
     study = preflight.study
     columns = test_columns(preflight)
-    sampler = next((one.sampler for one in reversed(found.trials)), study.sampler)
+    sampler = next((one.sampler for one in reversed(found.trials)), str(study.sampler))
     winner = _winner(found)
     chosen = found.named(found.verdict.winner) if found.verdict else None
     return view.RunView(

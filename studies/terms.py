@@ -15,9 +15,10 @@ from search.objectives import Budget
 from search.winner import MAX_FINALISTS
 
 from .config import RESERVED, Study
+from .config_sampler import sampler_option
 from .errors import StudyError
 from .preflight import Permissions, Preflight
-from .proposing import sampler_of
+from .proposing import refuse_sampler
 from .session import Hardware
 
 DEFAULT_BUDGET = Budget(trials=100, items=None, minutes=None)
@@ -57,7 +58,7 @@ def overridden(study: Study, options: SearchOptions) -> Study:
     return replace(
         study,
         budget=budget if budget != Budget(None, None, None) else DEFAULT_BUDGET,
-        sampler=options.sampler or study.sampler,
+        sampler=study.sampler if options.sampler is None else sampler_option(options.sampler),
         seed=study.seed if options.seed is None else options.seed,
     )
 
@@ -87,8 +88,7 @@ def refuse_hopeless(preflight: Preflight) -> None:
                 f"{place} objective {one.name!r}: a parameter, or a column of trials.csv, has "
                 "that name; give it another under `objectives`"
             )
-    with _placed(study, study.sampler, "sampler"):
-        sampler_of(preflight)
+    refuse_sampler(preflight)
     with _placed(study, study.budget.items, "budget", "items"):
         each = items_per_candidate(preflight)
         refuse_small_budget(study.budget, len(preflight.references), each)

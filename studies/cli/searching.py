@@ -51,7 +51,11 @@ def search(
     items: Annotated[int | None, typer.Option(min=1, help="Item evaluations in all.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Minutes in all.")] = None,
     sampler: Annotated[
-        str | None, typer.Option(help="auto, random, tpe, gp, cmaes, nsgaii, nsgaiii.")
+        str | None,
+        typer.Option(
+            help="auto, random, tpe, gp, cmaes, nsgaii, nsgaiii; a class of Optuna's; "
+            "FILE.py:CLASS; optunahub:samplers/PACKAGE; {name: TPESampler, n_ei_candidates: 48}."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the study's own.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/NAME by default.")] = None,
