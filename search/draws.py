@@ -145,12 +145,14 @@ def _suggested(trial: "Trial", coordinates: Coordinates) -> dict[str, Coordinate
 
 
 def _suggest(trial: "Trial", name: str, distribution: "BaseDistribution") -> Coordinate:
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if isinstance(distribution, CategoricalDistribution):
         found = trial.suggest_categorical(name, distribution.choices)
         assert found is not None
         return found
+    if isinstance(distribution, IntDistribution):
+        return trial.suggest_int(name, distribution.low, distribution.high, step=distribution.step)
     assert isinstance(distribution, FloatDistribution)
     return trial.suggest_float(
         name, distribution.low, distribution.high, step=distribution.step, log=distribution.log

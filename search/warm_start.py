@@ -83,8 +83,8 @@ def warm_starts(space: Space) -> tuple[WarmStart, ...]:
     found: list[WarmStart] = []
     seen: list[object] = []
     own = [("own recipe", space.start)] if space.started else []
-    inside = list(_inside(space))
-    if not own and not inside:  # nothing has a weight: the middle of every range
+    inside = [*_in_place(space), *_inside(space)]
+    if not own and (space.stack.searched or not inside):  # nothing else says where to begin
         own = [("middle", space.start)]
     for name, values in (*own, *inside):
         place = coordinates.rounded(values)
@@ -121,6 +121,13 @@ def _mean(space: Space, models: Sequence[str]) -> dict[str, Any]:
         kept = {"base_model": base, **kept} if base else kept
     listed = [{"model": one, "parameters": {"weight": weight}} for one, weight in weights.items()]
     return {METHOD: "linear", "models": listed, **kept}
+
+
+def _in_place(space: Space) -> Iterator[tuple[str, Values]]:
+    """Where layers are searched and nothing has a weight, all of them where they were."""
+    ends = space.stack.in_place(space.layers)
+    if ends and not any(_weighing(space.starts)):
+        yield "layers in place", {**space.start, **ends}
 
 
 def _inside(space: Space) -> Iterator[tuple[str, Values]]:
@@ -232,7 +239,10 @@ def _point(space: Space, form: _Form) -> Values | None:
             ):
                 if not _agree(level.knots, want, wanted):
                     return None
-    values = {**space.starts[form.method], **wanted}
+    ends = space.stack.in_place(space.layers)
+    if ends is None and form.numbers:
+        return None  # other layers: what is known of the form holds for whole models
+    values = {**space.starts[form.method], **(ends or {}), **wanted}
     if form.method in space.limits.methods:
         values = space.limits.moved_inside(values, values.keys() - wanted.keys())
     return values
