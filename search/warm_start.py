@@ -64,13 +64,16 @@ class _Form:
 def references(space: Space) -> tuple[Reference, ...]:
     """The base, each expert, the mean of the experts.
 
-    Where the recipe has no base model, its first model stands in for it.
+    Where the recipe has no base model, its first model stands in for it. A stack of one model's
+    layers has that one as its parent, and no mean.
     """
-    experts = models_of(space.template)
+    experts = _experts(space)
     base = space.template.get("base_model") or experts[0]
     names = _names(space)
     alone = [Reference(names[model], "parent", _mean(space, [model])) for model in experts]
     first = Reference("base", "base", _mean(space, [base]))
+    if experts == [base]:
+        return (first, *alone)
     return (first, *alone, Reference("uniform", "uniform", _mean(space, experts)))
 
 
@@ -94,10 +97,15 @@ def warm_starts(space: Space) -> tuple[WarmStart, ...]:
     return tuple(found)
 
 
+def _experts(space: Space) -> list[str]:
+    """Every model beside the base; where there is none (a stack of its own layers), the base."""
+    return models_of(space.template) or [space.template["base_model"]]
+
+
 def _names(space: Space) -> dict[str, str]:
     """The experts' short names, but for those that mean something else here."""
     taken = re.compile(r"base|uniform|trial \d+")
-    labels = {model: space.labels[model] for model in models_of(space.template)}
+    labels = {model: space.labels[model] for model in _experts(space)}
     free = {model: model if taken.fullmatch(name) else name for model, name in labels.items()}
     return {
         model: f"model {name}" if taken.fullmatch(name) else name for model, name in free.items()
@@ -140,7 +148,7 @@ def _inside(space: Space) -> Iterator[tuple[str, Values]]:
 
 def _forms(space: Space) -> Iterator[tuple[tuple[str, Iterator[_Form]], ...]]:
     """What a person would try; for each the ways of saying it, with names, exact ones first."""
-    experts = models_of(space.template)
+    experts = _experts(space)
     names, share = _names(space), 1 / len(experts)
     even = dict.fromkeys(experts, 1.0)
     yield ("uniform", _sums(space, even, share)), ("equal weights", _own(space, even))

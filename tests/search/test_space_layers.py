@@ -143,9 +143,12 @@ def test_stacks_where_every_layer_is_in_its_place(make_space: MakeSpace) -> None
 def test_the_search_starts_where_a_person_would(make_space: MakeSpace) -> None:
     found = warm_starts(make_space(STACK, layers=12))
     assert [one.name for one in found] == ["middle", "layers in place"]
-    assert [one.name for one in references(make_space(STACK, layers=12))] == [
-        "base", "model base", "uniform"
-    ]  # fmt: skip
+    for text in (STACK, STACK.replace("  slices", "  base_model: base\n  slices")):
+        found = references(make_space(text, layers=12))
+        assert [(one.name, one.role) for one in found] == [
+            ("base", "base"), ("model base", "parent")
+        ]  # fmt: skip
+        assert found[0].data == found[1].data
 
 
 WEIGHED = """
