@@ -74,11 +74,10 @@ class _Reader:
         path: Path = ("slices", self.index, "sources")
         if not sources:
             raise self.document.error(path[:-1], "the slice has no `sources`")
-        lead = (*path, 0, LAYERS)
-        start, end = self.ends(lead, sources[0].get(LAYERS))
         searched = is_searched(self.cut)
-        if searched and start.name is None and end.name is None:
+        if searched and not is_searched({"sources": sources[:1]}):
             self.refuse_second(path, sources)
+        start, end = self.ends((*path, 0, LAYERS), sources[0].get(LAYERS))
         shifts, places = [0], [end.path]
         for at, source in enumerate(sources[1:], start=1):
             place = (*path, at, LAYERS)
