@@ -7,8 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from merging.recipe import ModelReference
+from merging.recipe_writer import recipe_yaml
 from search.executors import InlineExecutor
 from search.ledger import Candidate, Ledger
+from studies.preflight import Permissions, inspect
+from studies.reopen import open_study
+from studies.session import Hardware, open_executor, settings_hash
 
 STUDY = """\
 name: pico
@@ -130,6 +135,35 @@ def test_candidates_score_as_what_merge_writes(family, request) -> None:
     verified = bench.call("verify", bench.run)
     assert verified.exit_code == 0 and verified.stdout.endswith("identical\n"), verified.stderr
     assert bench.call("verify", bench.run, "--trial", found[-1].number).exit_code == 0
+
+
+def test_text_is_written_as_by_what_merge_writes(sliding) -> None:
+    """The loop's cache has a place for each layer, of its kind."""
+    from evaluation.runner import Runner
+    from evaluation.task import Request
+    from merging.loading import load_model, load_tokenizer
+    from merging.sources import open_checkpoint
+
+    preflight = inspect(open_study(sliding.study)[0], {}, Permissions())
+    executor = open_executor(preflight, Hardware(threads=1).resolved(None), Permissions())
+    settings, runner = executor.settings, executor.harness.runner
+    asked = [
+        Request("generate", text, until=("\n",), max_new_tokens=12)
+        for text in ("1 + 1 =", "a much longer beginning than the window", "abc")
+    ]
+    space, texts = preflight.space, []
+    for number, ends in enumerate((space.stack.largest(), {"slice0.end": 1, "slice2.end": 2})):
+        merge = executor.prepare(space.fill({**space.start, **ends}))
+        executor.build(merge)
+        texts.append([one.text for one in runner.run(runner.prepare(asked))])
+        assert settings_hash({**runner.fingerprint(), "decoding": None}) == settings
+        (sliding.folder / "own.yml").write_text(recipe_yaml(merge.recipe))
+        assert sliding.call("merge", "own.yml", f"own{number}").exit_code == 0
+        written = open_checkpoint(ModelReference(f"own{number}"), folder=sliding.folder)
+        theirs = Runner(load_model(written), load_tokenizer(written), runner.settings)
+        assert [one.text for one in theirs.run(theirs.prepare(asked))] == texts[-1]
+    assert runner.decoding is not None and runner.decoding.own
+    assert texts[0] != texts[1] and any(texts[0])
 
 
 def test_layers_in_place_score_as_the_base(stacks) -> None:
