@@ -7,7 +7,8 @@ would be read back from a file that may be a stranger's.)
 
 A generation is told once enough of its trials have ended, the first ones by number. Only ranks
 count: the feasible by score, then the others by how far they violate the constraints, failed
-ones last. One objective, numbers only.
+ones last. One objective, numbers only (whole
+ones are rounded).
 """
 
 import math
@@ -23,7 +24,9 @@ from .draws import Ask, Draw, Told
 
 if TYPE_CHECKING:
     from cmaes import CMA  # type: ignore[import-untyped]
-    from optuna.distributions import FloatDistribution
+    from optuna.distributions import FloatDistribution, IntDistribution
+
+    Axis = FloatDistribution | IntDistribution
 
 _SPREAD = 1 / 6
 """The first standard deviation, in units of the ranges, where nothing says more."""
@@ -47,12 +50,12 @@ class CmaOptions:
 
 def draw_cma(ask: Ask, seed: int, options: CmaOptions = CmaOptions()) -> Draw:  # noqa: B008
     """The next member of the current generation."""
-    from optuna.distributions import FloatDistribution
+    from optuna.distributions import FloatDistribution, IntDistribution
 
     axes = {
         name: one
         for name, one in ask.coordinates.distributions().items()
-        if isinstance(one, FloatDistribution)
+        if isinstance(one, FloatDistribution | IntDistribution)
     }
     ended = [one for one in ask.told if not one.pending]
     ranks = _ranks(ended, ask.higher_is_better[0])
@@ -68,7 +71,7 @@ def draw_cma(ask: Ask, seed: int, options: CmaOptions = CmaOptions()) -> Draw:  
 
 
 def _start(
-    axes: Mapping[str, "FloatDistribution"],
+    axes: Mapping[str, "Axis"],
     before: Sequence[Told],
     ranks: Mapping[int, float],
     seed: int,
@@ -112,7 +115,7 @@ def _ranks(ended: Sequence[Told], higher_is_better: bool) -> dict[int, float]:
 
 
 def _position(
-    axes: Mapping[str, "FloatDistribution"], coordinates: Mapping[str, Coordinate]
+    axes: Mapping[str, "Axis"], coordinates: Mapping[str, Coordinate]
 ) -> NDArray[np.float64]:
     """A point in the unit cube, logarithmic ranges on their scale."""
     return np.array(
@@ -123,9 +126,7 @@ def _position(
     )
 
 
-def _coordinates(
-    axes: Mapping[str, "FloatDistribution"], point: NDArray[np.float64]
-) -> dict[str, Coordinate]:
+def _coordinates(axes: Mapping[str, "Axis"], point: NDArray[np.float64]) -> dict[str, Coordinate]:
     """The coordinates at a point of the unit cube, on their grids: `_position` undone."""
     result: dict[str, Coordinate] = {}
     for (name, one), share in zip(axes.items(), point.tolist(), strict=True):
@@ -133,13 +134,14 @@ def _coordinates(
         value = math.exp(value) if one.log else value
         if one.step is not None:
             value = one.low + round((value - one.low) / one.step) * one.step
-        result[name] = min(max(value, one.low), one.high)
+        value = min(max(value, one.low), one.high)
+        result[name] = int(value) if isinstance(one.low, int) else value
     return result
 
 
-def _scaled(one: "FloatDistribution", value: float) -> float:
+def _scaled(one: "Axis", value: float) -> float:
     return math.log(value) if one.log else value
 
 
-def _width(one: "FloatDistribution") -> float:
+def _width(one: "Axis") -> float:
     return _scaled(one, one.high) - _scaled(one, one.low)

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from .coordinates import Coordinate, Coordinates
 from .errors import SamplerError
@@ -19,9 +19,11 @@ from .space_parts import METHOD
 
 if TYPE_CHECKING:
     from optuna import Study
-    from optuna.distributions import BaseDistribution
+    from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
     from optuna.samplers import BaseSampler
     from optuna.trial import FrozenTrial, Trial
+
+_Number = TypeVar("_Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,18 +193,30 @@ def _suggested(trial: "Trial", coordinates: Coordinates) -> dict[str, Coordinate
 
 def _suggest(trial: "Trial", name: str, distribution: "BaseDistribution") -> Coordinate:
     """A coordinate inside its range; one between two steps is put on the grid when decoded."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if isinstance(distribution, CategoricalDistribution):
         found = trial.suggest_categorical(name, distribution.choices)
         assert found is not None
         return distribution.choices[int(distribution.to_internal_repr(found))]  # type: ignore[return-value]
+    if isinstance(distribution, IntDistribution):
+        whole = trial.suggest_int(
+            name, distribution.low, distribution.high, step=distribution.step
+        )
+        return _inside(int(whole), name, distribution)
     assert isinstance(distribution, FloatDistribution)
     number = float(
         trial.suggest_float(
             name, distribution.low, distribution.high, step=distribution.step, log=distribution.log
         )
     )
+    return _inside(number, name, distribution)
+
+
+def _inside(
+    number: _Number, name: str, distribution: "FloatDistribution | IntDistribution"
+) -> _Number:
+    """The number; raises SamplerError where a sampler drew it outside its range."""
     if not distribution.low <= number <= distribution.high:
         raise SamplerError(
             f"drew {name} = {number:g}, which is not in [{distribution.low:g}, "

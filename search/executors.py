@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from evaluation.harness import Harness
     from merging.candidate import LiveModel
+    from merging.layer_pool import LayerPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,10 @@ class Executor(Protocol):
 
 
 class InlineExecutor:
-    """Builds into one live model of this process and scores there."""
+    """Builds into one live model of this process and scores there.
+
+    Where candidates differ in their layers, `pool` gives each the model that it would load as.
+    """
 
     def __init__(
         self,
@@ -67,6 +71,7 @@ class InlineExecutor:
         harness: "Harness",
         settings: str,
         threads: int,
+        pool: "LayerPool | None" = None,
     ) -> None:
         """`document` is the study's recipe, for the places in messages."""
         self.settings = settings
@@ -75,6 +80,7 @@ class InlineExecutor:
         self._live = live
         self.harness = harness
         self._threads = threads
+        self._pool = pool
 
     def prepare(self, data: Mapping[str, Any]) -> Merge:
         """Reads, plans and hashes a recipe."""
@@ -87,8 +93,10 @@ class InlineExecutor:
         """Writes the merge into the live model, in place."""
         from merging.candidate import build_candidate
 
+        live = self._live if self._pool is None else self._pool.of(merge.jobs)
+        self.harness.runner.hold(live.model)
         build_candidate(
-            self._live, merge.jobs, self._tensor, merge.recipe.mask_seed, threads=self._threads
+            live, merge.jobs, self._tensor, merge.recipe.mask_seed, threads=self._threads
         )
 
     def score(self, task: str, indices: Sequence[int]) -> Mapping[str, ItemResult]:

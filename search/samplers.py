@@ -140,10 +140,12 @@ def population_size(trials: int | None) -> int:
 def _automatic(objectives: int, coordinates: Coordinates, trials: int | None) -> tuple[str, str]:
     size = len(coordinates.distributions())
     budget = trials if trials is not None else 0
-    numbers = not has_choices(coordinates)
+    whole = any(one.kind == "int" for one in coordinates.space.dimensions)
+    numbers = not has_choices(coordinates) and not whole
     facts = (
         f"{objectives} objective{'s' if objectives > 1 else ''}, {size} "
-        f"dimension{'s' if size > 1 else ''}{'' if numbers else ' with choices'}"
+        f"dimension{'s' if size > 1 else ''}"
+        f"{' with choices' if has_choices(coordinates) else ''}{' with layers' if whole else ''}"
     )
     facts += f", {trials} trials" if trials is not None else ""
     if objectives == 1 and numbers and (budget > 250 or size > 50):
@@ -153,4 +155,4 @@ def _automatic(objectives: int, coordinates: Coordinates, trials: int | None) ->
         return chosen, f"{facts}: an evolutionary search, over 1,000 trials"
     if objectives <= 3 and numbers and size <= 25 and budget <= 250:
         return "gp", f"{facts}: a Gaussian process, for few trials and dimensions"
-    return "tpe", f"{facts}: TPE, for choices, many objectives or many trials"
+    return "tpe", f"{facts}: TPE, for choices, layers, many objectives or many trials"

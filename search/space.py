@@ -17,6 +17,8 @@ from merging.methods.table import METHODS, find_method
 from merging.recipe_reader import read_recipe
 
 from .density_pairs import find_limits
+from .layer_stack import Stack
+from .space_layers import dimensions_of, read_stack
 from .space_parts import METHOD, Dimension, Knot, Slot, Values
 from .space_points import Space, changes, describe
 from .space_ranges import Range, Value, is_range, middle, read_range
@@ -50,6 +52,7 @@ def space_from(document: Document, *, layers: int) -> Space:
         raise document.error((), "expected a recipe: merge_method, models, parameters")
     builder = _Builder(document, document.data, layers, *_methods(document))
     refuse_stray_ranges(document, document.data)
+    builder.layer_ends()
     for position in positions(document.data, layers):
         builder.setting(position)
     if not builder.dimensions:
@@ -101,6 +104,7 @@ class _Builder:
     slots: list[Slot] = field(default_factory=list, init=False)
     labels: dict[str, str] = field(init=False)
     names: set[str] = field(default_factory=set, init=False)
+    stack: Stack = field(default=Stack(), init=False)
 
     def __post_init__(self) -> None:
         self.dimensions = [self.method_dimension] if self.method_dimension else []
@@ -110,6 +114,14 @@ class _Builder:
         named = [*models, base, *slice_bases]
         self.labels = model_labels([one for one in named if isinstance(one, str)])
         self.names = {METHOD}
+
+    def layer_ends(self) -> None:
+        """Takes in the layers of slices, where they are searched."""
+        self.stack = read_stack(self.document, self.data)
+        ends, slots = dimensions_of(self.stack, tuple(one.name for one in self.methods))
+        self.dimensions += ends
+        self.slots += slots
+        self.names |= {one.name for one in ends}
 
     def setting(self, position: Position) -> None:
         """Takes in one parameter of the recipe."""
@@ -223,7 +235,16 @@ class _Builder:
         started = any(one.start is not None for one in dimensions)
         slots = tuple(self.slots)
         space = Space(
-            self.data, self.layers, names, dimensions, slots, limits, self.labels, {}, started
+            self.data,
+            self.layers,
+            names,
+            dimensions,
+            slots,
+            limits,
+            self.labels,
+            {},
+            started,
+            self.stack,
         )
         first = self.methods[0].name
         if self.method_dimension is not None and self.method_dimension.start is not None:
@@ -240,11 +261,11 @@ class _Builder:
         values = {one.name: _middle(one) for one in active}
         if self.method_dimension is not None:
             values[METHOD] = method
-        if method not in space.limits.methods:
-            return values
         given = [one for one in active if one.start is not None and theirs]
         free = {one.name for one in active} - {one.name for one in given}
-        values = space.limits.moved_inside(values, free)
+        values = space.stack.moved_inside(values, free)
+        if method in space.limits.methods:
+            values = space.limits.moved_inside(values, free)
         if given and (fault := space.fault(values)):
             path = (*given[0].path, "start")
             raise self.document.error(path, f"the search cannot start here: {fault}")
@@ -261,4 +282,7 @@ def _middle(dimension: Dimension) -> Value:
     own = dimension.range
     if dimension.start is not None:
         return dimension.start
-    return own.choices[0] if own.choices else middle(own, own.low, own.high)
+    if own.choices:
+        return own.choices[0]
+    found = middle(own, own.low, own.high)
+    return int(found) if own.integer else found

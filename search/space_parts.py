@@ -38,17 +38,25 @@ class Dimension:
     """Its value in the recipe that the user came with, where one was given."""
 
     @property
-    def kind(self) -> Literal["float", "choice"]:
-        """Whether it is a number in a range, or one of `range.choices`."""
-        return "choice" if self.range.choices else "float"
+    def kind(self) -> Literal["float", "int", "choice"]:
+        """Whether it is a number in a range, a whole one, or one of `range.choices`."""
+        if self.range.choices:
+            return "choice"
+        return "int" if self.range.integer else "float"
 
     def distribution(self) -> "BaseDistribution":
         """The range as Optuna knows it."""
-        from optuna.distributions import CategoricalDistribution, FloatDistribution
+        from optuna.distributions import (
+            CategoricalDistribution,
+            FloatDistribution,
+            IntDistribution,
+        )
 
         own = self.range
         if own.choices:
             return CategoricalDistribution(own.choices)
+        if own.integer:
+            return IntDistribution(int(own.low), int(own.high), step=int(own.step or 1))
         return FloatDistribution(own.low, own.high, log=own.log, step=own.step)
 
 

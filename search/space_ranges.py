@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn, TypeGuard
 
 from merging.document import Document, Path, did_you_mean
 from merging.recipe import Scalar
@@ -40,13 +40,18 @@ class Range:
     start: tuple[Value, ...] | None = None
     form: Literal["constant", "linear", "blocks"] = "constant"
     count: int = 1
+    integer: bool = False
+    """Whole numbers only, in steps of `step`: layers."""
 
     def fault(self, value: object) -> str | None:
         """Says why a value is not in the range (`expected ..., got ...`), None where it is."""
         if self.choices:
             known = any(value == one and type(value) is type(one) for one in self.choices)
             return None if known else f"expected one of {list(self.choices)}, got {value!r}"
-        expected = f"expected a number from {self.low:g} to {self.high:g}"
+        kind = "whole number" if self.integer else "number"
+        expected = f"expected a {kind} from {self.low:g} to {self.high:g}"
+        if self.integer and not isinstance(value, int):
+            return f"{expected}, got {value!r}"
         if isinstance(value, bool) or not isinstance(value, int | float):
             return f"{expected}, got {value!r}"
         if not self.low <= value <= self.high:
@@ -56,7 +61,7 @@ class Range:
         return None
 
 
-def is_range(value: object) -> bool:
+def is_range(value: object) -> TypeGuard[Mapping[str, Any]]:
     """Whether plain data stands for a range: a mapping with `range` or `choice`."""
     return isinstance(value, Mapping) and ("range" in value or "choice" in value)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from .ledger import Candidate
 from .objectives import Objective
-from .space import Dimension, Space
+from .space import Space
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -109,13 +109,4 @@ def _attributes(trial: Candidate) -> dict[str, Any]:
 
 def recipe_distributions(space: Space) -> dict[str, "BaseDistribution"]:
     """The range of every dimension in recipe values, as Optuna has them."""
-    return {one.name: _distribution(one) for one in space.dimensions}
-
-
-def _distribution(dimension: Dimension) -> "BaseDistribution":
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
-
-    own = dimension.range
-    if own.choices:
-        return CategoricalDistribution(own.choices)
-    return FloatDistribution(own.low, own.high, log=own.log, step=own.step)
+    return {one.name: one.distribution() for one in space.dimensions}

@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from merging.checkpoint import Checkpoint
 from merging.document import Document, read_documents
 from merging.opening import open_recipe
 from merging.stream import byte_size
@@ -24,6 +23,7 @@ from .proposing import sampler_of
 from .reopen import open_study
 from .results import budget_text
 from .sealing import restated_counts
+from .stacks import largest_bytes, largest_facts
 from .terms import (
     SearchOptions,
     items_per_candidate,
@@ -128,6 +128,7 @@ def _study_checkup(found: Preflight) -> Checkup:
         },
         "restated": {task: restated_counts(one) for task, one in found.restated.items()},
         "gigabytes_read": _gigabytes(found.checkpoints.values()),
+        **largest_facts(found),
     }
     sentences = (*shots_notices(found), *few_groups(found), *restated_items(found))
     return Checkup(data, (*found.notices, *sentences, *_room(found)))
@@ -140,8 +141,7 @@ def _gigabytes(checkpoints: Any) -> float:
 
 def _room(found: Preflight) -> list[str]:
     """Warnings about memory and disk; both are guesses, so they warn and do not refuse."""
-    base: Checkpoint = found.checkpoints[found.base]
-    live = sum(byte_size(info) for info in base.tensors.values())
+    live = largest_bytes(found)
     warnings = []
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if live * 1.5 > memory:

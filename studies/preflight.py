@@ -14,8 +14,7 @@ from evaluation.spec import LmEvalSpec, TaskSpec
 from evaluation.splits import SPLITS, assign_bound_splits, assign_splits, split_faults
 from evaluation.task import Task
 from merging.checkpoint import Checkpoint
-from merging.depth import moved_layers
-from merging.errors import RecipeError, SourceError, UnsupportedError
+from merging.errors import RecipeError, SourceError
 from merging.finite import nonfinite
 from merging.hashing import find_nonfinite
 from merging.layers import layer_layout
@@ -38,6 +37,7 @@ from search.warm_start import Reference, WarmStart, references, warm_starts
 from .config import Study
 from .errors import StudyError
 from .sealing import Splits, seal_test
+from .stacks import comparable, depth, refuse_unmovable
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +94,15 @@ def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) ->
             opened[model] = _open(study, model, maps, permissions)
     opened = spoken_models(recipe, opened, folder=study.folder, mapping=maps, document=filled)
     refuse_vocabularies(opened)
-    jobs = plan_recipe(recipe, opened, document=filled)
-    if moved_layers(jobs, opened[base]) is not None:
-        text = (
-            "the slices give a model of other layers than the base has: `merge` and `evaluate` "
-            "take it, but parents and candidates must share layers to be searched"
-        )
-        raise UnsupportedError(filled.message(("slices",), text))
+    space.stack.refuse_outside(study.recipe, {str(one): depth(opened[one]) for one in opened})
+    plan_recipe(recipe, opened, document=filled)
+    refuse_unmovable(study.recipe, space, opened, base)
+    compared, unlike = comparable(references(space), opened)
     warnings = (
         *(str(notice) for notice in notices),
         *plan_notices(recipe, opened, document=filled),
         *vocabulary_notices(opened),
+        *unlike,
     )
     tasks = load_tasks(study, base, opened[base], permissions)
     sealed, restated = seal_test(study, tasks, split_tasks(study, tasks))
@@ -113,7 +111,6 @@ def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) ->
         for name, one in sealed.items()
     }
     objectives = _objectives(study, tasks)
-    compared = references(space)
     _check_constraints(study, tasks, compared)
     check_weights(opened)
     return Preflight(

@@ -14,6 +14,7 @@ from search.executors import InlineExecutor
 
 from .errors import StudyError
 from .preflight import Permissions, Preflight
+from .stacks import layer_pool
 
 if TYPE_CHECKING:
     from evaluation.runner import Runner
@@ -117,14 +118,17 @@ def open_executor(
     recipe = preflight.recipe
     runner = load_runner(base, hardware, recipe.out_dtype or recipe.dtype, permissions)
     harness = Harness(tuple(preflight.tasks.values()), runner)
+    live = live_model(runner.model, base)
+    pool = layer_pool(preflight, live, permissions)
     harness.settle()
     return InlineExecutor(
         preflight.study.recipe,
         preflight.checkpoints,
-        live_model(runner.model, base),
+        live,
         harness,
         settings_hash(runner.fingerprint()),
         hardware.threads or 1,
+        pool,
     )
 
 
