@@ -84,6 +84,7 @@ class Search:
         """Searches until a limit is reached and says which: trials, items, minutes or space."""
         refuse_small_budget(self.budget, len(self.references), self.items_per_candidate)
         references = self._score_references()
+        self.proposing = self.proposing.compared_with(references)
         trials = [self._current(one, references) for one in self.ledger.candidates("trial")]
         self.log.add(trials)
         self.observer.resumed([one for one in trials if one.state != "running"])

@@ -27,6 +27,7 @@ from .draws import Ask, Draw, Told, is_finite
 from .samplers import SAMPLERS, Sampler, population_size
 from .space_parts import Values
 from .space_ranges import Value
+from .stages import STAGE, stage_of
 
 _BY_CHANCE = 5
 """Draws at random for a point that was not tried, after the sampler's own."""
@@ -96,6 +97,8 @@ class ProposalRequest:
     """The budget of trials, if there is one: sets the size of generations."""
     warps: tuple[Warp, ...] = ()
     """One an objective; none: raw values."""
+    stage: int = 0
+    """Whose coordinates these are; trials of earlier stages are warm starts, of no generation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,7 @@ def propose(request: ProposalRequest) -> Proposal:
         number=request.number,
         values=values,
         coordinates=draw.coordinates,
-        system_attrs={} if generation is None else {_generation_key(request): generation},
+        system_attrs=_attributes(request, generation),
         sampler=request.sampler,
         seconds=time.perf_counter() - started,
     )
@@ -185,10 +188,16 @@ def _ask(request: ProposalRequest) -> Ask:
         pending = isinstance(one, Pending)
         scores = None if isinstance(one, Pending) else _shown(request, one.scores)
         violations = () if isinstance(one, Pending) or scores is None else one.violations
-        generation = one.system_attrs.get(_generation_key(request))
+        here = stage_of(one.system_attrs) == request.stage
+        generation = one.system_attrs.get(_generation_key(request)) if here else None
         told.append(Told(one.number, coordinates, scores, violations, generation, pending))
     population = population_size(request.trials)
     return Ask(request.coordinates, request.higher_is_better, tuple(told), population)
+
+
+def _attributes(request: ProposalRequest, generation: int | None) -> dict[str, int]:
+    stage = {STAGE: request.stage} if request.stage else {}
+    return stage if generation is None else {**stage, _generation_key(request): generation}
 
 
 def _generation_key(request: ProposalRequest) -> str:

@@ -5,14 +5,16 @@ What trial n may know is fixed here: results up to n-2, and that n-1 is under wa
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .coordinates import Coordinates
 from .ledger import Candidate
 from .objectives import Objective
 from .proposals import Finished, Pending, Proposal, ProposalRequest, Proposer, Warp
+from .refinement import Refinement
 from .space import Space
+from .stages import stage_of
 from .warm_start import WarmStart
 
 
@@ -29,6 +31,15 @@ class Proposing:
     objectives: Sequence[Objective]
     trials: int | None
     """The budget of trials, which sets the size of generations."""
+    refinement: Refinement | None = None
+    """With `anchors: auto`; `space`, `coordinates` and `sampler` are those of its first stage."""
+
+    def compared_with(self, references: Sequence[Candidate]) -> "Proposing":
+        """The same, told of the scored references, which are a scale and no trials."""
+        if self.refinement is None:
+            return self
+        scores = tuple(one.scores for one in references if one.scores is not None)
+        return replace(self, refinement=replace(self.refinement, references=scores))
 
     def ahead(self, trials: Sequence[Candidate], proposer: Proposer) -> "Future[Proposal] | None":
         """Begins to propose the trial after the last one, which is still being scored."""
@@ -49,22 +60,27 @@ class Proposing:
             return self._trial(number, f"warm start: {start.name}", start.values)
         future = prepared or proposer.submit(self._request(trials))
         proposal = future.result()
-        trial = self._trial(number, proposal.sampler, proposal.values)
+        stage = stage_of(proposal.system_attrs)
+        trial = self._trial(number, proposal.sampler, proposal.values, stage)
         return trial.ended(
+            sampler=proposal.sampler,
             watermark=number - 2,
             coordinates=dict(proposal.coordinates),
             system_attrs=dict(proposal.system_attrs),
         )
 
-    def _trial(self, number: int, name: str, values: Mapping[str, Any]) -> Candidate:
-        data = with_mask_seed(self.space.fill(values), self.mask_seed)
+    def _trial(
+        self, number: int, name: str, values: Mapping[str, Any], stage: int = 0
+    ) -> Candidate:
+        space = self.refinement.stages.spaces[stage] if self.refinement else self.space
+        data = with_mask_seed(space.fill(values), self.mask_seed)
         return Candidate(
             "trial", number, name, data, "", values=dict(values), sampler=self.sampler
         )
 
     def _request(self, trials: Sequence[Candidate]) -> ProposalRequest:
         *ended, last = trials if trials else [None]
-        return ProposalRequest(
+        request = ProposalRequest(
             seed=self.seed,
             number=len(trials),
             sampler=self.sampler,
@@ -75,6 +91,7 @@ class Proposing:
             trials=self.trials,
             warps=tuple(_warp(one) for one in self.objectives),
         )
+        return request if self.refinement is None else self.refinement.refined(request, trials)
 
 
 def _finished(trial: Candidate) -> Finished:

@@ -20,7 +20,7 @@ from merging.stream import byte_size
 from .errors import StudyError
 from .notices import few_groups, restated_items, shots_notices
 from .preflight import Permissions, Preflight, check_weights, inspect
-from .proposing import sampler_of
+from .proposing import samplers_of
 from .reopen import open_study
 from .results import budget_text
 from .sealing import restated_counts
@@ -108,14 +108,16 @@ def _recipe_checkup(
 
 def _study_checkup(found: Preflight) -> Checkup:
     study = found.study
-    sampler, reason = sampler_of(found)
+    samplers = [f"{name} ({reason})" for name, reason in samplers_of(found)]
+    sizes = found.stages.sizes
     data: dict[str, Any] = {
         "name": study.name,
         "models": [str(model) for model in found.checkpoints],
         "merge_methods": list(found.space.methods),
-        "dimensions": len(found.coordinates.distributions()),
+        "dimensions": sizes[0],
+        **({"stages": [f"{size} dimensions" for size in sizes]} if len(sizes) > 1 else {}),
         "parameters": [one.name for one in found.space.dimensions],
-        "sampler": f"{sampler} ({reason})",
+        "sampler": samplers[0] if len(set(samplers)) == 1 else "; then ".join(samplers),
         "objectives": [f"{one.name} ({one.metric})" for one in found.objectives],
         "references": [one.name for one in found.references],
         "warm_starts": [one.name for one in found.warm_starts],

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from evaluation.splits import MIN_CLAIM_GROUPS
 from merging.methods.table import METHODS
+from search.anchors import LADDER
+from search.stages import stage_of
 
 from .sealing import restated_text
 
@@ -25,6 +27,7 @@ def notices_of(found: "Found") -> tuple[str, ...]:
         *_seen(found.ledger.meta("test_opened") or []),
         *_failures(found),
         *_random(found),
+        *_stages(found),
     )
 
 
@@ -113,3 +116,16 @@ def _random(found: "Found") -> list[str]:
         "The merge method draws random masks: the figures are for one mask seed, which the "
         "exported recipe holds; mergekit draws other masks, `eutectic merge` the scored ones."
     ]
+
+
+def _stages(found: "Found") -> list[str]:
+    """Where `anchors: auto` went from one count of anchors to the next."""
+    if len(found.preflight.stages.spaces) == 1:
+        return []
+    begun: dict[int, int] = {}
+    for one in found.trials:
+        begun.setdefault(stage_of(one.system_attrs), one.number)
+    text = "".join(
+        f", {LADDER[stage]} from trial {number} on" for stage, number in begun.items() if stage
+    )
+    return [f"anchors: auto: the search began with one number for all layers{text}."]

@@ -14,7 +14,7 @@ from search.winner import MAX_FINALISTS
 from .config import RESERVED, Study
 from .errors import StudyError
 from .preflight import Permissions, Preflight
-from .proposing import sampler_of
+from .proposing import samplers_of
 from .session import Hardware
 
 DEFAULT_BUDGET = Budget(trials=100, items=None, minutes=None)
@@ -74,7 +74,7 @@ def exact_study(study: Study) -> Study:
 def refuse_hopeless(preflight: Preflight) -> None:
     """Refuses a sampler or a budget that cannot search the study, and names that clash."""
     study = preflight.study
-    columns = {*RESERVED, *(one.name for one in preflight.space.dimensions)}
+    columns = {*RESERVED, *(one.name for one in preflight.stages.dimensions)}
     for one in preflight.objectives:
         if one.name in columns:
             place = study.document.place(("objectives", one.name))
@@ -83,7 +83,7 @@ def refuse_hopeless(preflight: Preflight) -> None:
                 "that name; give it another under `objectives`"
             )
     with _placed(study, study.sampler, "sampler"):
-        sampler_of(preflight)
+        samplers_of(preflight)
     with _placed(study, study.budget.items, "budget", "items"):
         each = items_per_candidate(preflight)
         refuse_small_budget(study.budget, len(preflight.references), each)
