@@ -2,11 +2,11 @@
 
 A stage is used up when its last max(8, 2 x dimensions) proposals raised the hypervolume of the
 front (of one objective: the best value) by no more than a hundredth, or when four in a row were
-recipes that had been tried. It also ends when its share of the trial budget is spent: the budget
-is shared out, by their dimensions, among the stages whose windows it holds, so that a search that
-keeps finding a little with few anchors comes to more of them all the same, and one of few trials
-stays where few trials can tell something. A stage that is used up makes room whatever is left:
-nothing is lost by going on, every trial counts in the next stage too.
+recipes that had been tried. It also ends when its share of the trial budget is spent: every stage
+whose window the budget holds gets its window, and what is left is shared out by dimensions. So a
+search that keeps finding a little with few anchors comes to more of them all the same, and one of
+few trials stays where few trials can tell something. A stage that is used up makes room whatever
+is left: nothing is lost by going on, every trial counts in the next stage too.
 
 The stage of proposal n is a function of the trials it may see: ended ones up to n - 2, and that
 n - 1 is under way. It never falls. Not here: stages themselves, and what samplers are told.
@@ -96,10 +96,12 @@ class Refinement:
         if self.trials is None:
             return never
         budget, sizes = self.trials - self.first, self.stages.sizes
-        windows = accumulate(self.window(stage) for stage in range(len(sizes)))
-        planned = sizes[: sum(needed <= budget for needed in windows)]
-        spent = accumulate(planned[:-1])
-        ends = tuple(self.first + budget * size // sum(planned) for size in spent)
+        windows = list(accumulate(self.window(stage) for stage in range(len(sizes))))
+        planned = sum(needed <= budget for needed in windows)
+        rest = budget - windows[planned - 1] if planned else 0
+        spent = zip(windows, accumulate(sizes), range(planned - 1), strict=False)
+        share = rest / max(sum(sizes[:planned]), 1)
+        ends = tuple(self.first + needed + int(share * size) for needed, size, _ in spent)
         return ends + never[len(ends) :]
 
     def _stagnant(self, ended: Sequence[Candidate], mine: int, stage: int) -> bool:

@@ -16,6 +16,7 @@ from merging.checkpoint import Checkpoint
 from merging.document import Document, read_documents
 from merging.opening import open_recipe
 from merging.stream import byte_size
+from search.anchors import LADDER
 
 from .errors import StudyError
 from .notices import few_groups, restated_items, shots_notices
@@ -115,7 +116,7 @@ def _study_checkup(found: Preflight) -> Checkup:
         "models": [str(model) for model in found.checkpoints],
         "merge_methods": list(found.space.methods),
         "dimensions": sizes[0],
-        **({"stages": [f"{size} dimensions" for size in sizes]} if len(sizes) > 1 else {}),
+        **({"stages": _stages(sizes)} if len(sizes) > 1 else {}),
         "parameters": [one.name for one in found.space.dimensions],
         "sampler": samplers[0] if len(set(samplers)) == 1 else "; then ".join(samplers),
         "objectives": [f"{one.name} ({one.metric})" for one in found.objectives],
@@ -133,6 +134,12 @@ def _study_checkup(found: Preflight) -> Checkup:
     }
     sentences = (*shots_notices(found), *few_groups(found), *restated_items(found))
     return Checkup(data, (*found.notices, *sentences, *_room(found)))
+
+
+def _stages(sizes: Sequence[int]) -> list[str]:
+    """The dimensions of every stage of a search with `anchors: auto`."""
+    counts = zip(("1 anchor", *(f"{count} anchors" for count in LADDER[1:])), sizes, strict=False)
+    return [f"{anchors}: {size} dimensions" for anchors, size in counts]
 
 
 def _gigabytes(checkpoints: Any) -> float:

@@ -134,16 +134,16 @@ def test_proposals_that_repeat_recipes_use_up_a_stage(stages: Stages) -> None:
 def test_the_budget_is_shared_among_the_stages_that_it_can_pay(stages: Stages) -> None:
     never = float("inf")
     assert refinement(stages).deadlines() == (never,) * 4
-    assert refinement(stages, 3 + 110).deadlines() == (3 + 10, 3 + 30, 3 + 60, never)
-    assert refinement(stages, 3 + 48).deadlines() == (3 + 4, 3 + 13, 3 + 26, never)  # all windows
-    assert refinement(stages, 3 + 47).deadlines() == (3 + 7, 3 + 23, never, never)
+    assert refinement(stages, 3 + 48).deadlines() == (3 + 8, 3 + 16, 3 + 28, never)  # windows
+    assert refinement(stages, 3 + 48 + 22).deadlines() == (3 + 10, 3 + 22, 3 + 40, never)
+    assert refinement(stages, 3 + 47).deadlines() == (3 + 11, 3 + 25, never, never)
     assert refinement(stages, 3 + 15).deadlines() == (never,) * 4
     assert refinement(stages, 2).deadlines() == (never,) * 4
     rising = [number / 100 for number in range(100)]
-    own = refinement(stages, 3 + 110)
+    own = refinement(stages, 3 + 70)
     assert own.stage(made(rising[:12])) == 0
     assert own.stage(made(rising[:13])) == 1
-    assert own.stage(made(rising[:33], [0] * 13 + [1] * 20)) == 2
+    assert own.stage(made(rising[:25], [0] * 13 + [1] * 12)) == 2
 
 
 LAYERS = 6
