@@ -231,14 +231,21 @@ class _Builder:
         space = Space(
             self.data, self.layers, names, dimensions, slots, limits, self.labels, {}, started
         )
-        first = self.methods[0].name
-        if self.method_dimension is not None and self.method_dimension.start is not None:
-            first = str(self.method_dimension.start)
+        first = self.first()
         ordered = sorted(names, key=lambda name: name != first)
         starts = {name: self.start(space, name, name == first) for name in ordered}
         for start in starts.values():
             read_recipe(self.document.with_data(space.sketch(start)), strict=True)
         return replace(space, starts=starts)
+
+    def first(self) -> str:
+        """The method that the search starts from: the user's, else one that reads their values."""
+        if self.method_dimension is not None and self.method_dimension.start is not None:
+            return str(self.method_dimension.start)
+        given = [one for one in self.dimensions if one.start is not None]
+        names = [one.name for one in self.methods]
+        fits = (name for name in names if all(name in one.methods for one in given))
+        return next(fits, names[0])
 
     def start(self, space: Space, method: str, theirs: bool) -> Values:
         """The user's values, else middles, moved where they would not go together."""

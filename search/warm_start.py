@@ -86,7 +86,13 @@ def warm_starts(space: Space) -> tuple[WarmStart, ...]:
     inside = list(_inside(space))
     if not own and not inside:  # nothing has a weight: the middle of every range
         own = [("middle", space.start)]
-    for name, values in (*own, *inside):
+    tried = {space.method(values) for _, values in (*own, *inside)}
+    others = [
+        (f"{method} start", values)
+        for method, values in space.starts.items()
+        if method not in tried and len(space.methods) > 1
+    ]  # a sampler that has never seen a method of the choice hardly comes to it
+    for name, values in (*own, *inside, *others):
         place = coordinates.rounded(values)
         if place not in seen:
             seen.append(place)

@@ -110,10 +110,16 @@ def _failures(found: "Found") -> list[str]:
 
 
 def _random(found: "Found") -> list[str]:
-    if not any(METHODS[name].random for name in found.preflight.space.methods):
+    methods = found.preflight.space.methods
+    random = [name for name in methods if METHODS[name].random]
+    if not random:
         return []
+    who, whose = "The merge method draws", "the"
+    if len(random) < len(methods):
+        who = f"{' and '.join(random)} {'draw' if len(random) > 1 else 'draws'}"
+        whose = "their" if len(random) > 1 else "its"
     return [
-        "The merge method draws random masks: the figures are for one mask seed, which the "
+        f"{who} random masks: {whose} figures are for one mask seed, which the "
         "exported recipe holds; mergekit draws other masks, `eutectic merge` the scored ones."
     ]
 
