@@ -109,7 +109,9 @@ def _recipe_checkup(
 
 def _study_checkup(found: Preflight) -> Checkup:
     study = found.study
-    samplers = [f"{name} ({reason})" for name, reason in samplers_of(found)]
+    chosen = samplers_of(found)
+    first = {name: reason for name, reason in reversed(chosen)}  # of equal ones the first
+    samplers = [f"{name} ({first[name]})" for name in dict.fromkeys(name for name, _ in chosen)]
     sizes = found.stages.sizes
     data: dict[str, Any] = {
         "name": study.name,
@@ -118,7 +120,7 @@ def _study_checkup(found: Preflight) -> Checkup:
         "dimensions": sizes[0],
         **({"stages": _stages(sizes)} if len(sizes) > 1 else {}),
         "parameters": [one.name for one in found.space.dimensions],
-        "sampler": samplers[0] if len(set(samplers)) == 1 else "; then ".join(samplers),
+        "sampler": "; then ".join(samplers),
         "objectives": [f"{one.name} ({one.metric})" for one in found.objectives],
         "references": [one.name for one in found.references],
         "warm_starts": [one.name for one in found.warm_starts],
