@@ -38,6 +38,12 @@ class Coordinates:
     def __post_init__(self) -> None:
         object.__setattr__(self, "simplexes", find_simplexes(self.space))
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All coordinates, in the order of the recipe."""
+        each = (name for method in self.space.methods for name in self._names(method))
+        return tuple(dict.fromkeys(each))
+
     def distributions(self, method: str | None = None) -> dict[str, "BaseDistribution"]:
         """Coordinate name to Optuna distribution, in the order of the recipe.
 
@@ -47,8 +53,7 @@ class Coordinates:
         from optuna.distributions import FloatDistribution
 
         dimensions = {one.name: one for one in self.space.dimensions}
-        methods = self.space.methods if method is None else (method,)
-        names = dict.fromkeys(name for one in methods for name in self._names(one))
+        names = self.names if method is None else self._names(method)
         return {
             name: dimensions[name].distribution()
             if name in dimensions

@@ -24,7 +24,6 @@ from .judge import Judge, failed
 from .ledger import SCORED, Candidate, Ledger, label
 from .limits import Limits, refuse_small_budget
 from .objectives import Budget, ConstraintSpec, MetricRef, Objective, resolve_metric
-from .positions import position
 from .proposals import Proposal, Proposer
 from .race import Race
 from .racing import Look, Racing
@@ -128,6 +127,7 @@ class Search:
         refuse_small_budget(self.budget, len(self.references), self.items_per_candidate)
         limits = Limits(self.budget, self.items_per_candidate, self.reserved_items)
         references = self._score_references()
+        self.proposing = self.proposing.compared_with(references)
         trials = self._take_up(references)
         self.log.add(trials)
         self.observer.resumed([one for one in trials if one.state != "running"])
@@ -180,7 +180,7 @@ class Search:
         self.ledger.put(trials[-1])
 
     def _place(self, trial: Candidate) -> None:
-        self.board.place(label(trial), position(self.proposing.coordinates, trial.values or {}))
+        self.board.place(label(trial), self.proposing.position(trial))
 
     def _ahead(self, trials: Sequence[Candidate], proposer: Proposer) -> "Future[Proposal] | None":
         shadow = stored_shadow(self.ledger, len(trials))

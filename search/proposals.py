@@ -30,6 +30,7 @@ from .sampler_spec import SamplerSpec, spec_of
 from .samplers import SAMPLERS, population_size, sampler_of
 from .space_parts import Values
 from .space_ranges import Value
+from .stages import STAGE, stage_of
 from .warp import Warp
 
 _BY_CHANCE = 5
@@ -78,6 +79,8 @@ class ProposalRequest:
     """The budget of trials, if there is one: sets the size of generations."""
     warps: tuple[Warp, ...] = ()
     """One an objective; none: raw values."""
+    stage: int = 0
+    """Whose coordinates these are; trials of earlier stages are warm starts, of no generation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,7 @@ def propose(request: ProposalRequest) -> Proposal:
         number=request.number,
         values=values,
         coordinates=draw.coordinates,
-        system_attrs={f"{label}:{name}": one for name, one in kept.items() if one is not None},
+        system_attrs=_attributes(request, kept),
         sampler=label,
         seconds=time.perf_counter() - started,
     )
@@ -187,8 +190,16 @@ def _ask(request: ProposalRequest, sampler: Sampler) -> Ask:
     )
 
 
+def _attributes(request: ProposalRequest, kept: Kept) -> Kept:
+    """What is stored with the trial: its stage, and what the sampler keeps."""
+    named = {f"{request.sampler}:{name}": one for name, one in kept.items() if one is not None}
+    return {STAGE: request.stage, **named} if request.stage else named
+
+
 def _kept(request: ProposalRequest, attributes: Kept) -> Kept:
-    """Of what was stored with a trial, what this sampler keeps."""
+    """Of what was stored with a trial of this stage, what this sampler keeps."""
+    if stage_of(attributes) != request.stage:
+        return {}
     own = f"{request.sampler}:"
     return {
         name.removeprefix(own): one for name, one in attributes.items() if name.startswith(own)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from merging.document import Path
 
+from .anchors import fewest
 from .space_blocks import Blocked
 from .space_ranges import Range, Value
 
@@ -70,12 +71,16 @@ class Knot:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One place in the recipe that is filled: a number, a gradient, or values of blocks."""
+    """One place in the recipe that is filled: a number, a gradient, or values of blocks.
+
+    `nested`: a gradient that is written with the fewest anchors that say the same (`anchors`).
+    """
 
     path: Path
     form: Literal["constant", "linear", "blocks"]
     knots: tuple[Knot, ...]
     methods: tuple[str, ...]
+    nested: bool = False
 
     def names(self) -> list[str]:
         """The dimensions among the knots."""
@@ -84,6 +89,8 @@ class Slot:
     def data(self, values: Values) -> object:
         """What stands there with these values: a number, a list along depth, or `Blocked`."""
         numbers = [knot.value if knot.name is None else values[knot.name] for knot in self.knots]
-        if self.form == "constant":
+        if self.nested:
+            numbers = fewest(numbers)
+        if self.form == "constant" or (self.nested and len(numbers) == 1):
             return numbers[0]
         return numbers if self.form == "linear" else Blocked(tuple(numbers))

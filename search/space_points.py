@@ -17,10 +17,10 @@ from .density_limits import Limits
 from .errors import SpaceError
 from .layer_stack import Stack
 from .space_blocks import Blocked, Piece, cut, pieces
+from .space_methods import of_one_method
 from .space_parts import METHOD, Dimension, Slot, Values
 from .space_ranges import Value, is_range
-from .space_read import difference, get, put, read_slot
-from .space_walk import positions
+from .space_read import difference, put, read_slot
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -169,10 +169,7 @@ class Space:
             put(data, slot.path, slot.data(values))
         self.stack.spread(data)
         data[METHOD] = method
-        unread = [METHODS[name] for name in self.methods if name != method]
-        for one in list(positions(data, self.layers)):
-            if not one.read_by(METHODS[method]) and any(one.read_by(other) for other in unread):
-                del get(data, one.path[:-1])[one.path[-1]]  # for other methods of the choice only
+        of_one_method(data, self.layers, self.methods)
         return data
 
 

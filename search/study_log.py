@@ -8,12 +8,12 @@ the same user attribute `trial`.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .ledger import Candidate
 from .objectives import Objective
-from .space import Space
+from .space import Dimension
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -32,10 +32,13 @@ class StudyLog:
         url: str,
         name: str,
         objectives: Sequence[Objective],
-        space: Space,
+        dimensions: Iterable[Dimension],
         constraints: Sequence[str],
     ) -> None:
-        """Creates or opens the study `name` at an SQLAlchemy URL; `constraints` are names."""
+        """Creates or opens the study `name` at an SQLAlchemy URL.
+
+        `dimensions` are those of all stages; `constraints` are names.
+        """
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -48,7 +51,7 @@ class StudyLog:
             load_if_exists=True,
         )
         self._storage = storage
-        self._distributions = recipe_distributions(space)
+        self._distributions = recipe_distributions(dimensions)
         self._constraints = constraints
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # marked experimental since Optuna 3.2
@@ -107,6 +110,6 @@ def _attributes(trial: Candidate) -> dict[str, Any]:
     }
 
 
-def recipe_distributions(space: Space) -> dict[str, "BaseDistribution"]:
+def recipe_distributions(dimensions: Iterable[Dimension]) -> dict[str, "BaseDistribution"]:
     """The range of every dimension in recipe values, as Optuna has them."""
-    return {one.name: one.distribution() for one in space.dimensions}
+    return {one.name: one.distribution() for one in dimensions}

@@ -6,17 +6,23 @@ under way.
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .coordinates import Coordinates
 from .errors import SearchError
 from .ledger import Candidate
 from .objectives import Objective
+from .positions import position
 from .proposals import Finished, Pending, Proposal, ProposalRequest, Proposer
+from .refinement import Refinement
 from .sampler_spec import SamplerSpec
 from .shadow import Shadow
 from .space import Space
+from .stages import stage_of
 from .warm_start import WarmStart
 
 
@@ -33,6 +39,25 @@ class Proposing:
     objectives: Sequence[Objective]
     trials: int | None
     """The budget of trials, which sets the size of generations."""
+    refinement: Refinement | None = None
+    """With `anchors: auto`; `space`, `coordinates` and `sampler` are those of its first stage."""
+
+    def compared_with(self, references: Sequence[Candidate]) -> "Proposing":
+        """The same, told of the scored references, which are a scale and no trials."""
+        if self.refinement is None:
+            return self
+        scores = tuple(one.scores for one in references if one.scores is not None)
+        return replace(self, refinement=replace(self.refinement, references=scores))
+
+    def position(self, trial: Candidate) -> NDArray[np.float64] | None:
+        """Where a trial lies in the unit cube, of the finest stage if there are several."""
+        values = trial.values or {}
+        if self.refinement is None:
+            return position(self.coordinates, values)
+        stages = self.refinement.stages
+        last = len(stages.coordinates) - 1
+        told = stages.told(values, stage_of(trial.system_attrs), last)
+        return None if told is None else position(stages.coordinates[last], told)
 
     def ahead(
         self, trials: Sequence[Candidate], shadow: Shadow, proposer: Proposer
@@ -63,22 +88,27 @@ class Proposing:
                 raise SearchError(f"what proposal {number} is told is not in the ledger")
             future = proposer.submit(self._request(trials, shadow))
         proposal = future.result()
-        trial = self._trial(number, proposal.sampler, proposal.values)
+        stage = stage_of(proposal.system_attrs)
+        trial = self._trial(number, proposal.sampler, proposal.values, stage)
         return trial.ended(
+            sampler=proposal.sampler,
             watermark=number - 2,
             coordinates=dict(proposal.coordinates),
             system_attrs=dict(proposal.system_attrs),
         )
 
-    def _trial(self, number: int, name: str, values: Mapping[str, Any]) -> Candidate:
-        data = with_mask_seed(self.space.fill(values), self.mask_seed)
+    def _trial(
+        self, number: int, name: str, values: Mapping[str, Any], stage: int = 0
+    ) -> Candidate:
+        space = self.refinement.stages.spaces[stage] if self.refinement else self.space
+        data = with_mask_seed(space.fill(values), self.mask_seed)
         return Candidate(
             "trial", number, name, data, "", values=dict(values), sampler=str(self.sampler)
         )
 
     def _request(self, trials: Sequence[Candidate], shadow: Shadow) -> ProposalRequest:
         *ended, last = trials if trials else [None]
-        return ProposalRequest(
+        request = ProposalRequest(
             seed=self.seed,
             number=len(trials),
             sampler=self.sampler,
@@ -89,6 +119,7 @@ class Proposing:
             trials=self.trials,
             warps=shadow.warps,
         )
+        return request if self.refinement is None else self.refinement.refined(request, trials)
 
 
 def _finished(trial: Candidate, shadow: Shadow) -> Finished:

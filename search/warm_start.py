@@ -89,7 +89,13 @@ def warm_starts(space: Space) -> tuple[WarmStart, ...]:
     inside = [*_in_place(space), *_inside(space)]
     if not own and (space.stack.searched or not inside):  # nothing else says where to begin
         own = [("middle", space.start)]
-    for name, values in (*own, *inside):
+    tried = {space.method(values) for _, values in (*own, *inside)}
+    others = [
+        (f"{method} start", values)
+        for method, values in space.starts.items()
+        if method not in tried and len(space.methods) > 1
+    ]  # a sampler that has never seen a method of the choice hardly comes to it
+    for name, values in (*own, *inside, *others):
         place = coordinates.rounded(values)
         if place not in seen:
             seen.append(place)

@@ -170,7 +170,8 @@ def rule_of(study: Study) -> WinnerRule:
 def _study_log(preflight: Preflight, run: RunFolder) -> StudyLog:
     study = preflight.study
     constraints = [constraint_name(spec) for spec in study.constraints]
-    return StudyLog(run.url, study.name, preflight.objectives, preflight.space, constraints)
+    dimensions = preflight.stages.dimensions
+    return StudyLog(run.url, study.name, preflight.objectives, dimensions, constraints)
 
 
 def _search(

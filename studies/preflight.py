@@ -25,13 +25,13 @@ from merging.references import parse_reference
 from merging.sources import open_checkpoint, spoken_models
 from merging.vocabulary import vocabulary_faults, vocabulary_notices
 from search.blocks import race_order
-from search.coordinates import Coordinates
 from search.errors import SearchError
 from search.loop import source_faults
 from search.objectives import Objective, resolve_metric, resolve_objective
-from search.space import Space, space_from
+from search.space import Space
 from search.space_walk import models_of as expert_names
 from search.space_walk import refuse_modules
+from search.stages import Stages, stages_from
 from search.warm_start import Reference, WarmStart, references, warm_starts
 
 from .config import Study
@@ -62,8 +62,7 @@ class Preflight:
     checkpoints: Mapping[ModelReference, Checkpoint]
     recipe: Recipe
     """The study's recipe at its starting values."""
-    space: Space
-    coordinates: Coordinates
+    stages: Stages
     references: tuple[Reference, ...]
     warm_starts: tuple[WarmStart, ...]
     tasks: Mapping[str, Task]
@@ -73,6 +72,11 @@ class Preflight:
     permissions: Permissions = Permissions()
     restated: Mapping[str, Restated] = field(default_factory=dict)
     """Of each task, what was found in several splits; `splits` has it no longer in `test`."""
+
+    @property
+    def space(self) -> Space:
+        """The space that the search begins in."""
+        return self.stages.spaces[0]
 
     @property
     def base(self) -> ModelReference:
@@ -86,7 +90,8 @@ def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) ->
     base = _base_name(study)
     opened = {base: _open(study, base, maps, permissions)}
     layout = layer_layout(opened[base].tensors, opened[base].config)
-    space = space_from(study.recipe, layers=layout.length)
+    stages = stages_from(study.recipe, layers=layout.length)
+    space = stages.spaces[0]
     filled = study.recipe.with_data(space.fill(space.start))
     recipe, notices = read_recipe(filled, strict=True)
     for model in models_of(recipe):
@@ -118,8 +123,7 @@ def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) ->
         maps=maps,
         checkpoints=opened,
         recipe=recipe,
-        space=space,
-        coordinates=Coordinates(space),
+        stages=stages,
         references=compared,
         warm_starts=warm_starts(space),
         tasks=tasks,

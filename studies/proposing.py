@@ -1,4 +1,4 @@
-"""Which sampler proposes for a study, and where its trials come from."""
+"""Which samplers propose for a study, and where its trials come from."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ from search.errors import SamplerError, SamplerOptionError
 from search.ledger import Ledger
 from search.loop import searched_tasks
 from search.own_samplers import with_code
+from search.refinement import Refinement
 from search.rehearsal import rehearse
 from search.sampler_spec import SamplerSpec
 from search.samplers import SAMPLERS, choose_sampler
@@ -15,17 +16,22 @@ from .errors import StudyError
 from .preflight import Preflight
 
 
-def sampler_of(preflight: Preflight) -> tuple[SamplerSpec, str]:
-    """The sampler and why it is that one, with the code it names.
+def samplers_of(preflight: Preflight) -> tuple[tuple[SamplerSpec, str], ...]:
+    """For each stage the sampler and why it is that one, with the code it names.
 
-    Raises SamplerError for one that cannot search this space, or whose code was not permitted.
+    Raises:
+        SamplerError: one that cannot search this space, or whose code was not permitted.
     """
     study = preflight.study
-    return choose_sampler(
-        with_code(study.sampler, study.folder, preflight.permissions.allow_code),
-        objectives=len(preflight.objectives),
-        coordinates=preflight.coordinates,
-        trials=study.budget.trials or _affordable(preflight),
+    spec = with_code(study.sampler, study.folder, preflight.permissions.allow_code)
+    return tuple(
+        choose_sampler(
+            spec,
+            objectives=len(preflight.objectives),
+            coordinates=coordinates,
+            trials=_affordable(preflight),
+        )
+        for coordinates in preflight.stages.coordinates
     )
 
 
@@ -38,11 +44,13 @@ def refuse_sampler(preflight: Preflight) -> None:
     """
     study = preflight.study
     try:
-        spec, _ = sampler_of(preflight)
-        if spec.name not in SAMPLERS:
+        found = zip(samplers_of(preflight), preflight.stages.coordinates, strict=True)
+        for (spec, _), coordinates in found:
+            if spec.name in SAMPLERS:
+                continue
             rehearse(
                 spec,
-                preflight.coordinates,
+                coordinates,
                 tuple(one.higher_is_better for one in preflight.objectives),
                 len(study.constraints),
                 study.seed,
@@ -81,23 +89,36 @@ def changed_code(preflight: Preflight, ledger: Ledger) -> str:
 
 
 def _affordable(preflight: Preflight) -> int | None:
-    """How many candidates a budget of items pays for; None where minutes end the search."""
-    items = preflight.study.budget.items
+    """How many candidates the budget pays for; None where minutes end the search."""
+    budget = preflight.study.budget
+    if budget.trials or budget.items is None:
+        return budget.trials
     searched = searched_tasks(preflight.tasks, preflight.objectives, preflight.study.constraints)
     each = sum(len(preflight.splits[task]["search"]) for task in searched)
-    return None if items is None else max(1, items // max(1, each))
+    return max(1, budget.items // max(1, each))
 
 
 def proposing_of(preflight: Preflight) -> Proposing:
     """The trials of a study; the study's seed is also that of the masks."""
-    study = preflight.study
+    study, stages = preflight.study, preflight.stages
+    samplers = tuple(name for name, _ in samplers_of(preflight))
+    refinement = None
+    if len(stages.coordinates) > 1:
+        refinement = Refinement(
+            stages=stages,
+            samplers=samplers,
+            higher_is_better=tuple(one.higher_is_better for one in preflight.objectives),
+            first=len(preflight.warm_starts),
+            trials=_affordable(preflight),
+        )
     return Proposing(
         space=preflight.space,
-        coordinates=preflight.coordinates,
+        coordinates=stages.coordinates[0],
         warm_starts=preflight.warm_starts,
-        sampler=sampler_of(preflight)[0],
+        sampler=samplers[0],
         seed=study.seed,
         mask_seed=study.seed,
         objectives=preflight.objectives,
         trials=study.budget.trials,
+        refinement=refinement,
     )

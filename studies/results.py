@@ -13,6 +13,7 @@ from search.front import hypervolume_history
 from search.importance import importances
 from search.ledger import Candidate, Ledger, label
 from search.objectives import Budget, ConstraintSpec, resolve_metric
+from search.stages import in_one_stage
 from search.study_log import recipe_distributions
 from search.verdict import Verdict, stored_verdict
 from search.winner import feasible, front
@@ -82,6 +83,7 @@ def build_view(preflight: Preflight, ledger: Ledger, state: str) -> view.RunView
     found = gather(preflight, ledger)
     study = preflight.study
     columns = test_columns(preflight)
+    together, dimensions = in_one_stage(preflight.stages, found.trials)
     sampler = next((one.sampler for one in reversed(found.trials)), str(study.sampler))
     winner = _winner(found)
     chosen = found.named(found.verdict.winner) if found.verdict else None
@@ -116,9 +118,7 @@ def build_view(preflight: Preflight, ledger: Ledger, state: str) -> view.RunView
         if chosen is None
         else test_rows(found.scores, chosen, found.references, columns),
         profiles=() if chosen is None else _profiles(found, chosen),
-        importance=importances(
-            found.trials, preflight.objectives, recipe_distributions(preflight.space)
-        ),
+        importance=importances(together, preflight.objectives, recipe_distributions(dimensions)),
         hypervolume=_hypervolume(found),
         notices=notices_of(found),
         versions=versions(),

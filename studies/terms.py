@@ -80,7 +80,7 @@ def exact_study(study: Study) -> Study:
 def refuse_hopeless(preflight: Preflight) -> None:
     """Refuses a sampler or a budget that cannot search the study, and names that clash."""
     study = preflight.study
-    columns = {*RESERVED, *(one.name for one in preflight.space.dimensions)}
+    columns = {*RESERVED, *(one.name for one in preflight.stages.dimensions)}
     for one in preflight.objectives:
         if one.name in columns:
             place = study.document.place(("objectives", one.name))

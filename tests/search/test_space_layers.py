@@ -322,7 +322,7 @@ def test_densities_and_epsilons_go_together_at_every_length(make_space: MakeSpac
 def test_samplers_that_suit_layers(make_space: MakeSpace) -> None:
     coordinates = Coordinates(make_space(STACK, layers=12))
     chosen, why = choose_sampler("auto", objectives=1, coordinates=coordinates, trials=100)
-    assert chosen == "tpe" and "2 dimensions with layers" in why
+    assert chosen.name == "tpe" and "2 dimensions with layers" in why
     for name in ("random", "tpe", "gp", "cmaes", "nsgaii"):
         assert choose_sampler(name, objectives=1, coordinates=coordinates, trials=100)[0] == name
         told: list[Finished] = []

@@ -66,7 +66,7 @@ def test_a_proposal_does_not_know_the_trial_before_it(world, ledger: Ledger) -> 
     assert next_one.watermark == 12
     changed = [*trials[:-1], ended(trials[-1], 99.0)]
     assert proposing.next(changed, None, told(changed[:-1]), world.proposer()) == next_one
-    earlier = [*(ended(one, -float(one.number)) for one in trials[:-2]), *trials[-2:]]
+    earlier = [*(ended(one, -float(one.number)) for one in trials[:-1]), trials[-1]]
     other = proposing.next(earlier, None, told(earlier[:-1]), world.proposer())
     assert other.watermark == 12 and other.values != next_one.values
 
