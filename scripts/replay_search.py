@@ -137,10 +137,11 @@ def own_search(
     sampler: str = "auto",
     racing: bool = True,
     warm: bool = True,
+    make: type[Replay] = Replay,
     **race: float,
 ) -> Search:
     """The search of eutectic over a replayed study."""
-    executor = Replay(world.table, world.tasks)
+    executor = make(world.table, world.tasks)
     coordinates = Coordinates(world.space)
     trials = budget.trials or (budget.items or 0) // world.items
     chosen, _ = choose_sampler(
