@@ -3,10 +3,11 @@
 After a backward pass the gradients lie beside the live parameters. What a job writes is a
 parameter, a part of one, or something that transformers makes parameters of (`candidate` has the
 map); the gradient goes back along the same way: as it is, as the same part, or through the
-conversion's own derivative. A storage that two names share has one gradient, the sum of both
+conversion, whose moves are followed element by element (one that does more is refused). A storage that two names share has one gradient, the sum of both
 uses. Buffers and integers have none.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
@@ -14,7 +15,7 @@ import torch
 from .candidate import LiveModel
 from .conversion import Fusion, convert
 from .errors import UnsupportedError
-from .merge import Tensors, merge_tensor
+from .merge import Tensors
 from .plan import TensorJob
 from .sloped import Slope
 from .slopes import tensor_slope
@@ -44,7 +45,7 @@ def live_slopes(
     """
     todo = {job.name: job for job in jobs}
     parameters = _by_storage(live)
-    fused = _Fused(live, todo, tensors, mask_seed, gradient_of)
+    fused = _Fused(live, todo, tensors, gradient_of)
     for name, job in todo.items():
         gradient = None
         if (place := live.destinations.get(name)) is not None:
@@ -90,11 +91,10 @@ class _Fused:
         live: LiveModel,
         jobs: Mapping[str, TensorJob],
         tensors: Tensors,
-        mask_seed: int,
         gradient_of: OfParameter,
     ) -> None:
-        self._live, self._jobs, self._tensors = live, jobs, tensors
-        self._seed, self._gradient_of = mask_seed, gradient_of
+        self._live, self._jobs = live, jobs
+        self._tensors, self._gradient_of = tensors, gradient_of
         self._of = {name: fusion for fusion in live.fusions for name in fusion.names}
         self._at: Fusion | None = None
         self._found: Mapping[str, torch.Tensor | None] = {}
@@ -107,31 +107,37 @@ class _Fused:
         return self._found[name]
 
     def _back(self, fusion: Fusion) -> dict[str, torch.Tensor | None]:
-        """The vector-Jacobian product of transformers' conversion at the merged tensors."""
+        """Every stored tensor's gradient, taken from where its elements went."""
         live = dict(self._live.model.named_parameters(remove_duplicate=False))
-        place = live[fusion.place]
-        merged = [
-            merge_tensor(self._jobs[name], self._tensors, self._seed, known=self._live.known)
-            for name in fusion.names
-        ]
-        leaves = [one.to(place.device, torch.float32).requires_grad_() for one in merged]
-        with torch.enable_grad():
-            made = convert(self._live.model, fusion, leaves)
-        pairs = [
-            (one, given)
-            for target, one in made.items()
-            if (given := self._gradient_of(live[target])) is not None
-        ]
-        if not pairs:
-            return dict.fromkeys(fusion.names)
-        if not all(one.requires_grad for one, _ in pairs):
-            raise UnsupportedError(
-                f"{type(self._live.model).__name__}: {fusion.place} is made of stored tensors in "
-                "a way that has no derivative"
-            )
-        outputs, given = zip(*pairs, strict=True)
-        found = torch.autograd.grad(
-            outputs, leaves, [one.to(out) for one, out in zip(given, outputs, strict=True)],
-            allow_unused=True,
-        )  # fmt: skip
-        return dict(zip(fusion.names, found, strict=True))
+        sizes = [self._jobs_shape(name) for name in fusion.names]
+        marks, start = [], 0
+        for shape in sizes:
+            count = math.prod(shape)
+            marks.append(torch.arange(start, start + count).reshape(shape))
+            start += count
+        made = convert(self._live.model, fusion, marks)
+        whole = torch.zeros(start, dtype=torch.float32)
+        seen = torch.zeros(start, dtype=torch.int64)
+        for target, places in made.items():
+            given = self._gradient_of(live[target])
+            if places.shape != live[target].shape or places.dtype != torch.int64:
+                raise self._refused(fusion)
+            seen.index_add_(0, places.reshape(-1), torch.ones(places.numel(), dtype=torch.int64))
+            if given is not None:
+                whole[places.reshape(-1)] = given.reshape(-1).float().cpu()
+        if not bool((seen == 1).all()):
+            raise self._refused(fusion)
+        parts = whole.split([math.prod(shape) for shape in sizes])
+        pairs = zip(fusion.names, parts, sizes, strict=True)
+        return {name: part.reshape(shape) for name, part, shape in pairs}
+
+    def _jobs_shape(self, name: str) -> tuple[int, ...]:
+        job = self._jobs[name]
+        source = job.base or job.sources[0]
+        return tuple(self._tensors(source.model, source.name).shape)
+
+    def _refused(self, fusion: Fusion) -> UnsupportedError:
+        return UnsupportedError(
+            f"{type(self._live.model).__name__}: {fusion.place} is computed from stored tensors, "
+            "which are not only moved: gradients do not go back through that"
+        )
