@@ -63,7 +63,9 @@ def target_gold(prompt: Request, target: str) -> Gold:
     """
     if not target.strip():
         raise NoGoldError("the target is empty")
-    return Gold((replace(prompt, kind="loglikelihood", continuation=target, until=(), max_new_tokens=0),))
+    return Gold(
+        (replace(prompt, kind="loglikelihood", continuation=target, until=(), max_new_tokens=0),)
+    )
 
 
 def rule_gold(item: Item, rule: Rule, metric: str, joint: str) -> Gold:

@@ -69,7 +69,7 @@ def gold_loss(runner: "Runner", golds: Sequence[Gold], labels: Sequence[str]) ->
     """The loss alone, by the same batches.
 
     Raises:
-        EvaluationError: a request that this model cannot answer; the message begins with its label.
+        EvaluationError: a request that this model cannot answer; its label comes first.
         NonFiniteError: the loss is NaN or Inf.
     """
     total = math.fsum(gold.weight for gold in golds)
@@ -91,9 +91,7 @@ def gold_gradient(
     total = math.fsum(gold.weight for gold in golds)
     with torch_threads(runner.settings.threads), _teaching(runner.model) as gradients:
         with told_when_exhausted(runner.settings), torch.enable_grad():
-            parts = [
-                _back(runner, one, total) for one in bundles(runner, golds, labels)
-            ]
+            parts = [_back(runner, one, total) for one in bundles(runner, golds, labels)]
         loss = GoldLoss(_checked(parts, labels) / total, len(golds), gradients())
         yield loss
         loss.gradients.clear()
@@ -245,7 +243,8 @@ def _teaching(model: "PreTrainedModel") -> Iterator[Callable[[], dict[nn.Paramet
             one.grad = None
             one.requires_grad_(True)
             if one.dtype != torch.float32:
-                handles.append(one.register_post_accumulate_grad_hook(add))
+                hook = one.register_post_accumulate_grad_hook(add)  # type: ignore[no-untyped-call]
+                handles.append(hook)
         yield found
     finally:
         for handle in handles:

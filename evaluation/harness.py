@@ -116,9 +116,7 @@ class Harness:
         return gold_loss(self.runner, *self._golds(task, metric, indices))
 
     @contextmanager
-    def gold_gradient(
-        self, task: str, metric: str, indices: Sequence[int]
-    ) -> Iterator[GoldLoss]:
+    def gold_gradient(self, task: str, metric: str, indices: Sequence[int]) -> Iterator[GoldLoss]:
         """The same with the gradient by every parameter, there while the context is open.
 
         Raises:

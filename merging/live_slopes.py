@@ -3,8 +3,8 @@
 After a backward pass the gradients lie beside the live parameters. What a job writes is a
 parameter, a part of one, or something that transformers makes parameters of (`candidate` has the
 map); the gradient goes back along the same way: as it is, as the same part, or through the
-conversion, whose moves are followed element by element (one that does more is refused). A storage that two names share has one gradient, the sum of both
-uses. Buffers and integers have none.
+conversion, whose moves are followed element by element (one that does more is refused). A storage
+that two names share has one gradient, the sum of both uses. Buffers and integers have none.
 """
 
 import math
@@ -127,7 +127,7 @@ class _Fused:
                 whole[places.reshape(-1)] = given.reshape(-1).float().cpu()
         if not bool((seen == 1).all()):
             raise self._refused(fusion)
-        parts = whole.split([math.prod(shape) for shape in sizes])
+        parts = torch.split(whole, [math.prod(shape) for shape in sizes])
         pairs = zip(fusion.names, parts, sizes, strict=True)
         return {name: part.reshape(shape) for name, part, shape in pairs}
 

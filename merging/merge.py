@@ -91,9 +91,7 @@ def merge_tensor(
     return _deliver(target, job, out)
 
 
-def job_inputs(
-    job: TensorJob, tensors: Tensors
-) -> tuple[Method, Numbers, list[torch.Tensor]]:
+def job_inputs(job: TensorJob, tensors: Tensors) -> tuple[Method, Numbers, list[torch.Tensor]]:
     """What a job is evaluated on: its method, its numbers, and its tensors, the base first.
 
     Raises:

@@ -19,7 +19,6 @@ at every step (`--mergekit-exact`).
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -109,7 +108,7 @@ def _refused_job(job: TensorJob) -> str:
 def _mean_slope(
     job: TensorJob, formula: WeightedMean, tensors: Sequence[torch.Tensor], g: torch.Tensor
 ) -> Slope:
-    """theta = sum w x / W: dL/dw_e = <g, x_e - theta> / W; with no divisor <g, x_e>."""
+    """Theta = sum w x / W: dL/dw_e = <g, x_e - theta> / W; with no divisor <g, x_e>."""
     if formula.divisor is None:
         return Slope(job.name, tuple(dot(g, single(one, g.device)) for one in tensors), 0.0)
     # <g, x_e - x_0> first: the models are close together, and the difference keeps its digits.
@@ -122,7 +121,7 @@ def _mean_slope(
 def _sum_slope(
     job: TensorJob, formula: TaskVectors, kept: Sequence[torch.Tensor], g: torch.Tensor
 ) -> Slope:
-    """theta = base + lambda sum w d / W, W = 1 without `normalize` or where weights cancel."""
+    """Theta = base + lambda sum w d / W, W = 1 without `normalize` or where weights cancel."""
     along = [dot(g, one) for one in kept]
     total, divisor = _weighted(formula.weights, along), common_divisor(formula) or 1.0
     moves = formula.normalize and abs(math.fsum(formula.weights)) >= SMALLEST_WEIGHT
@@ -134,7 +133,7 @@ def _sum_slope(
 def _elected_slope(
     job: TensorJob, formula: TaskVectors, kept: Sequence[torch.Tensor], g: torch.Tensor
 ) -> Slope:
-    """theta = base + lambda sum over who agrees of w d / H, H the weights that agree."""
+    """Theta = base + lambda sum over who agrees of w d / H, H the weights that agree."""
     total = torch.zeros_like(g)
     for weight, one in zip(formula.weights, kept, strict=True):
         total = total + one * weight
@@ -171,7 +170,9 @@ def _agrees(total: torch.Tensor, delta: torch.Tensor, weight: float) -> torch.Te
     return turned > 0 if weight > 0 else turned < 0
 
 
-def _sparse(delta: torch.Tensor, sparsity: Sparsity, keys: Sequence[tuple[int, int]]) -> torch.Tensor:
+def _sparse(
+    delta: torch.Tensor, sparsity: Sparsity, keys: Sequence[tuple[int, int]]
+) -> torch.Tensor:
     """What is left of a delta, rescaled: neither depends on any weight."""
     if sparsity.rule == "all":
         return delta

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from evaluation.errors import NonFiniteError
@@ -18,6 +18,7 @@ from merging.errors import MergeError
 
 from .errors import SearchError
 from .executors import Executor
+from .gradients import Gradients
 from .ledger import Candidate, Ledger
 from .objectives import (
     Budget,
@@ -51,6 +52,10 @@ class Observer(Protocol):
         """A candidate has its scores, or failed."""
         ...
 
+    def note(self, text: str) -> None:
+        """A line for whoever watches."""
+        ...
+
 
 @dataclass(slots=True)
 class Search:
@@ -69,6 +74,8 @@ class Search:
     """Items that select and test will take, for `minutes`."""
     log: StudyLog
     observer: Observer
+    gradients: Gradients | None = None
+    """Gives starting points, and steps from the front; None: nothing of that."""
 
     @property
     def searched(self) -> list[str]:
@@ -84,6 +91,9 @@ class Search:
         """Searches until a limit is reached and says which: trials, items, minutes or space."""
         refuse_small_budget(self.budget, len(self.references), self.items_per_candidate)
         references = self._score_references()
+        if self.gradients is not None:
+            starts = self.gradients.starts(self.ledger.candidates("trial"))
+            self.proposing = replace(self.proposing, gradient_starts=starts)
         trials = [self._current(one, references) for one in self.ledger.candidates("trial")]
         self.log.add(trials)
         self.observer.resumed([one for one in trials if one.state != "running"])
@@ -96,6 +106,7 @@ class Search:
                 waited = time.perf_counter()
                 trials.append(self._propose(trials, prepared, proposer))
                 waited = time.perf_counter() - waited
+                waited += trials[-1].propose_seconds  # what its gradients took
                 trials[-1] = trials[-1].ended(propose_seconds=waited)
                 self.ledger.put(trials[-1])
             wanted = self.budget.trials is None or len(trials) < self.budget.trials
@@ -139,7 +150,15 @@ class Search:
         proposer: Proposer,
     ) -> Candidate:
         """The next trial, its recipe resolved; a recipe that cannot be is a failed trial."""
-        trial = self.proposing.next(trials, prepared, proposer)
+        if self.proposing.dropped(trials):
+            self.observer.note(
+                "what gradients predict does not rank candidates: their other points are dropped"
+            )
+        refined = None if self.gradients is None else self.gradients.refined(trials)
+        if refined is not None:
+            trial = self.proposing.from_gradient(len(trials), refined)
+        else:
+            trial = self.proposing.next(trials, prepared, proposer)
         try:
             return trial.ended(recipe_hash=self.executor.prepare(trial.data).hash)
         except MergeError as error:

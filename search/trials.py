@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .coordinates import Coordinates
+from .gradient_starts import GradientStart, next_start
 from .ledger import Candidate
 from .objectives import Objective
 from .proposals import Finished, Pending, Proposal, ProposalRequest, Proposer, Warp
@@ -29,10 +30,12 @@ class Proposing:
     objectives: Sequence[Objective]
     trials: int | None
     """The budget of trials, which sets the size of generations."""
+    gradient_starts: Sequence[GradientStart] = ()
+    """Scored after the warm starts, for as long as their predictions are trusted."""
 
     def ahead(self, trials: Sequence[Candidate], proposer: Proposer) -> "Future[Proposal] | None":
         """Begins to propose the trial after the last one, which is still being scored."""
-        if len(trials) < len(self.warm_starts):
+        if len(trials) < len(self.warm_starts) or self._found(trials) is not None:
             return None
         return proposer.submit(self._request(trials))
 
@@ -47,6 +50,8 @@ class Proposing:
         if number < len(self.warm_starts):
             start = self.warm_starts[number]
             return self._trial(number, f"warm start: {start.name}", start.values)
+        if (found := self._found(trials)) is not None:
+            return self.from_gradient(number, found)
         future = prepared or proposer.submit(self._request(trials))
         proposal = future.result()
         trial = self._trial(number, proposal.sampler, proposal.values)
@@ -55,6 +60,24 @@ class Proposing:
             coordinates=dict(proposal.coordinates),
             system_attrs=dict(proposal.system_attrs),
         )
+
+    def from_gradient(self, number: int, found: GradientStart) -> Candidate:
+        """The trial that scores a point which gradients found, charged with what that cost."""
+        trial = self._trial(number, found.start.name, found.values)
+        return trial.ended(watermark=number - 2, items=found.items, propose_seconds=found.seconds)
+
+    def dropped(self, trials: Sequence[Candidate]) -> bool:
+        """Whether the next trial is the first that is not from a gradient though one is left."""
+        first = len(self.warm_starts)
+        taken, named = trials[first:], [one.start.name for one in self.gradient_starts]
+        return (
+            first <= len(trials) < first + len(named)
+            and [one.name for one in taken] == named[: len(taken)]
+            and self._found(trials) is None
+        )
+
+    def _found(self, trials: Sequence[Candidate]) -> GradientStart | None:
+        return next_start(self.gradient_starts, len(self.warm_starts), trials, self.objectives)
 
     def _trial(self, number: int, name: str, values: Mapping[str, Any]) -> Candidate:
         data = with_mask_seed(self.space.fill(values), self.mask_seed)

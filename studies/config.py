@@ -6,6 +6,7 @@ Faults carry the place in the file. Nothing here opens a model or a task's data.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -25,6 +26,9 @@ from .schema import (
     WinnerForm,
 )
 
+Gradients = Literal["auto", "off", "refine"]
+"""Starting points from gradients where they apply, none, or steps from the front as well."""
+
 
 @dataclass(frozen=True, slots=True)
 class Study:
@@ -42,6 +46,7 @@ class Study:
     rule_task: str | None
     budget: Budget
     sampler: str
+    gradients: Gradients
     seed: int
     folder: Path
 
@@ -84,6 +89,7 @@ def study_from(document: Document, folder: Path) -> Study:
         rule_task=form.winner.task,
         budget=Budget(form.budget.trials, form.budget.items, form.budget.minutes),
         sampler=form.sampler,
+        gradients=form.gradients,
         seed=form.seed,
         folder=folder,
     )

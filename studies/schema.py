@@ -117,6 +117,7 @@ class StudyForm(Form):
     winner: WinnerForm = WinnerForm()
     budget: BudgetForm = BudgetForm()
     sampler: Name = "auto"
+    gradients: Literal["auto", "off", "refine"] = "auto"
     seed: Count = 0
     resolved: dict[str, object] | None = None
     """Written into a run's study.yaml: the folder it came from, `--map`s, content hashes."""

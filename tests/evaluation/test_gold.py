@@ -81,9 +81,7 @@ def expected(model: Any, pico: Any, task: str, metric: str, indices: Any) -> Any
 
 
 @pytest.mark.parametrize("budget", [2048, 64])
-@pytest.mark.parametrize(
-    ("task", "metric"), [*METRIC.items(), ("pick", "acc_norm")]
-)
+@pytest.mark.parametrize(("task", "metric"), [*METRIC.items(), ("pick", "acc_norm")])
 def test_loss_and_gradient_are_those_of_transformers(
     live: Any, pico: Any, tasks: Any, task: str, metric: str, budget: int
 ) -> None:

@@ -280,8 +280,7 @@ def test_slopes_of_what_is_computed_from_several_tensors(write_family, here, mer
 
     draw = torch.Generator().manual_seed(0)
     given = {
-        name: torch.randn(one.shape, generator=draw)
-        for name, one in live.model.named_parameters()
+        name: torch.randn(one.shape, generator=draw) for name, one in live.model.named_parameters()
     }
     up, down = along(0.5)[0], along(-0.5)[0]
     _, jobs, tensors, fused = along(0.0)

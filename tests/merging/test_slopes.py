@@ -25,7 +25,6 @@ STEP = 1e-2
 @pytest.fixture(scope="module")
 def family(pico_family_float32, tmp_path_factory):
     """Experts whose weighted deltas are never close to cancelling, so no sign is near a flip."""
-
     root = tmp_path_factory.mktemp("apart")
     stored = load_file(pico_family_float32.base / "model.safetensors")
     draw = torch.Generator().manual_seed(5)
@@ -54,9 +53,7 @@ def loss_of(model, tokens):
 
 def differences(function):
     """The derivative at 0: central differences, extrapolated (Richardson)."""
-    wide, narrow = (
-        (function(step) - function(-step)) / (2 * step) for step in (2 * STEP, STEP)
-    )
+    wide, narrow = ((function(step) - function(-step)) / (2 * step) for step in (2 * STEP, STEP))
     return (4 * narrow - wide) / 3
 
 
