@@ -26,7 +26,7 @@ MARGIN = 0.1
 """How much better than the best known z is, in units of the scale."""
 START, SMALLEST, LARGEST = 0.25, 0.02, 0.5
 """Radii of regions, as shares of every range."""
-FLOOR = 0.02
+FLOOR = 0.08
 """The smallest weight of a scalarisation: no objective is given up."""
 APART = 0.01
 """Points closer than this in every coordinate are one."""

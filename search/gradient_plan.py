@@ -32,13 +32,14 @@ FEWEST_STEPS = 4
 class GradientPlan:
     """`items` a task of the calibration split, `evaluations` of slopes, starting `points`.
 
-    `limit` is what gradients may cost over the whole search, None where nothing bounds it.
+    So many of the warm `starts` are asked for their loss, to begin at the best. `limit` is what gradients may cost over the whole search, None where nothing bounds it.
     """
 
     items: int
     evaluations: int
     points: int
     limit: int | None
+    starts: int
 
 
 def plan_gradients(
@@ -46,7 +47,8 @@ def plan_gradients(
     available: Mapping[str, int],
     budget: Budget,
     items_per_candidate: int,
-    losses: int,
+    references: int,
+    starts: int,
 ) -> GradientPlan | str:
     """The plan that the budget allows, or why there is none.
 
@@ -55,7 +57,8 @@ def plan_gradients(
         available: Task to the items of its calibration split, for every task of an objective.
         budget: Of the search.
         items_per_candidate: Item evaluations of one candidate.
-        losses: Candidates whose loss alone is asked for.
+        references: Base and parents, whose loss gives the scale.
+        starts: Warm starts.
     """
     for task, count in available.items():
         if count < FEWEST_ITEMS:
@@ -76,14 +79,14 @@ def plan_gradients(
         return "the budget has no room for a starting point"
     for items in SIZES:
         each = sum(min(items, count) for count in available.values())
-        if limit is None or each * (losses + PASSES * STEPS * points) <= limit:
-            return GradientPlan(items, STEPS * points, points, limit)
+        if limit is None or each * (references + starts + PASSES * STEPS * points) <= limit:
+            return GradientPlan(items, STEPS * points, points, limit, starts)
     assert limit is not None  # without one the largest plan fits
-    for items in (SIZES[-1], FEWEST_ITEMS):
+    for items, asked in ((SIZES[-1], starts), (FEWEST_ITEMS, starts), (FEWEST_ITEMS, 1)):
         each = sum(min(items, count) for count in available.values())
-        steps = min((limit // each - losses) // PASSES, STEPS * points)
+        steps = min((limit // each - references - asked) // PASSES, STEPS * points)
         if steps >= FEWEST_STEPS:
-            return GradientPlan(items, steps, min(points, steps), limit)
+            return GradientPlan(items, steps, min(points, steps), limit, asked)
     return f"a quarter of the budget ({limit:,} items) is too little for gradients"
 
 

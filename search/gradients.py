@@ -13,7 +13,7 @@ a gold answer, and budgets that have no room for it are told, and searched witho
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from evaluation.errors import EvaluationError
@@ -43,6 +43,7 @@ from .space_parts import Dimension, Values
 from .space_points import Space
 from .space_ranges import Value
 from .space_slopes import moved_dimensions, scaled, stretch, unscaled
+from .trials import with_mask_seed
 from .warm_start import Reference, WarmStart
 from .winner import front
 
@@ -91,6 +92,7 @@ class Gradients:
         if stored is None:
             stored = self._found()
             self.ledger.set_meta(POINTS, stored)
+        self._scales = tuple(Scale(*one) for one in stored["scales"])
         self._starts = tuple(
             _start(self.space, name, values, predicted, *cost)
             for name, values, predicted, cost in stored["points"]
@@ -102,28 +104,45 @@ class Gradients:
 
         Like a proposal it knows the trials but for the last; None: propose as usual.
         """
+        stored = self._step_of(trials)
+        if stored is None or stored["values"] is None:
+            return None
+        name = f"gradient step {len(trials)} from trial {stored['from']}"
+        return _start(self.space, name, stored["values"], stored["predicted"], *stored["cost"])
+
+    def charged(self, number: int) -> tuple[int, float]:
+        """Items and seconds of a step that led nowhere: the proposal in its place bears them."""
+        stored = self.ledger.meta(f"gradient step {number}")
+        if stored is None or stored["values"] is not None:
+            return 0, 0.0
+        return int(stored["cost"][0]), float(stored["cost"][1])
+
+    def _step_of(self, trials: Sequence[Candidate]) -> dict[str, Any] | None:
         number, known = len(trials), [one for one in trials[:-1] if one.values is not None]
         first = len(self.warm_starts) + len(self._starts)
         turn, due = divmod(number - first, REFINE_EVERY)
         if not self.refine or number < first or due != REFINE_EVERY - 1:
             return None
         members = [one for one in front(known, self.objectives) if self._moves(one.values or {})]
-        if not members or not standing(self._starts, known, self.objectives)[0]:
+        if (
+            not members
+            or not self._scales
+            or not standing(self._starts, known, self.objectives)[0]
+        ):
             return None
         plan = self._plan()
         key = f"gradient step {number}"
-        stored = self.ledger.meta(key)
+        stored: dict[str, Any] | None = self.ledger.meta(key)
         if isinstance(plan, str) or (stored is None and self._spent(number) > self._room(plan)):
             return None
         if stored is None:
             try:
-                stored = self._stepped(plan, members[turn % len(members)])
+                stored = self._stepped(plan, members[turn % len(members)], known)
             except (EvaluationError, MergeError) as error:
                 self.tell(f"no gradient step: {error}")
                 return None
             self.ledger.set_meta(key, stored)
-        name = f"{key} from trial {stored['from']}"
-        return _start(self.space, name, stored["values"], stored["predicted"], *stored["cost"])
+        return stored
 
     def _found(self) -> dict[str, Any]:
         """The points as they are stored; none, the reason told, where gradients do not apply."""
@@ -131,15 +150,15 @@ class Gradients:
             plan = self._plan()
             if isinstance(plan, str):
                 raise Unfit(plan)
-            self.ledger.set_meta(PLAN, [plan.items, plan.evaluations, plan.points, plan.limit])
+            self.ledger.set_meta(PLAN, list(astuple(plan)))
             return self._searched(plan)
         except (Unfit, EvaluationError, MergeError) as error:
             self.tell(f"no starting points from gradients: {error}")
-            return {"points": [], "items": 0}
+            return {"points": [], "items": 0, "scales": []}
 
     def _searched(self, plan: GradientPlan) -> dict[str, Any]:
         losses = self._losses(plan)
-        begin, known = self._begun(losses)
+        begin, known = self._begun(losses, plan.starts)
         method = self.space.method(begin)
         moved = moved_dimensions(self.space, method)
         weights = directions(len(self.objectives), plan.points)
@@ -163,11 +182,12 @@ class Gradients:
             (name, values, predicted, cost if number == 0 else (0, 0.0))
             for number, (name, values, predicted) in enumerate(stored)
         ]
-        return {"points": named, "items": losses.items}
+        scales = [(one.zero, one.unit) for one in self._scales]
+        return {"points": named, "items": losses.items, "scales": scales}
 
-    def _begun(self, losses: Losses) -> tuple[Values, list[Evaluation]]:
+    def _begun(self, losses: Losses, count: int) -> tuple[Values, list[Evaluation]]:
         """Where it begins: the warm start of the best loss; and those like it but for weights."""
-        starts = self._able()
+        starts = self._able()[:count]
         self._scaled(losses)
         taken = [losses.of_point(one.values, slopes=False) for one in starts]
         found = [
@@ -258,17 +278,27 @@ class Gradients:
         for one in points:
             values = _moved_to(begin, moved, one.at)
             place = self.coordinates.rounded(values)
-            if place not in seen:
+            if place not in seen and self._can_be_planned(values):
                 seen.append(place)
                 named.append((f"gradient {len(named) + 1}", values, one.utilities))
         return named
 
-    def _stepped(self, plan: GradientPlan, member: Candidate) -> dict[str, Any]:
-        """A handful of steps from a trial, for the scalarisation that it is best for."""
+    def _can_be_planned(self, values: Values) -> bool:
+        try:
+            self.executor.prepare(with_mask_seed(self.space.fill(values), self.mask_seed))
+        except MergeError:
+            return False
+        return True
+
+    def _stepped(
+        self, plan: GradientPlan, member: Candidate, known: Sequence[Candidate]
+    ) -> dict[str, Any]:
+        """A handful of steps from a trial, for the scalarisation that it is best for.
+
+        No values where they lead to a trial that is known.
+        """
         begin = member.values or {}
         losses = self._losses(plan)
-        if not self._scales:
-            self._scaled(losses)
         moved = moved_dimensions(self.space, self.space.method(begin))
         at = tuple(scaled(one.range, begin[one.name]) for one in moved)
         start = self._evaluated(losses, begin, moved, at)
@@ -280,9 +310,12 @@ class Gradients:
             return self._evaluated(losses, begin, moved, there)
 
         (point,) = search_front(evaluate, [start], [weights], REFINE_STEPS - 1)
+        values = _moved_to(begin, moved, point.at)
+        seen = [self.coordinates.rounded(one.values or {}) for one in known]
+        new = self.coordinates.rounded(values) not in seen and self._can_be_planned(values)
         return {
             "from": member.number,
-            "values": _moved_to(begin, moved, point.at),
+            "values": values if new else None,
             "predicted": point.utilities,
             "cost": (losses.items, losses.seconds),
         }
@@ -312,7 +345,8 @@ class Gradients:
             available,
             self.budget,
             self.items_per_candidate,
-            parents + len(self._able()),
+            parents,
+            len(self._able()),
         )
 
     def _spent(self, number: int) -> int:

@@ -159,6 +159,10 @@ class Search:
             trial = self.proposing.from_gradient(len(trials), refined)
         else:
             trial = self.proposing.next(trials, prepared, proposer)
+            if self.gradients is not None:
+                items, seconds = self.gradients.charged(len(trials))
+                seconds += trial.propose_seconds
+                trial = trial.ended(items=trial.items + items, propose_seconds=seconds)
         try:
             return trial.ended(recipe_hash=self.executor.prepare(trial.data).hash)
         except MergeError as error:
