@@ -32,7 +32,8 @@ FEWEST_STEPS = 4
 class GradientPlan:
     """`items` a task of the calibration split, `evaluations` of slopes, starting `points`.
 
-    So many of the warm `starts` are asked for their loss, to begin at the best. `limit` is what gradients may cost over the whole search, None where nothing bounds it.
+    So many of the warm `starts` are asked for their loss, to begin at the best. `limit` is what
+    gradients may cost over the whole search, None where nothing bounds it.
     """
 
     items: int

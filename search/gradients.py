@@ -22,27 +22,19 @@ from merging.errors import MergeError
 from merging.methods.table import METHODS
 from merging.sloped import refusal
 
-from .chebyshev import (
-    APART,
-    Evaluation,
-    Point,
-    directions,
-    ideal_of,
-    scalarised,
-    search_front,
-)
+from .chebyshev import Point
 from .coordinates import Coordinates
 from .executors import Executor
-from .front import pareto_front
 from .gradient_plan import PASSES, GradientPlan, gold_items, plan_gradients
 from .gradient_starts import GradientStart, standing
+from .landscape import Landscape, UnfitError, begin_at_best, loss_scales
 from .ledger import Candidate, Ledger
-from .losses import Losses, Taken
-from .objectives import Budget, Objective, Scale, make_scale
-from .space_parts import Dimension, Values
+from .losses import Losses
+from .objectives import Budget, Objective, Scale
+from .space_parts import Values
 from .space_points import Space
 from .space_ranges import Value
-from .space_slopes import moved_dimensions, scaled, stretch, unscaled
+from .space_slopes import moved_dimensions
 from .trials import with_mask_seed
 from .warm_start import Reference, WarmStart
 from .winner import front
@@ -52,10 +44,6 @@ REFINE_EVERY = 8
 REFINE_STEPS = 3
 """Evaluations of slopes of one such step."""
 POINTS, PLAN = "gradient_points", "gradient_plan"
-
-
-class Unfit(Exception):
-    """Gradients do not apply; the message says why."""
 
 
 @dataclass(slots=True)
@@ -149,134 +137,57 @@ class Gradients:
         try:
             plan = self._plan()
             if isinstance(plan, str):
-                raise Unfit(plan)
+                raise UnfitError(plan)
             self.ledger.set_meta(PLAN, list(astuple(plan)))
             return self._searched(plan)
-        except (Unfit, EvaluationError, MergeError) as error:
+        except (UnfitError, EvaluationError, MergeError) as error:
             self.tell(f"no starting points from gradients: {error}")
             return {"points": [], "items": 0, "scales": []}
 
     def _searched(self, plan: GradientPlan) -> dict[str, Any]:
         losses = self._losses(plan)
-        begin, known = self._begun(losses, plan.starts)
-        method = self.space.method(begin)
-        moved = moved_dimensions(self.space, method)
-        weights = directions(len(self.objectives), plan.points)
-        history = list(known)
-
-        def evaluate(at: Sequence[float]) -> Evaluation:
-            found = self._evaluated(losses, begin, moved, at)
-            history.append(found)
-            return found
-
-        points = search_front(evaluate, known, weights, plan.evaluations)
-        points = _filled(points, history, plan.points)
-        stored = self._named(points, begin, moved)
-        cost = (losses.items, losses.seconds)
+        scales = loss_scales(losses, self.references)
+        able = self._able()[: plan.starts]
+        landscape, known = begin_at_best(losses, scales, self.space, able)
+        points = landscape.points(known, plan.points, plan.evaluations)
+        named = self._named(points, landscape)
         self.tell(
-            f"gradients: {len(stored)} starting points, by at most {plan.evaluations} backward "
+            f"gradients: {len(named)} starting points, by at most {plan.evaluations} backward "
             f"passes over up to {plan.items} calibration items a task; this cost "
             f"{losses.items:,} item evaluations"
         )
-        named = [
-            (name, values, predicted, cost if number == 0 else (0, 0.0))
-            for number, (name, values, predicted) in enumerate(stored)
-        ]
-        scales = [(one.zero, one.unit) for one in self._scales]
-        return {"points": named, "items": losses.items, "scales": scales}
-
-    def _begun(self, losses: Losses, count: int) -> tuple[Values, list[Evaluation]]:
-        """Where it begins: the warm start of the best loss; and those like it but for weights."""
-        starts = self._able()[:count]
-        self._scaled(losses)
-        taken = [losses.of_point(one.values, slopes=False) for one in starts]
-        found = [
-            (one.values, self._utilities(each))
-            for one, each in zip(starts, taken, strict=True)
-            if each.finite
-        ]
-        if not found:
-            raise Unfit("no warm start has a finite loss")
-        middle = directions(len(self.objectives), 1)[0]
-        ideal = ideal_of([Evaluation((), utilities, None) for _, utilities in found])
-        begin, _ = min(found, key=lambda one: scalarised(middle, ideal, one[1]))
-        moved = moved_dimensions(self.space, self.space.method(begin))
-        names = {one.name for one in moved}
-        others = {name: value for name, value in begin.items() if name not in names}
-        return begin, [
-            Evaluation(tuple(scaled(one.range, values[one.name]) for one in moved), own, None)
-            for values, own in found
-            if {name: value for name, value in values.items() if name not in names} == others
-        ]
+        return {
+            "points": [
+                (name, values, predicted, (0, 0.0) if number else (losses.items, losses.seconds))
+                for number, (name, values, predicted) in enumerate(named)
+            ],
+            "items": losses.items,
+            "scales": [(one.zero, one.unit) for one in scales],
+        }
 
     def _able(self) -> list[WarmStart]:
         """The warm starts whose merge method has a derivative."""
         found = [one for one in self.warm_starts if self._moves(one.values)]
         if not found:
             why = [text for name in self.space.methods if (text := refusal(METHODS[name]))]
-            raise Unfit(why[0] if why else "no weight and no lambda is searched")
+            raise UnfitError(why[0] if why else "no weight and no lambda is searched")
         merge = self.executor.prepare(found[0].data)
         if any(job.stepwise is not None for job in merge.jobs):
-            raise Unfit("candidates are rounded at every step, as mergekit does")
+            raise UnfitError("candidates are rounded at every step, as mergekit does")
         return found
 
     def _moves(self, values: Values) -> bool:
         method = self.space.method(values)
         return not refusal(METHODS[method]) and bool(moved_dimensions(self.space, method))
 
-    def _evaluated(
-        self,
-        losses: Losses,
-        begin: Values,
-        moved: Sequence[Dimension],
-        at: Sequence[float],
-    ) -> Evaluation:
-        values = _moved_to(begin, moved, at)
-        really = tuple(scaled(one.range, values[one.name]) for one in moved)
-        taken = losses.of_point(values, slopes=True)
-        utilities = self._utilities(taken)
-        if not taken.finite:
-            return Evaluation(really, utilities, tuple((0.0,) * len(moved) for _ in utilities))
-        slopes = tuple(
-            tuple(
-                own[one.name] * stretch(one.range, values[one.name]) / scale.unit for one in moved
-            )
-            for own, scale in zip(taken.slopes, self._scales, strict=True)
-        )
-        return Evaluation(really, utilities, slopes)
-
-    def _utilities(self, taken: Taken) -> tuple[float, ...]:
-        """Losses on the scale of base and best parent; -inf where there is none."""
-        pairs = zip(self._scales, taken.losses, strict=True)
-        return tuple(
-            scale.utility(loss) if taken.finite else -float("inf") for scale, loss in pairs
-        )
-
-    def _scaled(self, losses: Losses) -> None:
-        """Freezes the scales: the base's loss is 0, the best parent's 1."""
-        named = [one for one in self.references if one.role in ("base", "parent")]
-        taken = [losses.of_recipe(one.data) for one in named]
-        base = next(own for one, own in zip(named, taken, strict=True) if one.role == "base")
-        if not base.finite:
-            raise Unfit("the base has no finite loss")
-        parents = [
-            own
-            for one, own in zip(named, taken, strict=True)
-            if one.role == "parent" and own.finite
-        ]
-        self._scales = tuple(
-            make_scale(base.losses[k], [one.losses[k] for one in parents], False)
-            for k in range(len(self.objectives))
-        )
-
     def _named(
-        self, points: Sequence[Point], begin: Values, moved: Sequence[Dimension]
+        self, points: Sequence[Point], landscape: Landscape
     ) -> list[tuple[str, Values, tuple[float, ...]]]:
         """Name, values and predictions of the points that no warm start is."""
         seen = [self.coordinates.rounded(one.values) for one in self.warm_starts]
         named: list[tuple[str, Values, tuple[float, ...]]] = []
         for one in points:
-            values = _moved_to(begin, moved, one.at)
+            values = landscape.values(one.at)
             place = self.coordinates.rounded(values)
             if place not in seen and self._can_be_planned(values):
                 seen.append(place)
@@ -293,24 +204,13 @@ class Gradients:
     def _stepped(
         self, plan: GradientPlan, member: Candidate, known: Sequence[Candidate]
     ) -> dict[str, Any]:
-        """A handful of steps from a trial, for the scalarisation that it is best for.
-
-        No values where they lead to a trial that is known.
-        """
+        """A handful of steps from a trial; no values where they lead to a trial that is known."""
         begin = member.values or {}
         losses = self._losses(plan)
         moved = moved_dimensions(self.space, self.space.method(begin))
-        at = tuple(scaled(one.range, begin[one.name]) for one in moved)
-        start = self._evaluated(losses, begin, moved, at)
-        ideal = ideal_of([start])
-        inverse = [1 / max(z - u, 1e-3) for z, u in zip(ideal, start.utilities, strict=True)]
-        weights = tuple(one / sum(inverse) for one in inverse)
-
-        def evaluate(there: Sequence[float]) -> Evaluation:
-            return self._evaluated(losses, begin, moved, there)
-
-        (point,) = search_front(evaluate, [start], [weights], REFINE_STEPS - 1)
-        values = _moved_to(begin, moved, point.at)
+        landscape = Landscape(losses, self._scales, begin, moved)
+        point = landscape.step(REFINE_STEPS)
+        values = landscape.values(point.at)
         seen = [self.coordinates.rounded(one.values or {}) for one in known]
         new = self.coordinates.rounded(values) not in seen and self._can_be_planned(values)
         return {
@@ -376,31 +276,3 @@ def _start(
 ) -> GradientStart:
     own = WarmStart(name, dict(values), space.fill(values))
     return GradientStart(own, tuple(predicted), items, seconds)
-
-
-def _moved_to(begin: Values, moved: Sequence[Dimension], at: Sequence[float]) -> dict[str, Value]:
-    """The point with its moved dimensions at places of the unit cube."""
-    shares = zip(moved, at, strict=True)
-    return {**begin, **{one.name: unscaled(one.range, share) for one, share in shares}}
-
-
-def _filled(points: Sequence[Point], history: Sequence[Evaluation], count: int) -> list[Point]:
-    """The points, and others of the front of what was evaluated, up to a count."""
-    found = list(points[:count])
-    known = [one for one in history if one.slopes is not None]
-    while len(found) < count:
-        apart = [
-            one for one in known if all(_distance(one.at, other.at) >= APART for other in found)
-        ]
-        if not apart:
-            break
-        best = pareto_front([one.utilities for one in apart], [True] * len(apart[0].utilities))
-        if not best:
-            break
-        one = apart[min(best)]
-        found.append(Point(one.at, one.utilities, True, ()))
-    return found
-
-
-def _distance(one: Sequence[float], other: Sequence[float]) -> float:
-    return max(abs(a - b) for a, b in zip(one, other, strict=True))

@@ -19,7 +19,7 @@ from search.chebyshev import (
 def world(
     centers: Sequence[Sequence[float]],
 ) -> tuple[Callable[..., Evaluation], list[Evaluation]]:
-    """Utilities 1 - |x - c|^2 for each center; the front is the centers' hull. Keeps what it saw."""
+    """Utilities 1 - |x - c|^2 for each center: the front is their hull. Keeps what it saw."""
     seen: list[Evaluation] = []
 
     def evaluate(at: Sequence[float]) -> Evaluation:
