@@ -93,6 +93,7 @@ class Runner:
         check_model(model, settings)
         model.eval()  # type: ignore[no-untyped-call]
         self.model, self.tokenizer, self.settings = model, tokenizer, settings
+        self._settled = model
         self.encoder = make_encoder(model, tokenizer, settings.max_length)
         self.vocabulary = vocabulary_size(model)
         with torch_threads(settings.threads):
@@ -128,6 +129,14 @@ class Runner:
             if self.decoding is None and any(one.kind == "generate" for one in requests):
                 self._settle_decoding()
 
+    def hold(self, model: "PreTrainedModel") -> None:
+        """Answers by this model from now on: one of the same architecture with other layers.
+
+        What was decided on the first one stays (layout, head, decoding, window): none of it counts
+        layers. It stays in the fingerprint too, so that models of different depth compare.
+        """
+        self.model = self.passes.model = model
+
     def _kept(self, request: Request) -> Narrow:
         """The forward passes of a request, turned into tokens once."""
         if request.kind == "generate":
@@ -161,8 +170,9 @@ class Runner:
     def fingerprint(self) -> Mapping[str, object]:
         """Everything but weights and requests that can change an answer, as plain JSON values.
 
-        Complete once requests are settled. The model's config is in it: a recipe's hash covers the
-        models it names, and every candidate runs under the base's config.
+        Complete once requests are settled. The config of the model that was given first (the
+        base's) is in it: a recipe's hash covers the models it names and the layers it takes of
+        them, and every candidate runs under the base's config, for its own layers.
         """
         layout = None if self.layout is None else decisions(self.layout)
         decoding = None if self.decoding is None else decisions(self.decoding)
@@ -170,10 +180,10 @@ class Runner:
             **self.settings.fingerprint(),
             "layout": layout,
             "head": decisions(self.head),
-            "decoding": decoding and {**decoding, **kept_settings(self.model)},
-            "attention": str(self.model.config._attn_implementation),
+            "decoding": decoding and {**decoding, **kept_settings(self._settled)},
+            "attention": str(self._settled.config._attn_implementation),
             "window": self.encoder.max_length,
-            "config": config_digest(self.model),
+            "config": config_digest(self._settled),
             "tokenizer": self._tokenizer_digest,
         }
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from .ends import bootstrap_ends
+from .pairing import PairedTask, Utility, utility_difference
 from .resampling import (
     Aggregate,
     Clusters,
@@ -29,8 +30,6 @@ from .resampling import (
 from .splits import MIN_CLAIM_GROUPS
 from .unseen import Room, paired_room, room_of, utility_room, with_room
 
-Utility = Callable[[Sequence[float]], float]
-"""From the aggregates of all tasks' metrics, in their order, to one number (higher is better)."""
 Swaps = NDArray[np.bool_]
 """Which groups change sides, shape (n, groups)."""
 
@@ -45,24 +44,6 @@ class Interval:
     groups: int
     """Of the task with the fewest, where there are several."""
     items: int
-
-
-@dataclass(frozen=True, slots=True)
-class PairedMetric:
-    """One metric of systems A and B on the same items: results of shape (n, width) each."""
-
-    a: Numbers
-    b: Numbers
-    aggregate: Aggregate
-
-
-@dataclass(frozen=True, slots=True)
-class PairedTask:
-    """The items of one task, with the metrics that are resampled together on them."""
-
-    groups: Sequence[str]
-    strata: Sequence[str]
-    metrics: tuple[PairedMetric, ...]
 
 
 def bootstrap_interval(
@@ -140,23 +121,13 @@ def utility_difference_interval(
     """
     clusters = [clusters_of(task.groups, task.strata) for task in tasks]
     metrics = [(n, metric) for n, task in enumerate(tasks) for metric in task.metrics]
-    of_a = [(n, resampler(m.a, m.aggregate, clusters[n])) for n, m in metrics]
-    of_b = [(n, resampler(m.b, m.aggregate, clusters[n])) for n, m in metrics]
-
-    def utilities(
-        estimates: Sequence[tuple[int, Callable[[Draws], Numbers]]], draws: Sequence[Draws]
-    ) -> Numbers:
-        aggregates = np.stack([estimate(draws[n]) for n, estimate in estimates], axis=-1)
-        flat = [utility(row) for row in aggregates.reshape(-1, len(metrics)).tolist()]
-        return np.array(flat).reshape(aggregates.shape[:-1])
-
     values_a = [metric.aggregate(metric.a) for _, metric in metrics]
     value_b = utility([metric.aggregate(metric.b) for _, metric in metrics])
     rooms = [paired_room(m.a, m.b, m.aggregate, clusters[n].groups, level) for n, m in metrics]
     return _interval(
         utility(values_a) - value_b,
         clusters,
-        lambda draws: utilities(of_a, draws) - utilities(of_b, draws),
+        utility_difference(tasks, clusters, utility),
         room=utility_room(values_a, rooms, utility),
         seed=seed,
         resamples=resamples,

@@ -67,6 +67,7 @@ def live_model(
     names: Iterable[str] | None = None,
     *,
     unproved: Collection[str] = (),
+    prove: bool = True,
 ) -> LiveModel:
     """Maps checkpoint names to the parameters of a model that was loaded from that checkpoint.
 
@@ -75,6 +76,7 @@ def live_model(
         checkpoint: the weights that are in the model now.
         names: of the tensors that candidates have, where these are others (more or fewer layers).
         unproved: names whose tensors in the model are not the checkpoint's yet.
+        prove: false for a model that holds no weights yet, of an architecture that was proved.
 
     Raises:
         UnsupportedError: a parameter that no tensor reaches, or that differs from it.
@@ -91,10 +93,10 @@ def live_model(
     written = {*places.values(), *(target for fusion in found for target in fusion.targets)}
     _require_cover(model, live, written)
     for name, destination in destinations.items():
-        if name in checkpoint.tensors and name not in unproved:
+        if prove and name in checkpoint.tensors and name not in unproved:
             _prove(model, name, destination, checkpoint.tensor(name))
     for fusion in fusions:
-        if checkpoint.tensors.keys() >= set(fusion.names):
+        if prove and checkpoint.tensors.keys() >= set(fusion.names):
             made = _converted(model, fusion, live, checkpoint.tensor)
             for target, tensor in made.items():
                 _prove(model, target, live.get(target), tensor)

@@ -54,13 +54,22 @@ def layer_orders(jobs: Iterable[TensorJob]) -> dict[str, tuple[int, ...]]:
 
 def moved_layers(jobs: Iterable[TensorJob], donor: Checkpoint) -> Orders | None:
     """The stacks whose layers are not the donor's; None if a model like the donor will do."""
-    heights = _heights(donor)
-    moved = {
+    return moved(layer_orders(jobs), layer_heights(donor))
+
+
+def moved(orders: Orders, heights: Mapping[str, int]) -> Orders | None:
+    """Those of the stacks that are not layers 0, 1, ... up to their height; None if all are.
+
+    Args:
+        orders: as `layer_orders` gives them.
+        heights: the donor's, as `layer_heights` gives them.
+    """
+    found = {
         prefix: order
-        for prefix, order in layer_orders(jobs).items()
-        if order != tuple(range(heights.get(prefix, 0)))
+        for prefix, order in orders.items()
+        if tuple(order) != tuple(range(heights.get(prefix, 0)))
     }
-    return moved or None
+    return found or None
 
 
 def output_config(
@@ -108,7 +117,7 @@ def resized_config(
         # With the defaults filled in: layer_types may be there only now.
         full = json.loads(config.to_json_string(use_diff=False))
         changed: PretrainedConfig = type(config).from_dict(
-            output_config(full, _heights(checkpoint), orders)
+            output_config(full, layer_heights(checkpoint), orders)
         )
     except MergeError:
         raise
@@ -151,7 +160,8 @@ def _read_as(kind: "type[PretrainedConfig]", data: Mapping[str, object]) -> "Pre
     return found
 
 
-def _heights(checkpoint: Checkpoint) -> dict[str, int]:
+def layer_heights(checkpoint: Checkpoint) -> dict[str, int]:
+    """Stack (by prefix) to its number of layers."""
     layout = layer_layout(checkpoint.tensors, checkpoint.config)
     return {stack.prefix: len(stack.layers) for stack in layout.stacks}
 

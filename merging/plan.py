@@ -120,17 +120,24 @@ def recipe_hash(
 
     Covered: every tensor's method and effective numbers, models by the content of their weights
     (not by name), the tensor read of each, dtypes, the version of the arithmetic, and the mask
-    seed where a method draws masks. Not covered: how the recipe was written, device, threads.
+    seed where a mask leaves something out. Not covered: how the recipe was written, device,
+    threads.
 
     Returns:
         64 hex digits (BLAKE2b); the order of the jobs does not matter.
     """
-    random = any(METHODS[job.method].random for job in jobs)
-    head = {"arithmetic": ARITHMETIC_VERSION, "mask_seed": mask_seed if random else None}
+    drawn = any(_draws_masks(job) for job in jobs)
+    head = {"arithmetic": ARITHMETIC_VERSION, "mask_seed": mask_seed if drawn else None}
     digest = blake2b(_canonical(head), digest_size=32)
     for job in sorted(jobs, key=lambda one: one.name):
         digest.update(b"\n" + _canonical(_described(job, content_hashes)))
     return digest.hexdigest()
+
+
+def _draws_masks(job: TensorJob) -> bool:
+    """Whether the tensor depends on the mask seed: a density of 1 keeps everything."""
+    densities = [float(one.parameters.get("density", 1.0)) for one in job.sources]
+    return METHODS[job.method].random and min(densities, default=1.0) < 1
 
 
 def _some(names: Sequence[str]) -> str:

@@ -238,7 +238,7 @@ def print_trial(options: argparse.Namespace) -> None:
         executor = open_executor(preflight, hardware.resolved(None), Permissions())
         url = RunFolder(Path(folder)).url
         watch = Watch(executor.harness.runner.passes)
-        log = StudyLog(url, "bench", preflight.objectives, preflight.space, [])
+        log = StudyLog(url, "bench", preflight.objectives, preflight.stages.dimensions, [])
         with Ledger(url) as ledger, Proposer() as proposer:
             assemble(preflight, ledger, executor, log, watch).run(proposer)
         log.close()

@@ -38,6 +38,12 @@ class Coordinates:
     def __post_init__(self) -> None:
         object.__setattr__(self, "simplexes", find_simplexes(self.space))
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All coordinates, in the order of the recipe."""
+        each = (name for method in self.space.methods for name in self._names(method))
+        return tuple(dict.fromkeys(each))
+
     def distributions(self, method: str | None = None) -> dict[str, "BaseDistribution"]:
         """Coordinate name to Optuna distribution, in the order of the recipe.
 
@@ -47,8 +53,7 @@ class Coordinates:
         from optuna.distributions import FloatDistribution
 
         dimensions = {one.name: one for one in self.space.dimensions}
-        methods = self.space.methods if method is None else (method,)
-        names = dict.fromkeys(name for one in methods for name in self._names(one))
+        names = self.names if method is None else self._names(method)
         return {
             name: dimensions[name].distribution()
             if name in dimensions
@@ -90,7 +95,7 @@ class Coordinates:
         for name, dimension in self._plain(method).items():
             result[name] = values[name]
             if name in limited:
-                bounds = self.space.limits.interval(name, values)
+                bounds = self._interval(name, values)
                 result[name] = _spread(dimension.range, *bounds, float(values[name]))
         return {name: result[name] for name in self._names(method)}
 
@@ -116,7 +121,7 @@ class Coordinates:
                 values[name] = _taken(dimension, drawn[name])
         for name in limited:
             own = plain[name].range
-            bounds = self.space.limits.interval(name, values)
+            bounds = self._interval(name, values)
             values[name] = _squeezed(own, *bounds, float(drawn[name]))
         return {one.name: values[one.name] for one in self.space.active(method)}
 
@@ -133,11 +138,16 @@ class Coordinates:
         return {one.name: one for one in self.space.active(method) if one.name not in weights}
 
     def _limited(self, method: str) -> list[str]:
-        """Densities and epsilons that bound each other, in the order in which they are decided."""
-        limits = self.space.limits
+        """What others bound, in the order of deciding: ends of slices, densities, epsilons."""
+        ends, limits = self.space.stack.bounded(), self.space.limits
         if method not in limits.methods:
-            return []
-        return [*limits.densities(), *limits.epsilons()]
+            return ends
+        return [*ends, *limits.densities(), *limits.epsilons()]
+
+    def _interval(self, name: str, values: Values) -> tuple[float, float]:
+        stack = self.space.stack
+        own = stack if name in stack.bounded() else self.space.limits
+        return own.interval(name, values)
 
 
 def _taken(dimension: Dimension, drawn: Coordinate) -> Value:
@@ -145,7 +155,7 @@ def _taken(dimension: Dimension, drawn: Coordinate) -> Value:
     if own.choices:
         return drawn
     if own.step is not None:
-        return grid_value(own.low, own.step, round((float(drawn) - own.low) / own.step))
+        return _on_grid(own, round((float(drawn) - own.low) / own.step))
     return _tidy(float(drawn), own.low, own.high)
 
 
@@ -161,7 +171,7 @@ def _squeezed(own: Range, low: float, high: float, drawn: float) -> float:
         first, last = _grid(own, low, high)
         size = round((own.high - own.low) / own.step) + 1
         index = round((drawn - own.low) / own.step) * (last - first + 1) // size
-        return grid_value(own.low, own.step, first + index)
+        return _on_grid(own, first + index)
     share = (_scaled(own, drawn) - _scaled(own, own.low)) / _width(own)
     value = _scaled(own, low) + share * (_scaled(own, high) - _scaled(own, low))
     return _tidy(math.exp(value) if own.log else value, low, high)
@@ -176,11 +186,17 @@ def _spread(own: Range, low: float, high: float, value: float) -> float:
             round((value - own.low) / own.step),
         )
         index = -(-min(max(wanted - first, 0), last - first) * size // (last - first + 1))
-        return grid_value(own.low, own.step, index)
+        return _on_grid(own, index)
     width = _scaled(own, high) - _scaled(own, low)
     share = (_scaled(own, value) - _scaled(own, low)) / width if width > 0 else 0.5
     at = _scaled(own, own.low) + min(max(share, 0.0), 1.0) * _width(own)
     return min(max(math.exp(at) if own.log else at, own.low), own.high)
+
+
+def _on_grid(own: Range, index: int) -> float:
+    """A value of the grid; of whole numbers one that is an int."""
+    value = grid_value(own.low, own.step or 1.0, index)
+    return int(value) if own.integer else value
 
 
 def _grid(own: Range, low: float, high: float) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from .space_blocks import runs
 from .space_lookup import Level, default_of, look_into
 from .space_parts import Slot
 from .space_ranges import Range
-from .space_walk import source_places
+from .space_walk import Position, is_searched, mappings, source_places
 
 _MAX_FILTERS = 10
 """More distinct filters than this, and every two entries are taken to meet."""
@@ -40,20 +40,32 @@ def find_limits(
                 list(lookup.chain(name, default_of(reading[0], name), place))
                 for name in ("epsilon", "density")
             )
-            length = place.layers or 0
+            lengths = _lengths(template, place)
             meeting = _meeting(epsilon, density)
-            found |= dict.fromkeys(_pair(*both, length, ranges) for both in meeting)
+            found |= dict.fromkeys(_pair(*both, lengths, ranges) for both in meeting)
     pairs = tuple(pair for pair in found if pair.epsilon.names or pair.density.names)
     return Limits(pairs, ranges, reading)
 
 
-def _pair(epsilon: Level, density: Level, length: int, ranges: Mapping[str, Range]) -> Pair:
+def _lengths(template: Mapping[str, Any], place: Position) -> range:
+    """How many layers the slice of a source can have; every number up to the most, where searched.
+
+    Gradients of one slice are read at other depths in each.
+    """
+    most = place.layers or 0
+    cut = {} if place.slice is None else mappings(template["slices"])[place.slice]
+    return range(1 if is_searched(cut) else most, most + 1)
+
+
+def _pair(epsilon: Level, density: Level, lengths: range, ranges: Mapping[str, Range]) -> Pair:
     """Both at depth 0 (what lies outside the layers), at every layer, and where a gradient bends.
 
     With blocks, gradients are written one value a layer, and bend nowhere else.
     """
     both = (epsilon, density)
-    layers = [(depth(layer, length), layer) for layer in range(length)]
+    length = max(lengths, default=0)
+    at = {depth(layer, size): layer for size in lengths for layer in range(size)}
+    layers = list(at.items())
     if all(one.form != "blocks" for one in both):
         bends = {k / (len(one.knots) - 1) for one in both for k in range(len(one.knots)) if k}
         layers += [(t, 0) for t in sorted(bends | {0.0, 1.0})]

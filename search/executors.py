@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from evaluation.harness import Harness
     from merging.candidate import LiveModel
+    from merging.layer_pool import LayerPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,10 @@ class Executor(Protocol):
 
 
 class InlineExecutor:
-    """Builds into one live model of this process and scores there."""
+    """Builds into one live model of this process and scores there.
+
+    Where candidates differ in their layers, `pool` gives each the model that it would load as.
+    """
 
     def __init__(
         self,
@@ -98,6 +102,7 @@ class InlineExecutor:
         harness: "Harness",
         settings: str,
         threads: int,
+        pool: "LayerPool | None" = None,
     ) -> None:
         """`document` is the study's recipe, for the places in messages."""
         self.settings = settings
@@ -108,6 +113,7 @@ class InlineExecutor:
         self._threads = threads
         self._wanted: Merge | None = None
         self._held: Merge | None = None
+        self._pool = pool
 
     def prepare(self, data: Mapping[str, Any]) -> Merge:
         """Reads, plans and hashes a recipe."""
@@ -133,7 +139,7 @@ class InlineExecutor:
         """One backward pass a task, over the live model."""
         from merging.live_slopes import live_slopes
 
-        self._write(merge)
+        live = self._write(merge)
         found = []
         for one in asked:
             if not slopes:
@@ -142,18 +148,21 @@ class InlineExecutor:
                 continue
             with self.harness.gold_gradient(one.task, one.metric, one.indices) as loss:
                 seed = merge.recipe.mask_seed
-                own = live_slopes(self._live, merge.jobs, self._tensor, seed, loss.of)
+                own = live_slopes(live, merge.jobs, self._tensor, seed, loss.of)
                 found.append(GoldSlopes(loss.value, tuple(own)))
         return found
 
-    def _write(self, merge: Merge) -> None:
+    def _write(self, merge: Merge) -> "LiveModel":
         from merging.candidate import build_candidate
 
+        live = self._live if self._pool is None else self._pool.of(merge.jobs)
+        self.harness.runner.hold(live.model)
         self._held = None  # a build that fails half way leaves neither candidate
         build_candidate(
-            self._live, merge.jobs, self._tensor, merge.recipe.mask_seed, threads=self._threads
+            live, merge.jobs, self._tensor, merge.recipe.mask_seed, threads=self._threads
         )
         self._held = merge
+        return live
 
     def _tensor(self, model: ModelReference, name: str) -> "torch.Tensor":
         return self._checkpoints[model].tensor(name)

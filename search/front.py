@@ -8,6 +8,7 @@ references, so the history never falls.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import moocore
 import numpy as np
@@ -55,9 +56,9 @@ def hypervolume_history(
     values: ArrayLike, higher_is_better: Sequence[bool], references: ArrayLike
 ) -> list[float]:
     """The hypervolume of the first 1, 2, ... points, which never falls; see `hypervolume`."""
-    zero, unit = _scale(references, higher_is_better)
     points = _matrix(values, higher_is_better)
-    scaled = np.where(np.isfinite(points), (points - zero) / unit, -1.0)
+    placed = reference_scale(references, higher_is_better).of(points)
+    scaled = np.where(np.isfinite(points), placed, -1.0)
     front = np.empty((0, len(higher_is_better)))
     history: list[float] = []
     for point in scaled:
@@ -70,15 +71,31 @@ def hypervolume_history(
     return history
 
 
-def _scale(
-    references: ArrayLike, higher_is_better: Sequence[bool]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """What 0 is and how long 1 is, an objective; a unit of 1 where all references are equal."""
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What 0 is and how long 1 is, shape (objectives,); higher is better on it."""
+
+    zero: NDArray[np.float64]
+    unit: NDArray[np.float64]
+
+    def of(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Points of shape (points, objectives) on the scale."""
+        return (points - self.zero) / self.unit
+
+
+def reference_scale(references: ArrayLike, higher_is_better: Sequence[bool]) -> Scale:
+    """The scale of the references' values; a unit of 1 where all of them are equal.
+
+    Args:
+        references: Shape (models, objectives), at least 1 model.
+        higher_is_better: One direction an objective.
+    """
     models = _matrix(references, higher_is_better)
     lowest, highest = models.min(axis=0), models.max(axis=0)
     up = np.array(higher_is_better)
     zero, best = np.where(up, lowest, highest), np.where(up, highest, lowest)
-    return zero, np.where(best == zero, np.where(up, 1.0, -1.0), best - zero)
+    unit = np.where(best == zero, np.where(up, 1.0, -1.0), best - zero)
+    return Scale(zero, unit)
 
 
 def _matrix(values: ArrayLike, higher_is_better: Sequence[bool]) -> NDArray[np.float64]:

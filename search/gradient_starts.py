@@ -1,10 +1,10 @@
 """Points that gradients found, as trials after the warm starts, for as long as they are trusted.
 
-What trial n is depends on trials up to n-2 alone, as every proposal does: the answer is the same
-whether it is asked for while trial n-1 is being scored, or after it.
+What trial n is depends on what its shadow says (`shadow`), as every proposal does: the answer is
+the same whether it is asked for while trial n-1 is being scored, or after it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .ledger import Candidate
@@ -12,6 +12,9 @@ from .objectives import Objective
 from .predictions import trusted
 from .space_parts import Values
 from .warm_start import WarmStart
+
+Scores = Mapping[int, tuple[float, ...] | None]
+"""Trial number to its scores as a proposal is told of them; None: it failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,8 @@ class GradientStart:
     predicted: tuple[float, ...]
     items: int = 0
     seconds: float = 0.0
+    stage: int = 0
+    """Of `anchors: auto`: the space that the point is one of."""
 
     @property
     def values(self) -> Values:
@@ -37,6 +42,7 @@ def next_start(
     starts: Sequence[GradientStart],
     first: int,
     trials: Sequence[Candidate],
+    scores: Scores,
     objectives: Sequence[Objective],
 ) -> GradientStart | None:
     """What the trial after `trials` starts from; None where nothing is left, or trusted.
@@ -44,7 +50,8 @@ def next_start(
     Args:
         starts: In order.
         first: The number of the first of them: of warm starts before.
-        trials: Every trial so far; the last one's result is not looked at.
+        trials: Every trial so far; their results are not looked at.
+        scores: What the trial's shadow says of them.
         objectives: Of the study.
     """
     index = len(trials) - first
@@ -53,21 +60,22 @@ def next_start(
     taken = [one.name for one in trials[first:]]
     if taken != [one.start.name for one in starts[:index]]:
         return None  # they were dropped before
-    followed, _ = standing(starts, trials[:-1], objectives)
+    followed, _ = standing(starts, trials, scores, objectives)
     return starts[index] if followed else None
 
 
 def standing(
     starts: Sequence[GradientStart],
     trials: Sequence[Candidate],
+    scores: Scores,
     objectives: Sequence[Objective],
 ) -> tuple[bool, float | None]:
     """Whether predictions are still followed, and their rank correlation with the scores."""
     known = {one.start.name: one.predicted for one in starts}
     pairs = [
-        (known[one.name], turned(one.scores, objectives))
+        (known[one.name], turned(own, objectives))
         for one in trials
-        if one.name in known and one.scores is not None and one.state == "complete"
+        if one.name in known and (own := scores.get(one.number)) is not None
     ]
     return trusted([ours for ours, _ in pairs], [theirs for _, theirs in pairs])
 

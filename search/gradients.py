@@ -13,7 +13,7 @@ a gold answer, and budgets that have no room for it are told, and searched witho
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
 from evaluation.errors import EvaluationError
@@ -23,7 +23,6 @@ from merging.methods.table import METHODS
 from merging.sloped import refusal
 
 from .chebyshev import Point
-from .coordinates import Coordinates
 from .executors import Executor
 from .gradient_plan import PASSES, GradientPlan, gold_items, plan_gradients
 from .gradient_starts import GradientStart, standing
@@ -31,10 +30,12 @@ from .landscape import Landscape, UnfitError, begin_at_best, loss_scales
 from .ledger import Candidate, Ledger
 from .losses import Losses
 from .objectives import Budget, Objective, Scale
+from .shadow import Shadow
 from .space_parts import Values
 from .space_points import Space
 from .space_ranges import Value
 from .space_slopes import moved_dimensions
+from .stages import Stages, stage_of
 from .trials import with_mask_seed
 from .warm_start import Reference, WarmStart
 from .winner import front
@@ -52,8 +53,7 @@ class Gradients:
 
     ledger: Ledger
     executor: Executor
-    space: Space
-    coordinates: Coordinates
+    stages: Stages
     tasks: Mapping[str, Task]
     splits: Mapping[str, Mapping[str, Sequence[int]]]
     objectives: Sequence[Objective]
@@ -67,6 +67,11 @@ class Gradients:
     tell: Callable[[str], None]
     _scales: tuple[Scale, ...] = field(default=(), init=False)
     _starts: tuple[GradientStart, ...] = field(default=(), init=False)
+
+    @property
+    def space(self) -> Space:
+        """Where the search begins."""
+        return self.stages.spaces[0]
 
     def starts(self, trials: Sequence[Candidate]) -> tuple[GradientStart, ...]:
         """The starting points, found once and kept in the ledger.
@@ -87,16 +92,19 @@ class Gradients:
         )
         return self._starts
 
-    def refined(self, trials: Sequence[Candidate]) -> GradientStart | None:
+    def refined(self, trials: Sequence[Candidate], shadow: Shadow) -> GradientStart | None:
         """A step from a member of the front, where the next trial's number is due for one.
 
-        Like a proposal it knows the trials but for the last; None: propose as usual.
+        Like a proposal it knows what its shadow says; None: propose as usual.
         """
-        stored = self._step_of(trials)
+        stored = self._step_of(trials, shadow)
         if stored is None or stored["values"] is None:
             return None
         name = f"gradient step {len(trials)} from trial {stored['from']}"
-        return _start(self.space, name, stored["values"], stored["predicted"], *stored["cost"])
+        stage = int(stored["stage"])
+        values, predicted = stored["values"], stored["predicted"]
+        space = self.stages.spaces[stage]
+        return replace(_start(space, name, values, predicted, *stored["cost"]), stage=stage)
 
     def charged(self, number: int) -> tuple[int, float]:
         """Items and seconds of a step that led nowhere: the proposal in its place bears them."""
@@ -105,18 +113,18 @@ class Gradients:
             return 0, 0.0
         return int(stored["cost"][0]), float(stored["cost"][1])
 
-    def _step_of(self, trials: Sequence[Candidate]) -> dict[str, Any] | None:
-        number, known = len(trials), [one for one in trials[:-1] if one.values is not None]
+    def _step_of(self, trials: Sequence[Candidate], shadow: Shadow) -> dict[str, Any] | None:
+        number, known = len(trials), [one for one in trials if one.values is not None]
         first = len(self.warm_starts) + len(self._starts)
         turn, due = divmod(number - first, REFINE_EVERY)
         if not self.refine or number < first or due != REFINE_EVERY - 1:
             return None
-        members = [one for one in front(known, self.objectives) if self._moves(one.values or {})]
-        if (
-            not members
-            or not self._scales
-            or not standing(self._starts, known, self.objectives)[0]
-        ):
+        stage = max((stage_of(one.system_attrs) for one in known), default=0)
+        told = front([_as_told(one, shadow) for one in known], self.objectives)
+        lifted = [self._lifted(one, stage) for one in told]
+        members = [one for one in lifted if one is not None and self._moves(one.values or {})]
+        followed, _ = standing(self._starts, trials, shadow.scores, self.objectives)
+        if not members or not self._scales or not followed:
             return None
         plan = self._plan()
         key = f"gradient step {number}"
@@ -125,7 +133,7 @@ class Gradients:
             return None
         if stored is None:
             try:
-                stored = self._stepped(plan, members[turn % len(members)], known)
+                stored = self._stepped(plan, members[turn % len(members)], known, stage)
             except (EvaluationError, MergeError) as error:
                 self.tell(f"no gradient step: {error}")
                 return None
@@ -184,48 +192,58 @@ class Gradients:
         self, points: Sequence[Point], landscape: Landscape
     ) -> list[tuple[str, Values, tuple[float, ...]]]:
         """Name, values and predictions of the points that no warm start is."""
-        seen = [self.coordinates.rounded(one.values) for one in self.warm_starts]
+        coordinates = self.stages.coordinates[0]
+        seen = [coordinates.rounded(one.values) for one in self.warm_starts]
         named: list[tuple[str, Values, tuple[float, ...]]] = []
         for one in points:
             values = landscape.values(one.at)
-            place = self.coordinates.rounded(values)
-            if place not in seen and self._can_be_planned(values):
+            place = coordinates.rounded(values)
+            if place not in seen and self._can_be_planned(self.space, values):
                 seen.append(place)
                 named.append((f"gradient {len(named) + 1}", values, one.utilities))
         return named
 
-    def _can_be_planned(self, values: Values) -> bool:
+    def _can_be_planned(self, space: Space, values: Values) -> bool:
         try:
-            self.executor.prepare(with_mask_seed(self.space.fill(values), self.mask_seed))
+            self.executor.prepare(with_mask_seed(space.fill(values), self.mask_seed))
         except MergeError:
             return False
         return True
 
     def _stepped(
-        self, plan: GradientPlan, member: Candidate, known: Sequence[Candidate]
+        self, plan: GradientPlan, member: Candidate, known: Sequence[Candidate], stage: int
     ) -> dict[str, Any]:
         """A handful of steps from a trial; no values where they lead to a trial that is known."""
-        begin = member.values or {}
-        losses = self._losses(plan)
-        moved = moved_dimensions(self.space, self.space.method(begin))
+        begin, coordinates = member.values or {}, self.stages.coordinates[stage]
+        space = coordinates.space
+        losses = self._losses(plan, space)
+        moved = moved_dimensions(space, space.method(begin))
         landscape = Landscape(losses, self._scales, begin, moved)
         point = landscape.step(REFINE_STEPS)
         values = landscape.values(point.at)
-        seen = [self.coordinates.rounded(one.values or {}) for one in known]
-        new = self.coordinates.rounded(values) not in seen and self._can_be_planned(values)
+        lifted = [self._lifted(one, stage) for one in known]
+        seen = [coordinates.rounded(one.values or {}) for one in lifted if one is not None]
+        new = coordinates.rounded(values) not in seen and self._can_be_planned(space, values)
         return {
             "from": member.number,
             "values": values if new else None,
+            "stage": stage,
             "predicted": point.utilities,
             "cost": (losses.items, losses.seconds),
         }
 
-    def _losses(self, plan: GradientPlan) -> Losses:
+    def _lifted(self, trial: Candidate, stage: int) -> Candidate | None:
+        """The trial as a point of a later stage; None where its grid has no such point."""
+        own = stage_of(trial.system_attrs)
+        values = None if trial.values is None else self.stages.told(trial.values, own, stage)
+        return None if values is None else replace(trial, values=values)
+
+    def _losses(self, plan: GradientPlan, space: Space | None = None) -> Losses:
         asked = gold_items(self.objectives, self.tasks, self.splits, plan.items, self.seed)
         return Losses(
             self.ledger,
             self.executor,
-            self.space,
+            space or self.space,
             self.tasks,
             self.objectives,
             asked,
@@ -264,6 +282,18 @@ class Gradients:
             for one in gold_items(self.objectives, self.tasks, self.splits, plan.items, self.seed)
         )
         return plan.limit - PASSES * REFINE_STEPS * each
+
+
+def _as_told(trial: Candidate, shadow: Shadow) -> Candidate:
+    """The trial as a proposal is told of it."""
+    scores = shadow.scores.get(trial.number)
+    return replace(
+        trial,
+        state="failed" if scores is None else "complete",
+        scores=scores,
+        estimates=None,
+        violations=shadow.violations.get(trial.number, ()),
+    )
 
 
 def _start(

@@ -27,7 +27,7 @@ def importances(
     Empty under MIN_TRIALS, or where nearly all scores are equal. Conditional parameters are left
     out.
     """
-    done = [one for one in trials if one.scores is not None and one.values is not None]
+    done = [one for one in trials if one.standing is not None and one.values is not None]
     if len(done) < MIN_TRIALS:
         return {}
     return {
@@ -54,7 +54,7 @@ def _of_one(
     for one in done:
         study.add_trial(
             optuna.trial.create_trial(
-                value=(one.scores or ())[index],
+                value=(one.standing or ())[index],
                 params={name: (one.values or {})[name] for name in shared},
                 distributions={name: distributions[name] for name in shared},
             )

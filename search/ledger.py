@@ -48,17 +48,23 @@ _RESULTS = sa.Table(
 )
 
 
+Kind = Literal["trial", "reference", "beside"]
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A recipe of a run: a trial (numbered from 0) or a reference (base, parents, uniform).
 
+    Or one of the random search beside it, numbered by itself: no sampler and no front hears of it.
+
     `values` are the parameters by their names, None for a reference; `data` is the recipe as
     plain data. `scores` are objective values on the search split in the order of the study's
-    objectives, `violations` those of its constraints. `items` counts item evaluations that this
-    candidate cost, not those the ledger already had.
+    objectives, `violations` those of its constraints; who was dropped or waits (`paused`) in a
+    race has `estimates` instead, of both. `items` counts item evaluations that this candidate
+    cost, not those the ledger already had.
     """
 
-    kind: Literal["trial", "reference"]
+    kind: Kind
     number: int
     name: str
     data: Mapping[str, Any]
@@ -66,9 +72,15 @@ class Candidate:
     values: Mapping[str, Any] | None = None
     role: str = ""
     """Of a reference: base | parent | uniform."""
-    state: Literal["running", "complete", "failed"] = "running"
+    state: Literal["running", "complete", "failed", "dropped", "paused"] = "running"
     scores: tuple[float, ...] | None = None
     violations: tuple[float, ...] = ()
+    estimates: tuple[float, ...] | None = None
+    """Of the objectives, from the items scored so far; at the end of a race, of every trial."""
+    errors: tuple[float, ...] | None = None
+    """Standard errors of the estimates, at the end of a race."""
+    looks: int = 0
+    """How often a race looked at it: what it was scored on follows from that."""
     items: int = 0
     propose_seconds: float = 0.0
     build_seconds: float = 0.0
@@ -82,9 +94,23 @@ class Candidate:
     system_attrs: Mapping[str, Any] | None = None
     sampler: str = ""
 
+    @property
+    def standing(self) -> tuple[float, ...] | None:
+        """What it is ranked by: its estimates if there are any, else its scores."""
+        return self.scores if self.estimates is None else self.estimates
+
     def ended(self, **changes: Any) -> "Candidate":
         """The same candidate with its outcome filled in."""
         return replace(self, **changes)
+
+
+SCORED = frozenset({"complete", "dropped", "paused"})
+"""States of candidates of which results are known."""
+
+
+def label(candidate: Candidate) -> str:
+    """`trial 12`, a reference's name, or `random 12` of the search beside."""
+    return f"trial {candidate.number}" if candidate.kind == "trial" else candidate.name
 
 
 class Ledger:
@@ -146,7 +172,7 @@ class Ledger:
             connection.execute(sa.delete(_META).where(_META.c.key == key))
             connection.execute(sa.insert(_META).values(key=key, value=json.dumps(value)))
 
-    def candidates(self, kind: Literal["trial", "reference"]) -> list[Candidate]:
+    def candidates(self, kind: Kind) -> list[Candidate]:
         """All candidates of one kind in order of number."""
         query = (
             sa.select(_CANDIDATES.c.body)
@@ -244,7 +270,7 @@ def _put(connection: sa.Connection, candidate: Candidate) -> None:
 
 def _candidate(body: str) -> Candidate:
     fields = json.loads(body)
-    for name in ("scores", "violations"):
+    for name in ("scores", "violations", "estimates", "errors"):
         if fields[name] is not None:
             fields[name] = tuple(fields[name])
     return Candidate(**fields)

@@ -1,40 +1,40 @@
 """The search: references first, then trials until the budget ends.
 
-Every step is in the ledger before the next. Trial n is proposed from all trials up to n-2, with
-n-1 pending, and is proposed while n-1 is being scored: so it is a pure function of the seed and
-the ledger, and a search that was killed anywhere goes on as if it had not been.
+Every step is in the ledger before the next. A trial is scored look by look (`racing`): while one
+that waits is worth more items it gets them, else a new one is proposed, while the one before it is
+being scored. What proposal n is told was settled when trial n-1 began (`shadow`), so it is a pure
+function of the seed and the ledger, and a search that was killed anywhere goes on as if it had not
+been.
 """
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from evaluation.errors import NonFiniteError
 from evaluation.task import Task
 from merging.errors import MergeError
 
+from .board import Board, Part
 from .errors import SearchError
 from .executors import Executor
 from .gradients import Gradients
-from .ledger import Candidate, Ledger
-from .objectives import (
-    Budget,
-    ConstraintSpec,
-    MetricRef,
-    Objective,
-    metric_value,
-    objective_value,
-    resolve_metric,
-    violation,
-)
+from .judge import Judge, failed
+from .ledger import SCORED, Candidate, Ledger, label
+from .limits import Limits, refuse_small_budget
+from .next_trial import next_trial
+from .objectives import Budget, ConstraintSpec, MetricRef, Objective, resolve_metric
 from .proposals import Proposal, Proposer
+from .race import Race
+from .racing import Look, Racing
 from .scoring import Scorer, Spent
+from .shadow import cast_shadow, store_shadow, stored_shadow
 from .study_log import StudyLog
 from .trials import Proposing
 from .warm_start import Reference
+from .warp import Warp, warps
 
 
 class Observer(Protocol):
@@ -49,7 +49,7 @@ class Observer(Protocol):
         ...
 
     def ended(self, candidate: Candidate) -> None:
-        """A candidate has its scores, or failed."""
+        """A candidate was scored, on all or on some items, or failed."""
         ...
 
     def note(self, text: str) -> None:
@@ -74,8 +74,23 @@ class Search:
     """Items that select and test will take, for `minutes`."""
     log: StudyLog
     observer: Observer
+    racing: bool = True
+    """Whether trials are scored look by look; else each on everything at once."""
     gradients: Gradients | None = None
     """Gives starting points, and steps from the front; None: nothing of that."""
+    board: Board = field(init=False)
+    judge: Judge = field(init=False)
+    contestants: Racing = field(init=False)
+
+    def __post_init__(self) -> None:
+        splits = {task: self.scorer.splits[task]["search"] for task in self.searched}
+        parts: dict[Part, None] = {part: None for one in self.objectives for part in one.parts}
+        parts |= {resolve_metric(one.metric, self.tasks): None for one in self.constraints}
+        self.board = Board(self.tasks, splits, list(parts))
+        self.judge = Judge(self.board, self.tasks, self.objectives, self.constraints)
+        race = Race(self.board, self.objectives, _groups(self.tasks, splits))
+        seed = self.proposing.seed
+        self.contestants = Racing(self.board, race, self.objectives, seed, self.racing)
 
     @property
     def searched(self) -> list[str]:
@@ -89,32 +104,114 @@ class Search:
 
     def run(self, proposer: Proposer) -> str:
         """Searches until a limit is reached and says which: trials, items, minutes or space."""
+        reached = self._run(proposer)
+        self._settle()
+        return reached
+
+    def in_full(self, candidate: Candidate, references: Sequence[Candidate]) -> Candidate:
+        """A candidate scored on every item of the search split, its constraints judged.
+
+        One that stands beside the search is forgotten at once: no estimate depends on it.
+        """
+        found = self.judge.constrained(self._score(candidate), references)
+        if candidate.kind == "beside":
+            self.board.forget(label(candidate))
+        return found
+
+    def _settle(self) -> None:
+        """Gives every trial of a race its last estimates, from all that is known at the end."""
+        trials = [one for one in self.ledger.candidates("trial") if one.state in SCORED]
+        if all(one.looks == 1 and one.state == "complete" for one in trials):
+            return
+        labels = [label(one) for one in trials]
+        columns = [self.board.posterior(labels, each) for each in self.objectives]
+        for one, found in zip(trials, zip(*columns, strict=True), strict=True):
+            values = tuple(each.value for each in found)
+            errors = tuple(each.variance**0.5 for each in found)
+            if (one.estimates, one.errors) != (values, errors):
+                self.ledger.put(one.ended(estimates=values, errors=errors))
+
+    def _run(self, proposer: Proposer) -> str:
         refuse_small_budget(self.budget, len(self.references), self.items_per_candidate)
+        limits = Limits(self.budget, self.items_per_candidate, self.reserved_items)
         references = self._score_references()
+        self.proposing = self.proposing.compared_with(references)
         if self.gradients is not None:
             starts = self.gradients.starts(self.ledger.candidates("trial"))
             self.proposing = replace(self.proposing, gradient_starts=starts)
-        trials = [self._current(one, references) for one in self.ledger.candidates("trial")]
+        trials = self._take_up(references)
         self.log.add(trials)
         self.observer.resumed([one for one in trials if one.state != "running"])
+        shown = self._warps(references)
         prepared: Future[Proposal] | None = None
         while True:
-            unfinished = trials[-1] if trials and trials[-1].state == "running" else None
-            if unfinished is None and (reached := self._reached(references, trials)):
-                return reached
-            if unfinished is None:
-                waited = time.perf_counter()
-                trials.append(self._propose(trials, prepared, proposer))
-                waited = time.perf_counter() - waited
-                waited += trials[-1].propose_seconds  # what its gradients took
-                trials[-1] = trials[-1].ended(propose_seconds=waited)
-                self.ledger.put(trials[-1])
-            wanted = self.budget.trials is None or len(trials) < self.budget.trials
-            prepared = self.proposing.ahead(trials, proposer) if wanted else None
-            trials[-1] = self._judged(self._score(trials[-1]), references)
-            self.ledger.put(trials[-1])
+            number = next((one.number for one in trials if one.state == "running"), None)
+            if number is None:
+                reached = limits.for_a_trial(references, trials)
+                waiting = None
+                if reached or self.contestants.is_due(trials):
+                    waiting = self.contestants.next(trials, references)
+                if waiting is not None:
+                    look = self.contestants.looks(waiting)[waiting.looks]
+                    dear = limits.for_items(references, trials, self.contestants.cost(look))
+                    if dear:
+                        return reached or dear
+                    number = waiting.number
+                    trials[number] = waiting.ended(state="running")
+                    self.ledger.put(trials[number])
+                elif reached:
+                    return reached
+                else:
+                    self._begin(trials, shown, prepared, proposer)
+                    number, prepared = len(trials) - 1, None
+            if prepared is None and not limits.are_trials_used(trials):
+                prepared = self._ahead(trials, proposer)
+            trials[number] = self._look(trials[number], references, trials)
+            self.ledger.put(trials[number])
             self.log.add(trials)
-            self.observer.ended(trials[-1])
+            self.observer.ended(trials[number])
+
+    def _begin(
+        self,
+        trials: list[Candidate],
+        shown: Sequence[Warp],
+        prepared: "Future[Proposal] | None",
+        proposer: Proposer,
+    ) -> None:
+        """Adds the next trial; what the one after it is told is settled before it is scored."""
+        waited = time.perf_counter()
+        number = len(trials)
+        shadow = stored_shadow(self.ledger, number)
+        trial = next_trial(
+            self.proposing,
+            self.gradients,
+            trials,
+            prepared,
+            shadow,
+            proposer,
+            self.observer.note,
+        )
+        waited = time.perf_counter() - waited + trial.propose_seconds
+        trial = trial.ended(propose_seconds=waited)
+        after = cast_shadow(self.board, self.objectives, trials, shown)
+        store_shadow(self.ledger, number + 1, after)
+        trials.append(self._resolved(trial))
+        self._place(trials[-1])
+        self.ledger.put(trials[-1])
+
+    def _place(self, trial: Candidate) -> None:
+        self.board.place(label(trial), self.proposing.position(trial))
+
+    def _ahead(self, trials: Sequence[Candidate], proposer: Proposer) -> "Future[Proposal] | None":
+        shadow = stored_shadow(self.ledger, len(trials))
+        return None if shadow is None else self.proposing.ahead(trials, shadow, proposer)
+
+    def _resolved(self, trial: Candidate) -> Candidate:
+        """With its recipe hash; a recipe that cannot be merged fails when it is looked at."""
+        try:
+            return trial.ended(recipe_hash=self.executor.prepare(trial.data).hash)
+        except MergeError as error:
+            return trial.ended(error=str(error))
 
     def _score_references(self) -> list[Candidate]:
         """Every reference with its scores; constraints are judged once all of them are known."""
@@ -136,121 +233,115 @@ class Search:
                 if reference.role == "base" and one.scores is None:
                     raise SearchError(f"the base model cannot be scored: {one.error}")
                 self.ledger.put(one)
+            elif one.scores is not None:
+                self._learn(one)
             self.observer.ended(one)
             scored.append(one)
-        judged = [self._judged(one, scored) for one in scored]
+        judged = [self.judge.constrained(one, scored) for one in scored]
         for one in judged:
             self.ledger.put(one)
         return judged
 
-    def _propose(
-        self,
-        trials: Sequence[Candidate],
-        prepared: "Future[Proposal] | None",
-        proposer: Proposer,
-    ) -> Candidate:
-        """The next trial, its recipe resolved; a recipe that cannot be is a failed trial."""
-        if self.proposing.dropped(trials):
-            self.observer.note(
-                "what gradients predict does not rank candidates: their other points are dropped"
-            )
-        refined = None if self.gradients is None else self.gradients.refined(trials)
-        if refined is not None:
-            trial = self.proposing.from_gradient(len(trials), refined)
-        else:
-            trial = self.proposing.next(trials, prepared, proposer)
-            if self.gradients is not None:
-                items, seconds = self.gradients.charged(len(trials))
-                seconds += trial.propose_seconds
-                trial = trial.ended(items=trial.items + items, propose_seconds=seconds)
-        try:
-            return trial.ended(recipe_hash=self.executor.prepare(trial.data).hash)
-        except MergeError as error:
-            return trial.ended(state="failed", error=str(error))
+    def _learn(self, candidate: Candidate) -> None:
+        """Puts on the board what the ledger has of a candidate."""
+        results = self.scorer.known(candidate.recipe_hash, "search", self.searched)
+        self.board.add(label(candidate), results)
+
+    def _take_up(self, references: Sequence[Candidate]) -> list[Candidate]:
+        """The trials of an earlier search, scored again where their scores do not compare."""
+        trials = self.ledger.candidates("trial")
+        for place, one in enumerate(trials):
+            self._place(one)
+            if self._outdated(one):
+                trials[place] = self._again(one, references)
+                self.ledger.put(trials[place])
+            elif one.state in SCORED:
+                self._learn(one)
+        return trials
+
+    def _again(self, trial: Candidate, references: Sequence[Candidate]) -> Candidate:
+        """The trial under the present settings: on everything, or on what it had been."""
+        if trial.state == "complete":
+            return self.in_full(trial, references)
+        found = self._score_looks(trial, self.contestants.looks(trial)[: trial.looks])
+        if found.state == "failed":
+            return found
+        return self.judge.constrained(found.ended(state=trial.state), references)
 
     def _score(self, candidate: Candidate) -> Candidate:
         """The candidate with its scores on the search split; a failure is told, not raised."""
-        if candidate.state == "failed":
-            return candidate
         self.observer.scoring(candidate)
-        spent = Spent(candidate.items, candidate.build_seconds, candidate.score_seconds, candidate)
+        spent = _spent(candidate)
         merge = self.executor.prepare(candidate.data)
         try:
             results = self.scorer.score(merge, "search", self.searched, spent)
         except NonFiniteError as error:
-            return spent.of(_failed(candidate, str(error)))
-        values = {one.name: objective_value(one, self.tasks, results) for one in self.objectives}
-        wrong = [name for name, value in values.items() if not math.isfinite(value)]
-        if wrong:
-            told = f"objective {wrong[0]} is {values[wrong[0]]}"
-            return spent.of(_failed(candidate, told))
-        scores = tuple(values.values())
-        settings = self.executor.settings
-        return spent.of(candidate.ended(state="complete", scores=scores, settings=settings))
+            return spent.of(failed(candidate, str(error)))
+        outcome = self.judge.scored(candidate, results, self.executor.settings)
+        if outcome.scores is not None:
+            self.board.add(label(candidate), results)
+        return spent.of(outcome)
+
+    def _look(
+        self,
+        trial: Candidate,
+        references: Sequence[Candidate],
+        trials: Sequence[Candidate],
+    ) -> Candidate:
+        """The trial after its next look: complete, waiting, dropped or failed."""
+        if not trial.recipe_hash:
+            return failed(trial, trial.error or "")
+        looks = self.contestants.looks(trial)
+        found = self._score_looks(trial, looks[trial.looks : trial.looks + 1])
+        if found.state == "failed":
+            return found
+        found = found.ended(looks=trial.looks + 1)
+        if found.looks == len(looks):
+            results = self.scorer.known(found.recipe_hash, "search", self.searched)
+            found = self.judge.scored(found, results, self.executor.settings)
+        found = self.judge.constrained(found, references)
+        others = [*references, *(one for one in trials if one.number != trial.number)]
+        if found.state == "paused" and self.contestants.is_dropped(found, others):
+            return found.ended(state="dropped")
+        return found
+
+    def _score_looks(self, trial: Candidate, looks: Sequence[Look]) -> Candidate:
+        """The trial with its estimates after some looks; failed where a result is no number."""
+        self.observer.scoring(trial)
+        spent = _spent(trial)
+        merge = self.executor.prepare(trial.data)
+        try:
+            for look in looks:
+                self.scorer.score_blocks(merge, look, spent)
+        except NonFiniteError as error:
+            return spent.of(failed(trial, str(error)))
+        results = self.scorer.known(trial.recipe_hash, "search", self.searched)
+        self.board.add(label(trial), results)
+        return spent.of(self.judge.estimated(trial, results, self.executor.settings))
 
     def _outdated(self, candidate: Candidate) -> bool:
         """Whether scores come from other settings (memory ran out): those do not compare."""
-        return candidate.state == "complete" and candidate.settings != self.executor.settings
+        return candidate.state in SCORED and candidate.settings != self.executor.settings
 
-    def _current(self, trial: Candidate, references: Sequence[Candidate]) -> Candidate:
-        """The trial, scored again where its scores do not compare with the others'."""
-        if not self._outdated(trial):
-            return trial
-        scored = self._judged(self._score(trial), references)
-        self.ledger.put(scored)
-        return scored
-
-    def _judged(self, candidate: Candidate, references: Sequence[Candidate]) -> Candidate:
-        """The candidate with how far it violates each constraint, on the search split."""
-        if candidate.scores is None:
-            return candidate
-        violations = tuple(
-            self._violation(spec, candidate, references) for spec in self.constraints
-        )
-        return candidate.ended(violations=violations)
-
-    def _violation(
-        self, spec: ConstraintSpec, candidate: Candidate, references: Sequence[Candidate]
-    ) -> float:
-        task, name = resolve_metric(spec.metric, self.tasks)
-        higher = self.tasks[task].metrics[name].higher_is_better
-        value = self._metric(candidate, task, name)
-        source = value
-        if spec.max_drop is not None:
-            better = max if higher else min
-            sources = compared(spec.source, references)
-            if not sources:
-                raise SearchError(f"a constraint compares with {spec.source}, not to be scored")
-            source = better(self._metric(one, task, name) for one in sources)
-        return violation(value, spec, source, higher)
-
-    def _metric(self, candidate: Candidate, task: str, metric: str) -> float:
-        results = self.scorer.known(candidate.recipe_hash, "search", [task])[task]
-        return metric_value(self.tasks[task], metric, results)
-
-    def _reached(self, references: Sequence[Candidate], trials: Sequence[Candidate]) -> str | None:
-        """Which limit the next trial would pass, if any."""
-        limits = self.budget
-        if _exhausted(trials):
-            return "space"
-        if limits.trials is not None and len(trials) >= limits.trials:
-            return "trials"
-        everything = [*references, *trials]
-        items = sum(one.items for one in everything)
-        if limits.items is not None and items + self.items_per_candidate > limits.items:
-            return "items"
-        if limits.minutes is None:
-            return None
-        seconds = sum(
-            one.propose_seconds + one.build_seconds + one.score_seconds for one in everything
-        )
-        reserve = seconds / max(items, 1) * (self.reserved_items + self.items_per_candidate)
-        return "minutes" if seconds + reserve > 60 * limits.minutes else None
+    def _warps(self, references: Sequence[Candidate]) -> tuple[Warp, ...]:
+        values = [one.scores for one in references if one.scores is not None]
+        return warps(self.objectives, self.tasks, self.board.splits, values)
 
 
-def _failed(candidate: Candidate, error: str) -> Candidate:
-    """Without the scores it may have had under other settings."""
-    return candidate.ended(state="failed", error=error, scores=None, violations=())
+def _spent(candidate: Candidate) -> Spent:
+    return Spent(candidate.items, candidate.build_seconds, candidate.score_seconds, candidate)
+
+
+def _groups(
+    tasks: Mapping[str, Task], splits: Mapping[str, Sequence[int]]
+) -> dict[str, list[int]]:
+    """Task to the group of each item, as numbers from 0."""
+    found = {}
+    for task, indices in splits.items():
+        names = [tasks[task].items[index].group for index in indices]
+        numbers = {name: place for place, name in enumerate(dict.fromkeys(names))}
+        found[task] = [numbers[name] for name in names]
+    return found
 
 
 def searched_tasks(
@@ -262,41 +353,6 @@ def searched_tasks(
     named = {task for one in objectives for task, _ in one.parts}
     named |= {one.metric.task for one in constraints}
     return [name for name in tasks if name in named]
-
-
-def refuse_small_budget(budget: Budget, references: int, items_per_candidate: int) -> None:
-    """Raises SearchError where `items` do not reach for the references and ten candidates."""
-    needed = (references + 10) * items_per_candidate
-    if budget.items is not None and budget.items < needed:
-        raise SearchError(
-            f"a budget of {budget.items:,} items is too small: {references} references and ten "
-            f"candidates take {needed:,} ({items_per_candidate:,} each); give at least that many"
-        )
-
-
-def compared(source: str, references: Sequence[Candidate]) -> list[Candidate]:
-    """The scored references that a constraint's `from` means.
-
-    Base, every parent, or one by name.
-    """
-    role = {"base": "base", "best_parent": "parent"}.get(source)
-    return [
-        one
-        for one in references
-        if one.scores is not None and (one.role == role or one.name == source)
-    ]
-
-
-REPEATS = 30
-"""So many trials in a row that repeat earlier ones end a search: its space is used up."""
-
-
-def _exhausted(trials: Sequence[Candidate]) -> bool:
-    """Whether the last REPEATS trials are all repeats."""
-    if len(trials) <= REPEATS:
-        return False
-    known = {one.recipe_hash for one in trials[:-REPEATS]}
-    return all(one.recipe_hash in known for one in trials[-REPEATS:])
 
 
 def source_faults(

@@ -23,7 +23,7 @@ from .ledger import Ledger
 from .objectives import Objective
 from .space_parts import Values
 from .space_points import Space
-from .space_slopes import Shares, shares_at
+from .space_slopes import Shares, moved_dimensions, shares_at
 from .trials import with_mask_seed
 
 
@@ -113,10 +113,11 @@ class Losses:
         return Taken((math.inf,) * len(self.objectives))
 
     def _shares_of(self, values: Values) -> Shares:
-        method = self.space.method(values)
-        if method not in self._shares:
-            self._shares[method] = shares_at(self.space, values, self._plan)
-        return self._shares[method]
+        moved = {one.name for one in moved_dimensions(self.space, self.space.method(values))}
+        others = repr([(name, one) for name, one in values.items() if name not in moved])
+        if others not in self._shares:  # choices may give other layers, or another method
+            self._shares[others] = shares_at(self.space, values, self._plan)
+        return self._shares[others]
 
     def _plan(self, data: Mapping[str, Any]) -> Sequence[TensorJob]:
         return self.executor.prepare(with_mask_seed(data, self.mask_seed)).jobs

@@ -1,16 +1,15 @@
 """Proposal n is a pure function of the seed, n and the trials told.
 
 Every draw has a sampler of its own, seeded by a hash of (seed, n, attempt); what the samplers
-keep of a trial (its generation) comes back with the proposal and is handed in again with the
-trial. Torch works on one thread meanwhile: two move a Gaussian process' proposals in their last
-bits. A point that has been tried is drawn again a few times.
+keep of a trial (`kept`) comes back with the proposal and is handed in again with the trial. Torch
+works on one thread meanwhile: two move a Gaussian process' proposals in their last bits. A point
+that has been tried is drawn again a few times.
 
 `Proposer` does this in a process of its own, so that the next proposal is made while a candidate
 is scored.
 """
 
 import hashlib
-import math
 import multiprocessing
 import os
 import signal
@@ -19,46 +18,30 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
 
 from .coordinates import Coordinate, Coordinates
 from .draws import Ask, Draw, Told, is_finite
-from .samplers import SAMPLERS, Sampler, population_size
+from .errors import SamplerError, SamplerOptionError, told_in_short
+from .kept import STUDY, Kept
+from .sampler import Sampler
+from .sampler_spec import SamplerSpec, spec_of
+from .samplers import SAMPLERS, population_size, sampler_of
 from .space_parts import Values
 from .space_ranges import Value
+from .stages import STAGE, stage_of
+from .warp import Warp
 
 _BY_CHANCE = 5
 """Draws at random for a point that was not tried, after the sampler's own."""
 
 
 @dataclass(frozen=True, slots=True)
-class Warp:
-    """How an objective is shown to a sampler that models it; others see raw values, and rank them.
-
-    `worst`: values worse than this (chance level) are shown as this, so that a collapsed
-    candidate does not flatten the differences between good ones. `logit`: the objective is a
-    share in [0, 1], shown as its log odds, kept `margin` away from 0 and 1 (half an item is a
-    good one).
-    """
-
-    worst: float | None = None
-    logit: bool = False
-    margin: float = 0.005
-
-    def show(self, value: float, higher_is_better: bool) -> float:
-        """The value as the sampler sees it; the order of values stays."""
-        if self.worst is not None:
-            value = (max if higher_is_better else min)(value, self.worst)
-        if not self.logit:
-            return value
-        share = min(max(value, self.margin), 1.0 - self.margin)
-        return math.log(share / (1.0 - share))
-
-
-@dataclass(frozen=True, slots=True)
 class Finished:
-    """A trial that ended: recipe values, scores in the order of the objectives (None: it failed).
+    """A trial that was scored: recipe values, scores in the order of the objectives.
+
+    Scores are None where it failed, and estimates where it was not scored on every item.
 
     `violations`: one number a constraint, above 0 where it is violated; every trial with scores
     has as many.
@@ -68,7 +51,7 @@ class Finished:
     values: Values
     scores: tuple[float, ...] | None
     violations: tuple[float, ...] = ()
-    system_attrs: Mapping[str, int] = field(default_factory=dict)
+    system_attrs: Kept = field(default_factory=dict)
     """As its proposal gave them; empty for a warm start."""
 
 
@@ -78,7 +61,7 @@ class Pending:
 
     number: int
     values: Values
-    system_attrs: Mapping[str, int] = field(default_factory=dict)
+    system_attrs: Kept = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +70,7 @@ class ProposalRequest:
 
     seed: int
     number: int
-    sampler: str
+    sampler: str | SamplerSpec
     coordinates: Coordinates
     higher_is_better: tuple[bool, ...]
     finished: tuple[Finished, ...]
@@ -96,6 +79,8 @@ class ProposalRequest:
     """The budget of trials, if there is one: sets the size of generations."""
     warps: tuple[Warp, ...] = ()
     """One an objective; none: raw values."""
+    stage: int = 0
+    """Whose coordinates these are; trials of earlier stages are warm starts, of no generation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +93,7 @@ class Proposal:
     number: int
     values: Mapping[str, Value]
     coordinates: Mapping[str, Coordinate]
-    system_attrs: Mapping[str, int]
+    system_attrs: Kept
     sampler: str
     seconds: float = field(default=0.0, compare=False)
 
@@ -118,26 +103,32 @@ def propose(request: ProposalRequest) -> Proposal:
 
     Args:
         request: The seed, the number, and what is known so far.
+
+    Raises:
+        SamplerError: the sampler raises, or does what it must not.
     """
     started = time.perf_counter()
-    sampler, ask = SAMPLERS[request.sampler], _ask(request)
     tried = [dict(one.values) for one in request.finished]
     tried += [dict(one.values) for one in request.pending]
-    generation = None
+    kept: Kept = {}
     with _one_thread():
+        sampler = sampler_of(spec_of(request.sampler))
+        ask = _ask(request, sampler)
         for attempt in range(1 + sampler.redraws + _BY_CHANCE):
             by_chance = attempt > sampler.redraws
             draw = _draw(SAMPLERS["random"] if by_chance else sampler, ask, request, attempt)
-            generation = draw.generation if generation is None else generation
+            kept = kept if by_chance else draw.kept
             values = request.coordinates.decode(draw.coordinates)
             if values not in tried:
                 break
+            ask = replace(ask, study=_of_study(kept))
+    label = str(request.sampler)
     return Proposal(
         number=request.number,
         values=values,
         coordinates=draw.coordinates,
-        system_attrs={} if generation is None else {_generation_key(request): generation},
-        sampler=request.sampler,
+        system_attrs=_attributes(request, kept),
+        sampler=label,
         seconds=time.perf_counter() - started,
     )
 
@@ -175,37 +166,71 @@ class Proposer:
         self.close()
 
 
-def _ask(request: ProposalRequest) -> Ask:
+def _ask(request: ProposalRequest, sampler: Sampler) -> Ask:
     told: list[Told] = []
+    study: Kept = {}
     trials: list[Finished | Pending] = [*request.finished, *request.pending]
     for one in sorted(trials, key=lambda trial: trial.number):
+        kept = _kept(request, one.system_attrs)
+        study = _of_study(kept) or study
         coordinates = request.coordinates.encode(one.values)
         if coordinates is None:
             continue  # all weights 0: legal, and nowhere on the simplex
         pending = isinstance(one, Pending)
-        scores = None if isinstance(one, Pending) else _shown(request, one.scores)
+        scores = None if isinstance(one, Pending) else _shown(request, sampler, one.scores)
         violations = () if isinstance(one, Pending) or scores is None else one.violations
-        generation = one.system_attrs.get(_generation_key(request))
-        told.append(Told(one.number, coordinates, scores, violations, generation, pending))
-    population = population_size(request.trials)
-    return Ask(request.coordinates, request.higher_is_better, tuple(told), population)
+        told.append(Told(one.number, coordinates, scores, violations, kept, pending))
+    return Ask(
+        request.coordinates,
+        request.higher_is_better,
+        tuple(told),
+        population_size(request.trials),
+        seed_of(request.seed, -1, 0),
+        study,
+    )
 
 
-def _generation_key(request: ProposalRequest) -> str:
-    return f"{request.sampler}:generation"
+def _attributes(request: ProposalRequest, kept: Kept) -> Kept:
+    """What is stored with the trial: its stage, and what the sampler keeps."""
+    named = {f"{request.sampler}:{name}": one for name, one in kept.items() if one is not None}
+    return {STAGE: request.stage, **named} if request.stage else named
 
 
-def _shown(request: ProposalRequest, scores: tuple[float, ...] | None) -> tuple[float, ...] | None:
+def _kept(request: ProposalRequest, attributes: Kept) -> Kept:
+    """Of what was stored with a trial of this stage, what this sampler keeps."""
+    if stage_of(attributes) != request.stage:
+        return {}
+    own = f"{request.sampler}:"
+    return {
+        name.removeprefix(own): one for name, one in attributes.items() if name.startswith(own)
+    }
+
+
+def _of_study(kept: Kept) -> Kept:
+    return {name: kept[name] for name in STUDY if name in kept}
+
+
+def _shown(
+    request: ProposalRequest, sampler: Sampler, scores: tuple[float, ...] | None
+) -> tuple[float, ...] | None:
     if scores is None or not is_finite(scores):
         return None
-    if not request.warps or not SAMPLERS[request.sampler].models_scores:
+    if not request.warps or not sampler.models_scores:
         return scores
     shown = zip(request.warps, scores, request.higher_is_better, strict=True)
     return tuple(warp.show(score, up) for warp, score, up in shown)
 
 
 def _draw(sampler: Sampler, ask: Ask, request: ProposalRequest, attempt: int) -> Draw:
-    return sampler.draw(ask, seed_of(request.seed, request.number, attempt))
+    """One draw; whatever a sampler raises is told in one message that names it."""
+    try:
+        return sampler.draw(ask, seed_of(request.seed, request.number, attempt))
+    except SamplerOptionError as error:
+        raise SamplerOptionError(f"sampler: {sampler.name}: {error}", error.option) from error
+    except SamplerError as error:
+        raise SamplerError(f"sampler: {sampler.name} {error}") from error
+    except (Exception, SystemExit) as error:
+        raise SamplerError(f"sampler: {sampler.name} raised {told_in_short(error)}") from error
 
 
 @contextmanager

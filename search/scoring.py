@@ -1,21 +1,15 @@
 """One candidate on one split: blocks of items, scored only where the ledger lacks them."""
 
-import hashlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from evaluation.task import ItemResult, Task
 
+from .blocks import Block, block_name, blocks
 from .executors import Executor, Merge
 from .ledger import Candidate, Ledger
 from .objectives import Results
-
-BLOCK_ITEMS = 128
-"""Items scored and recorded together.
-
-What an interruption can lose, and the boundary of a batch.
-"""
 
 
 @dataclass(slots=True)
@@ -54,22 +48,32 @@ class Scorer:
         """Every item of a split; raises NonFiniteError. `spent` grows as blocks end."""
         return {task: self._task(merge, split, task, spent) for task in tasks}
 
+    def score_blocks(
+        self, merge: Merge, chosen: Mapping[str, Sequence[Block]], spent: Spent
+    ) -> None:
+        """Some blocks of the search split, by task, where the ledger lacks them.
+
+        Raises:
+            NonFiniteError: a result is no number.
+        """
+        for task, ones in chosen.items():
+            known = self._known(merge.hash, "search", task)
+            for block in ones:
+                if any(self.tasks[task].items[index].key not in known for index in block):
+                    self._block(merge, task, block, spent)
+
     def known(self, merge_hash: str, split: str, tasks: Sequence[str]) -> Results:
         """What the ledger has of a candidate on a split; items never scored are absent."""
         return {task: self._known(merge_hash, split, task) for task in tasks}
 
     def _known(self, merge_hash: str, split: str, task: str) -> dict[str, ItemResult]:
-        return known_results(
-            self.ledger,
-            merge_hash,
-            self.executor.settings,
-            self.tasks[task],
-            self.splits[task][split],
-        )
+        settings = self.executor.settings
+        chosen = blocks(self.splits[task][split], split)
+        return known_results(self.ledger, merge_hash, settings, self.tasks[task], chosen)
 
     def _task(self, merge: Merge, split: str, task: str, spent: Spent) -> Mapping[str, ItemResult]:
         known = self._known(merge.hash, split, task)
-        for block in blocks(self.splits[task][split]):
+        for block in blocks(self.splits[task][split], split):
             items = [self.tasks[task].items[index] for index in block]
             if any(item.key not in known for item in items):
                 known.update(self._block(merge, task, block, spent))
@@ -102,31 +106,18 @@ class Scorer:
 
 
 def known_results(
-    ledger: Ledger, merge_hash: str, settings: str, task: Task, indices: Sequence[int]
+    ledger: Ledger, merge_hash: str, settings: str, task: Task, chosen: Sequence[Block]
 ) -> dict[str, ItemResult]:
-    """What the ledger has of a candidate on some items of a task, in their order.
+    """What the ledger has of a candidate on some blocks of a task, in their order.
 
     Only what was scored in these very blocks: in other company an item may differ in its last
     bits.
     """
-    names = [block_name(task, block) for block in blocks(indices)]
+    names = [block_name(task, block) for block in chosen]
     have = ledger.results(merge_hash, settings, task.name, names)
-    items = [task.items[index] for index in indices]
+    items = [task.items[index] for block in chosen for index in block]
     return {
         item.key: have[item.key, item.prompt_hash]
         for item in items
         if (item.key, item.prompt_hash) in have
     }
-
-
-def block_name(task: Task, block: Sequence[int]) -> str:
-    """A digest of the block's items and what is asked of them, in order."""
-    items = (task.items[index] for index in block)
-    text = "\n".join(f"{item.key}\0{item.prompt_hash}" for item in items)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def blocks(indices: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Runs of at most BLOCK_ITEMS indices."""
-    for start in range(0, len(indices), BLOCK_ITEMS):
-        yield indices[start : start + BLOCK_ITEMS]

@@ -1,7 +1,8 @@
 """A study's recipe becomes its search space: every range found, checked, named.
 
 Anchors: value(l) = sum_k c_k hat_k(l / (L - 1)), the gradient list of a recipe. Blocks: one
-value for each of K even runs of layers. `anchors: auto` is one anchor in this release.
+value for each of K even runs of layers. `anchors: auto` is a count of anchors for each stage of
+the search (`stages`); the space read here is that of one stage.
 
 Fills no recipe and draws no point: see `space_points` and `coordinates`.
 """
@@ -17,6 +18,8 @@ from merging.methods.table import METHODS, find_method
 from merging.recipe_reader import read_recipe
 
 from .density_pairs import find_limits
+from .layer_stack import Stack
+from .space_layers import dimensions_of, read_stack
 from .space_parts import METHOD, Dimension, Knot, Slot, Values
 from .space_points import Space, changes, describe
 from .space_ranges import Range, Value, is_range, middle, read_range
@@ -35,12 +38,13 @@ __all__ = ["Dimension", "Space", "Values", "changes", "describe", "space_from"]
 MAX_DIMENSIONS = 2000
 
 
-def space_from(document: Document, *, layers: int) -> Space:
+def space_from(document: Document, *, layers: int, stage: int = 0) -> Space:
     """Reads the search space of a recipe.
 
     Args:
         document: The recipe (of a study, its `recipe`), with its ranges.
         layers: Layers of the models, at least 1.
+        stage: Which count of anchors `auto` stands for, from 0 (one anchor).
 
     Raises:
         RecipeError: a fault of a range or of the recipe around it, with its place.
@@ -48,8 +52,9 @@ def space_from(document: Document, *, layers: int) -> Space:
     """
     if not isinstance(document.data, dict):
         raise document.error((), "expected a recipe: merge_method, models, parameters")
-    builder = _Builder(document, document.data, layers, *_methods(document))
+    builder = _Builder(document, document.data, layers, stage, *_methods(document))
     refuse_stray_ranges(document, document.data)
+    builder.layer_ends()
     for position in positions(document.data, layers):
         builder.setting(position)
     if not builder.dimensions:
@@ -95,12 +100,14 @@ class _Builder:
     document: Document
     data: dict[str, Any]
     layers: int
+    stage: int
     methods: tuple[Method, ...]
     method_dimension: Dimension | None
     dimensions: list[Dimension] = field(init=False)
     slots: list[Slot] = field(default_factory=list, init=False)
     labels: dict[str, str] = field(init=False)
     names: set[str] = field(default_factory=set, init=False)
+    stack: Stack = field(default=Stack(), init=False)
 
     def __post_init__(self) -> None:
         self.dimensions = [self.method_dimension] if self.method_dimension else []
@@ -111,11 +118,21 @@ class _Builder:
         self.labels = model_labels([one for one in named if isinstance(one, str)])
         self.names = {METHOD}
 
+    def layer_ends(self) -> None:
+        """Takes in the layers of slices, where they are searched."""
+        self.stack = read_stack(self.document, self.data)
+        ends, slots = dimensions_of(self.stack, tuple(one.name for one in self.methods))
+        self.dimensions += ends
+        self.slots += slots
+        self.names |= {one.name for one in ends}
+
     def setting(self, position: Position) -> None:
         """Takes in one parameter of the recipe."""
         for entry in entries(position):
             if isinstance(entry.data, Mapping):
-                found = read_range(self.document, entry.path, entry.data, position.layers)
+                found = read_range(
+                    self.document, entry.path, entry.data, position.layers, self.stage
+                )
                 self.add(position, entry, [(entry.path, found)] * found.count, found.form)
             elif isinstance(entry.data, list) and any(map(is_range, entry.data)):
                 self.add(position, entry, list(self.elements(entry)), "linear")
@@ -152,16 +169,17 @@ class _Builder:
                 slot.append(Knot(None, found))
                 continue
             self.legal(position, path, found, methods)
-            own = replace(found, form="constant", count=1, start=None)
+            own = replace(found, form="constant", count=1, start=None, auto=False)
             start = None if found.start is None else found.start[min(index, found.count - 1)]
-            mark = "" if len(knots) == 1 else f"{'#' if form == 'blocks' else '@'}{index}"
+            mark = _mark(index, len(knots), "auto" if found.auto else form)
             name = self.name(position, entry, mark)
             model = self.labels[position.model] if position.model else None
             self.dimensions.append(
                 Dimension(name, path, position.parameter, model, own, methods, index, start)
             )
             slot.append(Knot(name))
-        self.slots.append(Slot(entry.path, form, tuple(slot), methods))
+        nested = any(isinstance(one, Range) and one.auto for _, one in knots)
+        self.slots.append(Slot(entry.path, form, tuple(slot), methods, nested))
         if len(self.dimensions) > MAX_DIMENSIONS:
             raise self.document.error(entry.path, f"more than {MAX_DIMENSIONS} dimensions")
 
@@ -223,16 +241,32 @@ class _Builder:
         started = any(one.start is not None for one in dimensions)
         slots = tuple(self.slots)
         space = Space(
-            self.data, self.layers, names, dimensions, slots, limits, self.labels, {}, started
+            self.data,
+            self.layers,
+            names,
+            dimensions,
+            slots,
+            limits,
+            self.labels,
+            {},
+            started,
+            self.stack,
         )
-        first = self.methods[0].name
-        if self.method_dimension is not None and self.method_dimension.start is not None:
-            first = str(self.method_dimension.start)
+        first = self.first()
         ordered = sorted(names, key=lambda name: name != first)
         starts = {name: self.start(space, name, name == first) for name in ordered}
         for start in starts.values():
             read_recipe(self.document.with_data(space.sketch(start)), strict=True)
         return replace(space, starts=starts)
+
+    def first(self) -> str:
+        """The method that the search starts from: the user's, else one that reads their values."""
+        if self.method_dimension is not None and self.method_dimension.start is not None:
+            return str(self.method_dimension.start)
+        given = [one for one in self.dimensions if one.start is not None]
+        names = [one.name for one in self.methods]
+        fits = (name for name in names if all(name in one.methods for one in given))
+        return next(fits, names[0])
 
     def start(self, space: Space, method: str, theirs: bool) -> Values:
         """The user's values, else middles, moved where they would not go together."""
@@ -240,15 +274,24 @@ class _Builder:
         values = {one.name: _middle(one) for one in active}
         if self.method_dimension is not None:
             values[METHOD] = method
-        if method not in space.limits.methods:
-            return values
         given = [one for one in active if one.start is not None and theirs]
         free = {one.name for one in active} - {one.name for one in given}
-        values = space.limits.moved_inside(values, free)
+        values = space.stack.moved_inside(values, free)
+        if method in space.limits.methods:
+            values = space.limits.moved_inside(values, free)
         if given and (fault := space.fault(values)):
             path = (*given[0].path, "start")
             raise self.document.error(path, f"the search cannot start here: {fault}")
         return values
+
+
+def _mark(index: int, count: int, form: str) -> str:
+    """What tells the values of one range apart; depth, where their count grows."""
+    if count == 1:
+        return ""
+    if form == "auto":
+        return f"@{100 * index // (count - 1)}%"
+    return f"{'#' if form == 'blocks' else '@'}{index}"
 
 
 def _whole(found: Range) -> bool:
@@ -261,4 +304,7 @@ def _middle(dimension: Dimension) -> Value:
     own = dimension.range
     if dimension.start is not None:
         return dimension.start
-    return own.choices[0] if own.choices else middle(own, own.low, own.high)
+    if own.choices:
+        return own.choices[0]
+    found = middle(own, own.low, own.high)
+    return int(found) if own.integer else found

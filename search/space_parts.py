@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from merging.document import Path
 
+from .anchors import fewest
 from .space_blocks import Blocked
 from .space_ranges import Range, Value
 
@@ -38,17 +39,25 @@ class Dimension:
     """Its value in the recipe that the user came with, where one was given."""
 
     @property
-    def kind(self) -> Literal["float", "choice"]:
-        """Whether it is a number in a range, or one of `range.choices`."""
-        return "choice" if self.range.choices else "float"
+    def kind(self) -> Literal["float", "int", "choice"]:
+        """Whether it is a number in a range, a whole one, or one of `range.choices`."""
+        if self.range.choices:
+            return "choice"
+        return "int" if self.range.integer else "float"
 
     def distribution(self) -> "BaseDistribution":
         """The range as Optuna knows it."""
-        from optuna.distributions import CategoricalDistribution, FloatDistribution
+        from optuna.distributions import (
+            CategoricalDistribution,
+            FloatDistribution,
+            IntDistribution,
+        )
 
         own = self.range
         if own.choices:
             return CategoricalDistribution(own.choices)
+        if own.integer:
+            return IntDistribution(int(own.low), int(own.high), step=int(own.step or 1))
         return FloatDistribution(own.low, own.high, log=own.log, step=own.step)
 
 
@@ -62,12 +71,16 @@ class Knot:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One place in the recipe that is filled: a number, a gradient, or values of blocks."""
+    """One place in the recipe that is filled: a number, a gradient, or values of blocks.
+
+    `nested`: a gradient that is written with the fewest anchors that say the same (`anchors`).
+    """
 
     path: Path
     form: Literal["constant", "linear", "blocks"]
     knots: tuple[Knot, ...]
     methods: tuple[str, ...]
+    nested: bool = False
 
     def names(self) -> list[str]:
         """The dimensions among the knots."""
@@ -76,6 +89,8 @@ class Slot:
     def data(self, values: Values) -> object:
         """What stands there with these values: a number, a list along depth, or `Blocked`."""
         numbers = [knot.value if knot.name is None else values[knot.name] for knot in self.knots]
-        if self.form == "constant":
+        if self.nested:
+            numbers = fewest(numbers)
+        if self.form == "constant" or (self.nested and len(numbers) == 1):
             return numbers[0]
         return numbers if self.form == "linear" else Blocked(tuple(numbers))

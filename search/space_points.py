@@ -15,11 +15,12 @@ from merging.methods.table import METHODS
 
 from .density_limits import Limits
 from .errors import SpaceError
+from .layer_stack import Stack
 from .space_blocks import Blocked, Piece, cut, pieces
+from .space_methods import of_one_method
 from .space_parts import METHOD, Dimension, Slot, Values
 from .space_ranges import Value, is_range
-from .space_read import difference, get, put, read_slot
-from .space_walk import positions
+from .space_read import difference, put, read_slot
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -45,6 +46,8 @@ class Space:
     starts: Mapping[str, Values]
     """By merge method, the one that the search starts from first."""
     started: bool
+    stack: Stack = Stack()
+    """The layers of its slices, where they are searched."""
 
     @property
     def start(self) -> Values:
@@ -95,6 +98,8 @@ class Space:
         for name, dimension in active.items():
             if fault := dimension.range.fault(values[name]):
                 return f"{name}: {fault}"
+        if fault := self.stack.fault(values):
+            return fault
         return self.limits.fault(values) if method in self.limits.methods else None
 
     def contains(self, values: Values) -> bool:
@@ -162,11 +167,9 @@ class Space:
         data: dict[str, Any] = copy.deepcopy(dict(self.template))
         for slot in self._slots(method):
             put(data, slot.path, slot.data(values))
+        self.stack.spread(data)
         data[METHOD] = method
-        unread = [METHODS[name] for name in self.methods if name != method]
-        for one in list(positions(data, self.layers)):
-            if not one.read_by(METHODS[method]) and any(one.read_by(other) for other in unread):
-                del get(data, one.path[:-1])[one.path[-1]]  # for other methods of the choice only
+        of_one_method(data, self.layers, self.methods)
         return data
 
 

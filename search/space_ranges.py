@@ -9,12 +9,14 @@ methods).
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from typing import Literal, NoReturn
+from typing import Any, Literal, NoReturn, TypeGuard
 
 from merging.document import Document, Path, did_you_mean
 from merging.recipe import Scalar
+
+from .anchors import rungs
 
 Value = Scalar | str
 """What a dimension can be: a number, a switch, the name of a merge method."""
@@ -29,7 +31,7 @@ class Range:
     """One range as written. `choices` empty: numbers from `low` to `high`, both included.
 
     `count` values along depth: interpolated (`linear`), or one a run of layers (`blocks`);
-    `start` has as many.
+    `start` has as many. `auto`: `count` is that of a stage of the search (`stages`), and grows.
     """
 
     low: float = 0.0
@@ -40,13 +42,19 @@ class Range:
     start: tuple[Value, ...] | None = None
     form: Literal["constant", "linear", "blocks"] = "constant"
     count: int = 1
+    integer: bool = False
+    """Whole numbers only, in steps of `step`: layers."""
+    auto: bool = False
 
     def fault(self, value: object) -> str | None:
         """Says why a value is not in the range (`expected ..., got ...`), None where it is."""
         if self.choices:
             known = any(value == one and type(value) is type(one) for one in self.choices)
             return None if known else f"expected one of {list(self.choices)}, got {value!r}"
-        expected = f"expected a number from {self.low:g} to {self.high:g}"
+        kind = "whole number" if self.integer else "number"
+        expected = f"expected a {kind} from {self.low:g} to {self.high:g}"
+        if self.integer and not isinstance(value, int):
+            return f"{expected}, got {value!r}"
         if isinstance(value, bool) or not isinstance(value, int | float):
             return f"{expected}, got {value!r}"
         if not self.low <= value <= self.high:
@@ -56,7 +64,7 @@ class Range:
         return None
 
 
-def is_range(value: object) -> bool:
+def is_range(value: object) -> TypeGuard[Mapping[str, Any]]:
     """Whether plain data stands for a range: a mapping with `range` or `choice`."""
     return isinstance(value, Mapping) and ("range" in value or "choice" in value)
 
@@ -103,7 +111,9 @@ def middle(one: Range, low: float, high: float) -> float:
     return math.sqrt(low * high) if one.log else (low + high) / 2
 
 
-def read_range(document: Document, path: Path, data: object, layers: int | None) -> Range:
+def read_range(
+    document: Document, path: Path, data: object, layers: int | None, stage: int = 0
+) -> Range:
     """Reads the range at `path` of a recipe.
 
     Args:
@@ -111,11 +121,13 @@ def read_range(document: Document, path: Path, data: object, layers: int | None)
         path: Where the range stands.
         data: What stands there.
         layers: Layers of the slice it spans; None where it spans slices of different lengths.
+        stage: Which count of anchors `auto` stands for; the last that the layers can tell apart
+            where it is more.
 
     Raises:
         RecipeError: any fault, with its place.
     """
-    return _Reader(document, path, layers).read(data)
+    return _Reader(document, path, layers, stage).read(data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +137,7 @@ class _Reader:
     document: Document
     path: Path
     layers: int | None
+    stage: int
 
     def read(self, data: object) -> Range:
         if not isinstance(data, Mapping):
@@ -147,9 +160,10 @@ class _Reader:
         step = self.step(data["step"], low, high) if "step" in data else None
         if log and step is not None:
             self.fail("a range has log or step, not both; drop one", "step")
-        plain = Range(low, high, log, step, form=form, count=count)
+        auto = data.get("anchors") == "auto"
+        plain = Range(low, high, log, step, form=form, count=count, auto=auto)
         start = self.start(data["start"], plain) if "start" in data else None
-        return Range(low, high, log, step, start=start, form=form, count=count)
+        return replace(plain, start=start)
 
     def choice(self, data: Mapping[str, object]) -> Range:
         choices = data["choice"]
@@ -185,7 +199,11 @@ class _Reader:
         if "anchors" in data and "blocks" in data:
             self.fail("a range has anchors or blocks, not both; drop one", "blocks")
         if "anchors" in data:
-            count = 1 if data["anchors"] == "auto" else self.count(data["anchors"], "anchors")
+            if data["anchors"] == "auto":
+                counts = rungs(self.layers)
+                count = counts[min(self.stage, len(counts) - 1)]
+            else:
+                count = self.count(data["anchors"], "anchors")
             return ("linear", count) if count > 1 else ("constant", 1)
         if "blocks" in data:
             count = self.count(data["blocks"], "blocks")
@@ -228,7 +246,15 @@ class _Reader:
         return exact
 
     def start(self, data: object, plain: Range) -> tuple[Value, ...]:
-        values = data if isinstance(data, list) else [data] * plain.count
+        if plain.auto and isinstance(data, list) and len(data) != 1:
+            self.fail(
+                f"expected one value, got {len(data)}: a search with anchors: auto begins with "
+                f"one anchor; give one, or anchors: {len(data)}",
+                "start",
+            )
+        values = data if isinstance(data, list) else [data]
+        if plain.auto or not isinstance(data, list):
+            values = values * plain.count
         if len(values) != plain.count:
             self.fail(f"expected one value or {plain.count}, got {len(values)}", "start")
         for index, value in enumerate(values):

@@ -12,9 +12,10 @@ import numpy as np
 
 from merging.document import Path, path_text
 
+from .anchors import LADDER, refined
 from .errors import SpaceError
 from .space_blocks import Piece, gradient, runs
-from .space_parts import Slot
+from .space_parts import Knot, Slot
 from .space_ranges import Value
 
 _DIGITS = (6, 9, 12, 15)
@@ -72,7 +73,7 @@ def read_slot(slot: Slot, data: Mapping[str, Any], parts: Sequence[Piece]) -> li
         return [along[0]]
     if slot.form == "blocks":
         return [along[start] for start, _ in runs(len(along), len(slot.knots))]
-    return list(_solved(slot, _numbers(along, slot.path)))
+    return _along(slot, _numbers(along, slot.path))
 
 
 def difference(expected: object, got: object, path: Path, tolerance: float) -> str | None:
@@ -117,6 +118,10 @@ def _ours(
 def _plain(slot: Slot, data: Any) -> list[Value]:
     if slot.form == "constant":
         return [data]
+    if slot.nested:
+        coarse = data if isinstance(data, list) else [data]
+        if len(coarse) in LADDER and all(map(_is_number, coarse)):
+            data = refined(coarse, len(slot.knots))
     if not isinstance(data, list) or len(data) != len(slot.knots):
         raise SpaceError(
             f"not a filling of this space: {path_text(slot.path)} needs {len(slot.knots)} values"
@@ -130,10 +135,20 @@ def _numbers(along: Sequence[Any], path: Path) -> list[float]:
     return [float(one) for one in along]
 
 
-def _solved(slot: Slot, along: Sequence[float]) -> list[float]:
-    count, length = len(slot.knots), len(along)
+def _along(slot: Slot, along: Sequence[float]) -> list[Value]:
+    """The values of a gradient that is written one value a layer."""
+    for count in LADDER if slot.nested else ():
+        if count < len(slot.knots):
+            coarse = _solved(slot.knots[:count], along)
+            if gradient(coarse, len(along)) == list(along):
+                return refined(coarse, len(slot.knots))
+    return [*_solved(slot.knots, along)]
+
+
+def _solved(knots: Sequence[Knot], along: Sequence[float]) -> list[float]:
+    count, length = len(knots), len(along)
     shares = np.array([gradient(row, length) for row in np.eye(count).tolist()]).T
-    known = np.array([np.nan if one.name is not None else one.value for one in slot.knots], float)
+    known = np.array([np.nan if one.name is not None else one.value for one in knots], float)
     for knot in range(count):
         if (at := np.flatnonzero(shares[:, knot] == 1.0)).size and np.isnan(known[knot]):
             known[knot] = along[at[0]]
@@ -141,7 +156,7 @@ def _solved(slot: Slot, along: Sequence[float]) -> list[float]:
     rest = np.array(along) - shares[:, ~free] @ known[~free]
     known[free] = np.linalg.lstsq(shares[:, free], rest, rcond=None)[0]
     exact = _snapped(known.tolist(), free.tolist(), along)
-    return [one for one, knot in zip(exact, slot.knots, strict=True) if knot.name is not None]
+    return [one for one, knot in zip(exact, knots, strict=True) if knot.name is not None]
 
 
 def _snapped(solved: list[float], free: list[bool], along: Sequence[float]) -> list[float]:

@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeGuard
 
 from merging.document import Document, Path
-from merging.errors import MergeError, UnsupportedError
+from merging.errors import RecipeError, UnsupportedError
 from merging.methods.method import Method
+
+from .space_ranges import is_range
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,8 @@ def positions(data: Mapping[str, object], layers: int) -> Iterator[Position]:
     base = data.get("base_model")
     lengths = slice_lengths(data, layers)
     common = set(lengths.values()) - {0}
-    top = Position((), "top", next(iter(common)) if len(common) == 1 else None)
+    fixed = len(common) == 1 and not any(map(is_searched, mappings(data.get("slices"))))
+    top = Position((), "top", next(iter(common)) if fixed else None)
     for key, value in data.items():
         if key == "parameters":
             yield from _parameters(value, replace(top, path=(key,)))
@@ -81,7 +84,10 @@ def source_places(data: Mapping[str, object], layers: int) -> Iterator[Position]
 
 
 def slice_lengths(data: Mapping[str, object], layers: int) -> dict[int | None, int]:
-    """Slice index to its number of layers; the `models` form is one slice, None."""
+    """Slice index to its number of layers; the `models` form is one slice, None.
+
+    Where layers are searched, the most that it can be.
+    """
     if "slices" not in data:
         return {None: layers}
     return {
@@ -127,8 +133,8 @@ def refuse_stray_ranges(document: Document, data: object, path: Path = ()) -> No
     """Refuses ranges where none may stand.
 
     Raises:
-        RecipeError: a range outside `parameters` and `merge_method`, with its place.
-        UnsupportedError: a range in `layer_range`.
+        RecipeError: a range outside `parameters`, `merge_method` and the `layer_range` of slices,
+            with its place.
     """
     children: Iterator[tuple[str | int, object]] = iter(())
     if isinstance(data, Mapping):
@@ -138,7 +144,7 @@ def refuse_stray_ranges(document: Document, data: object, path: Path = ()) -> No
         children = iter(enumerate(data))
     for key, value in children:
         if isinstance(value, Mapping) and ("range" in value or "choice" in value):
-            if (*path, key) != ("merge_method",):
+            if (*path, key) != ("merge_method",) and not _is_layer((*path, key)):
                 raise _stray(document, (*path, key))
         else:
             refuse_stray_ranges(document, value, (*path, key))
@@ -153,6 +159,12 @@ def refuse_modules(document: Document) -> None:
     if isinstance(document.data, Mapping) and document.data.get("modules"):
         text = "modules cannot be searched yet; `merge`, `explain` and `evaluate` take them"
         raise UnsupportedError(document.message(("modules",), text, key=True))
+
+
+def is_searched(cut: Mapping[str, object]) -> bool:
+    """Whether the layers of a slice are searched: a range stands in a `layer_range`."""
+    written = [source.get("layer_range") for source in mappings(cut.get("sources"))]
+    return any(is_range(end) for ends in written if isinstance(ends, list) for end in ends)
 
 
 def is_conditional(data: object) -> TypeGuard[Mapping[str, object]]:
@@ -193,20 +205,34 @@ def _parameters(data: object, around: Position) -> Iterator[Position]:
             yield replace(around, path=(*around.path, key), parameter=key, data=value)
 
 
-def _stray(document: Document, path: Path) -> MergeError:
-    if "layer_range" in path:
-        text = "ranges of layers cannot be searched yet; write the numbers"
-        return UnsupportedError(document.message(path, text))
+def _is_layer(path: Path) -> bool:
+    """Whether a path is that of one end of a source's layers in a slice."""
+    return len(path) == 6 and (path[0], path[2], path[4]) == ("slices", "sources", "layer_range")
+
+
+def _stray(document: Document, path: Path) -> RecipeError:
     return document.error(
-        path, "a range may stand in parameters and merge_method only; write one value"
+        path,
+        "a range may stand in parameters and merge_method, and as an end of a slice's "
+        "layer_range, only; write one value",
     )
 
 
 def _length(source: Mapping[str, object]) -> int:
+    """Its layers; where they are searched, the most it can have."""
     ends = source.get("layer_range")
-    if isinstance(ends, list) and len(ends) == 2 and all(type(one) is int for one in ends):
-        return max(int(ends[1]) - int(ends[0]), 0)
-    return 0
+    if not isinstance(ends, list) or len(ends) != 2:
+        return 0
+    first, last = _numbers(ends[0]), _numbers(ends[1])
+    return max(max(last) - min(first), 0) if first and last else 0
+
+
+def _numbers(end: object) -> list[int]:
+    """What one end of a source's layers can be, as far as it says so."""
+    listed = end.get("range", end.get("choice")) if is_range(end) else [end]
+    numbers = listed if isinstance(listed, list) else []
+    whole = [one for one in numbers if isinstance(one, int) and not isinstance(one, bool)]
+    return whole if len(whole) == len(numbers) else []
 
 
 def _conditional(data: Mapping[str, object], path: Path) -> Entry:

@@ -2,20 +2,26 @@
 
 Never read back: proposals come from the ledger. Trials are added whole, in order of number, so
 that a kill between two of them leaves nothing half done; adding the ones that are missing is how
-a resumed run catches up.
+a resumed run catches up. Optuna's trials are written once: one that a race dropped or left waiting
+is pruned there, and if it comes back and is scored on everything it stands in the log again, with
+the same user attribute `trial`.
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .ledger import Candidate
 from .objectives import Objective
-from .space import Dimension, Space
+from .space import Dimension
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
+
+
+_STATES = {"complete": "COMPLETE", "failed": "FAIL", "dropped": "PRUNED", "paused": "PRUNED"}
+"""The ledger's states as Optuna has them; one under way is not logged."""
 
 
 class StudyLog:
@@ -26,10 +32,13 @@ class StudyLog:
         url: str,
         name: str,
         objectives: Sequence[Objective],
-        space: Space,
+        dimensions: Iterable[Dimension],
         constraints: Sequence[str],
     ) -> None:
-        """Creates or opens the study `name` at an SQLAlchemy URL; `constraints` are names."""
+        """Creates or opens the study `name` at an SQLAlchemy URL.
+
+        `dimensions` are those of all stages; `constraints` are names.
+        """
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -42,18 +51,26 @@ class StudyLog:
             load_if_exists=True,
         )
         self._storage = storage
-        self._distributions = recipe_distributions(space)
+        self._distributions = recipe_distributions(dimensions)
         self._constraints = constraints
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # marked experimental since Optuna 3.2
             self._study.set_metric_names([one.name for one in objectives])
 
     def add(self, trials: Sequence[Candidate]) -> None:
-        """Logs the ended trials that are not there yet; `trials` are in order of number."""
-        for trial in trials[len(self._study.get_trials(deepcopy=False)) :]:
-            if trial.state == "running":
-                return
-            self._study.add_trial(_frozen(trial, self._distributions, self._constraints))
+        """Logs the ended trials that are not there yet; `trials` are in order of number.
+
+        One that waits is logged once a later one has begun: until then it is still being raced.
+        """
+        there = {
+            (one.user_attrs.get("trial", one.number), one.state.name)
+            for one in self._study.get_trials(deepcopy=False)
+        }
+        for trial in trials:
+            waits = trial.state == "paused" and trial is trials[-1]
+            state = _STATES.get(trial.state)
+            if state is not None and not waits and (trial.number, state) not in there:
+                self._study.add_trial(_frozen(trial, self._distributions, self._constraints))
 
     def close(self) -> None:
         """Lets go of the database."""
@@ -71,7 +88,7 @@ def _frozen(
     complete = trial.state == "complete"
     values = dict(trial.values or {})
     return optuna.trial.create_trial(
-        state=optuna.trial.TrialState.COMPLETE if complete else optuna.trial.TrialState.FAIL,
+        state=optuna.trial.TrialState[_STATES[trial.state]],
         values=list(trial.scores or ()) if complete else None,
         params=values,
         distributions={name: distributions[name] for name in values},
@@ -82,24 +99,17 @@ def _frozen(
 
 def _attributes(trial: Candidate) -> dict[str, Any]:
     return {
+        "trial": trial.number,
         "origin": trial.name,
         "recipe_hash": trial.recipe_hash,
         "items": trial.items,
         "build_seconds": round(trial.build_seconds, 3),
         "score_seconds": round(trial.score_seconds, 3),
+        **({"estimates": trial.estimates} if trial.estimates else {}),
         **({"error": trial.error} if trial.error else {}),
     }
 
 
-def recipe_distributions(space: Space) -> dict[str, "BaseDistribution"]:
+def recipe_distributions(dimensions: Iterable[Dimension]) -> dict[str, "BaseDistribution"]:
     """The range of every dimension in recipe values, as Optuna has them."""
-    return {one.name: _distribution(one) for one in space.dimensions}
-
-
-def _distribution(dimension: Dimension) -> "BaseDistribution":
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
-
-    own = dimension.range
-    if own.choices:
-        return CategoricalDistribution(own.choices)
-    return FloatDistribution(own.low, own.high, log=own.log, step=own.step)
+    return {one.name: one.distribution() for one in dimensions}

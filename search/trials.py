@@ -1,19 +1,29 @@
 """Trials in order: the warm starts that lie inside the space, then what the sampler proposes.
 
-What trial n may know is fixed here: results up to n-2, and that n-1 is under way.
+What trial n may know is fixed here: what its shadow says of those up to n-2, and that n-1 is
+under way.
 """
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .coordinates import Coordinates
+from .errors import SearchError
 from .gradient_starts import GradientStart, next_start
 from .ledger import Candidate
 from .objectives import Objective
-from .proposals import Finished, Pending, Proposal, ProposalRequest, Proposer, Warp
+from .positions import position
+from .proposals import Finished, Pending, Proposal, ProposalRequest, Proposer
+from .refinement import Refinement
+from .sampler_spec import SamplerSpec
+from .shadow import Shadow
 from .space import Space
+from .stages import STAGE, stage_of
 from .warm_start import WarmStart
 
 
@@ -24,7 +34,7 @@ class Proposing:
     space: Space
     coordinates: Coordinates
     warm_starts: Sequence[WarmStart]
-    sampler: str
+    sampler: str | SamplerSpec
     seed: int
     mask_seed: int
     objectives: Sequence[Objective]
@@ -32,30 +42,61 @@ class Proposing:
     """The budget of trials, which sets the size of generations."""
     gradient_starts: Sequence[GradientStart] = ()
     """Scored after the warm starts, for as long as their predictions are trusted."""
+    refinement: Refinement | None = None
+    """With `anchors: auto`; `space`, `coordinates` and `sampler` are those of its first stage."""
 
-    def ahead(self, trials: Sequence[Candidate], proposer: Proposer) -> "Future[Proposal] | None":
+    def compared_with(self, references: Sequence[Candidate]) -> "Proposing":
+        """The same, told of the scored references, which are a scale and no trials."""
+        if self.refinement is None:
+            return self
+        scores = tuple(one.scores for one in references if one.scores is not None)
+        return replace(self, refinement=replace(self.refinement, references=scores))
+
+    def position(self, trial: Candidate) -> NDArray[np.float64] | None:
+        """Where a trial lies in the unit cube, of the finest stage if there are several."""
+        values = trial.values or {}
+        if self.refinement is None:
+            return position(self.coordinates, values)
+        stages = self.refinement.stages
+        last = len(stages.coordinates) - 1
+        told = stages.told(values, stage_of(trial.system_attrs), last)
+        return None if told is None else position(stages.coordinates[last], told)
+
+    def ahead(
+        self, trials: Sequence[Candidate], shadow: Shadow, proposer: Proposer
+    ) -> "Future[Proposal] | None":
         """Begins to propose the trial after the last one, which is still being scored."""
-        if len(trials) < len(self.warm_starts) or self._found(trials) is not None:
+        if len(trials) < len(self.warm_starts) or self._found(trials, shadow) is not None:
             return None
-        return proposer.submit(self._request(trials))
+        return proposer.submit(self._request(trials, shadow))
 
     def next(
         self,
         trials: Sequence[Candidate],
         prepared: "Future[Proposal] | None",
+        shadow: Shadow | None,
         proposer: Proposer,
     ) -> Candidate:
-        """The next trial, not yet scored; its recipe hash is still to be filled in."""
+        """The next trial, not yet scored; its recipe hash is still to be filled in.
+
+        `shadow` is what its proposal is told; warm starts need none.
+        """
         number = len(trials)
         if number < len(self.warm_starts):
             start = self.warm_starts[number]
             return self._trial(number, f"warm start: {start.name}", start.values)
-        if (found := self._found(trials)) is not None:
+        if (found := self._found(trials, shadow)) is not None:
             return self.from_gradient(number, found)
-        future = prepared or proposer.submit(self._request(trials))
+        future = prepared
+        if future is None:
+            if shadow is None:
+                raise SearchError(f"what proposal {number} is told is not in the ledger")
+            future = proposer.submit(self._request(trials, shadow))
         proposal = future.result()
-        trial = self._trial(number, proposal.sampler, proposal.values)
+        stage = stage_of(proposal.system_attrs)
+        trial = self._trial(number, proposal.sampler, proposal.values, stage)
         return trial.ended(
+            sampler=proposal.sampler,
             watermark=number - 2,
             coordinates=dict(proposal.coordinates),
             system_attrs=dict(proposal.system_attrs),
@@ -63,64 +104,66 @@ class Proposing:
 
     def from_gradient(self, number: int, found: GradientStart) -> Candidate:
         """The trial that scores a point which gradients found, charged with what that cost."""
-        trial = self._trial(number, found.start.name, found.values)
-        return trial.ended(watermark=number - 2, items=found.items, propose_seconds=found.seconds)
+        trial = self._trial(number, found.start.name, found.values, found.stage)
+        return trial.ended(
+            watermark=number - 2,
+            items=found.items,
+            propose_seconds=found.seconds,
+            system_attrs={STAGE: found.stage} if found.stage else None,
+        )
 
-    def dropped(self, trials: Sequence[Candidate]) -> bool:
+    def dropped(self, trials: Sequence[Candidate], shadow: Shadow | None) -> bool:
         """Whether the next trial is the first that is not from a gradient though one is left."""
         first = len(self.warm_starts)
         taken, named = trials[first:], [one.start.name for one in self.gradient_starts]
         return (
             first <= len(trials) < first + len(named)
             and [one.name for one in taken] == named[: len(taken)]
-            and self._found(trials) is None
+            and self._found(trials, shadow) is None
         )
 
-    def _found(self, trials: Sequence[Candidate]) -> GradientStart | None:
-        return next_start(self.gradient_starts, len(self.warm_starts), trials, self.objectives)
+    def _found(self, trials: Sequence[Candidate], shadow: Shadow | None) -> GradientStart | None:
+        scores = {} if shadow is None else shadow.scores
+        first = len(self.warm_starts)
+        return next_start(self.gradient_starts, first, trials, scores, self.objectives)
 
-    def _trial(self, number: int, name: str, values: Mapping[str, Any]) -> Candidate:
-        data = with_mask_seed(self.space.fill(values), self.mask_seed)
+    def _trial(
+        self, number: int, name: str, values: Mapping[str, Any], stage: int = 0
+    ) -> Candidate:
+        space = self.refinement.stages.spaces[stage] if self.refinement else self.space
+        data = with_mask_seed(space.fill(values), self.mask_seed)
         return Candidate(
-            "trial", number, name, data, "", values=dict(values), sampler=self.sampler
+            "trial", number, name, data, "", values=dict(values), sampler=str(self.sampler)
         )
 
-    def _request(self, trials: Sequence[Candidate]) -> ProposalRequest:
+    def _request(self, trials: Sequence[Candidate], shadow: Shadow) -> ProposalRequest:
         *ended, last = trials if trials else [None]
-        return ProposalRequest(
+        request = ProposalRequest(
             seed=self.seed,
             number=len(trials),
             sampler=self.sampler,
             coordinates=self.coordinates,
             higher_is_better=tuple(one.higher_is_better for one in self.objectives),
-            finished=tuple(_finished(one) for one in ended if one is not None),
+            finished=tuple(_finished(one, shadow) for one in ended if one is not None),
             pending=() if last is None else (_pending(last),),
             trials=self.trials,
-            warps=tuple(_warp(one) for one in self.objectives),
+            warps=shadow.warps,
         )
+        return request if self.refinement is None else self.refinement.refined(request, trials)
 
 
-def _finished(trial: Candidate) -> Finished:
+def _finished(trial: Candidate, shadow: Shadow) -> Finished:
     return Finished(
         trial.number,
         trial.values or {},
-        trial.scores,
-        trial.violations,
+        shadow.scores.get(trial.number),
+        shadow.violations.get(trial.number, ()),
         trial.system_attrs or {},
     )
 
 
 def _pending(trial: Candidate) -> Pending:
     return Pending(trial.number, trial.values or {}, trial.system_attrs or {})
-
-
-def _warp(objective: Objective) -> Warp:
-    """Shares are shown to models as log odds; other metrics as they are."""
-    return Warp(logit=objective.metric in SHARES)
-
-
-SHARES = frozenset({"acc", "acc_norm", "exact_match"})
-"""Metrics that are a share of items, in [0, 1]."""
 
 
 def with_mask_seed(data: Mapping[str, Any], mask_seed: int) -> dict[str, Any]:

@@ -1,19 +1,22 @@
 """The verdict: finalists and references meet on `select`, then winner and references on `test`.
 
 The test split is opened once the budget has ended. Every opening is counted; a search extended
-afterwards has seen it, and the report and the claim then say how often.
+afterwards has seen it, and the report and the claim then say how often. A random merge that wins
+is scored there with its other masks too: the claim is about the exported weights, the mean of all
+stands beside it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from evaluation.errors import NonFiniteError
 
+from .contest import Draw, choose, contest, draws_of
 from .errors import SearchError
-from .ledger import Candidate, Ledger
+from .ledger import Candidate, Ledger, label
 from .loop import Search
-from .objectives import Scale, objective_value
+from .objectives import Scale
 from .scoring import Spent
 from .winner import WinnerRule, best, feasible, finalists, frozen_scales
 
@@ -34,11 +37,14 @@ class Verdict:
     trials: int
     """How many trials the search had when this was decided."""
     rule: WinnerRule
-
-
-def label(candidate: Candidate) -> str:
-    """`trial 12`, or a reference's name."""
-    return f"trial {candidate.number}" if candidate.kind == "trial" else candidate.name
+    best: str = ""
+    """Who has the highest utility; the winner, or more complex and within `error` of it."""
+    lead: float = 0.0
+    """How far `best` is ahead of the winner."""
+    error: float = 0.0
+    """The standard error of that difference."""
+    draws: Mapping[str, tuple[Draw, ...]] = field(default_factory=dict)
+    """Of each random contender its mask seeds, its own first; `utilities` has their mean."""
 
 
 def decide(search: Search, rule: WinnerRule) -> Verdict:
@@ -50,15 +56,27 @@ def decide(search: Search, rule: WinnerRule) -> Verdict:
     references = [one for one in everyone if one.scores is not None]
     trials = search.ledger.candidates("trial")
     scales = frozen_scales(everyone, search.objectives)
-    contenders = [*references, *finalists(trials, search.objectives, rule, scales)]
-    utilities = _select(search, rule, scales, contenders)
-    eligible = {label(one) for one in contenders if feasible(one)} & utilities.keys()
+    entrants = [*references, *finalists(trials, search.objectives, rule, scales)]
+    contenders = contest(search, rule, scales, entrants)
+    eligible = [one for one in contenders if feasible(one.candidate)]
     if not eligible:
         raise NoWinner("no candidate keeps the constraints and could be scored: no winner")
-    winner = best({name: value for name, value in utilities.items() if name in eligible})
-    verdict = Verdict(winner, _rival(references, utilities), utilities, scales, len(trials), rule)
-    chosen = next(one for one in contenders if label(one) == winner)
-    _open_test(search, [chosen, *references])
+    choice = choose(search, rule, scales, eligible)
+    utilities = {label(one.candidate): one.utility for one in contenders}
+    winner = choice.chosen.candidate
+    verdict = Verdict(
+        winner=label(winner),
+        rival=_rival(references, utilities),
+        utilities=utilities,
+        scales=scales,
+        trials=len(trials),
+        rule=rule,
+        best=label(choice.best.candidate),
+        lead=choice.lead,
+        error=choice.error,
+        draws={label(one.candidate): one.draws for one in contenders if len(one.draws) > 1},
+    )
+    _open_test(search, winner, references)
     search.ledger.set_meta("verdict", asdict(verdict))
     return verdict
 
@@ -77,45 +95,28 @@ def stored_verdict(ledger: Ledger) -> Verdict | None:
     if found is None:
         return None
     scales = {name: Scale(**scale) for name, scale in found["scales"].items()}
-    return Verdict(**{**found, "scales": scales, "rule": WinnerRule(**found["rule"])})
+    draws = {
+        name: tuple(Draw(**one) for one in drawn) for name, drawn in found.get("draws", {}).items()
+    }
+    rule = WinnerRule(**found["rule"])
+    return Verdict(**{**found, "scales": scales, "rule": rule, "draws": draws})
 
 
-def _select(
-    search: Search,
-    rule: WinnerRule,
-    scales: Mapping[str, Scale],
-    contenders: Sequence[Candidate],
-) -> dict[str, float]:
-    utilities: dict[str, float] = {}
-    for one in contenders:
-        search.observer.scoring(one)
-        merge = search.executor.prepare(one.data)
-        try:
-            results = search.scorer.score(merge, "select", search.searched, Spent())
-        except NonFiniteError:
-            continue
-        values = {
-            objective.name: objective_value(objective, search.tasks, results)
-            for objective in search.objectives
-        }
-        utilities[label(one)] = rule.utility(scales, values)
-    return utilities
-
-
-def _open_test(search: Search, entrants: Sequence[Candidate]) -> None:
+def _open_test(search: Search, winner: Candidate, references: Sequence[Candidate]) -> None:
     tasks = [task for task in search.tasks if search.scorer.splits[task]["test"]]
     if not tasks:
         return
     opened: list[dict[str, Any]] = search.ledger.meta("test_opened") or []
     opening = {
-        "winner": entrants[0].recipe_hash,
+        "winner": winner.recipe_hash,
         "trials": len(search.ledger.candidates("trial")),
     }
     if not opened or opened[-1] != opening:
         # Written before a figure is seen: a kill in between must not make the second look the
         # first.
         search.ledger.set_meta("test_opened", [*opened, opening])
-    for one in entrants:
+    draws = [drawn for _, drawn in draws_of(search, winner)]
+    for one in [*draws[:1], *references, *draws[1:]]:
         search.observer.scoring(one)
         merge = search.executor.prepare(one.data)
         try:

@@ -64,13 +64,16 @@ class _Form:
 def references(space: Space) -> tuple[Reference, ...]:
     """The base, each expert, the mean of the experts.
 
-    Where the recipe has no base model, its first model stands in for it.
+    Where the recipe has no base model, its first model stands in for it. A stack of one model's
+    layers has that one as its parent, and no mean.
     """
-    experts = models_of(space.template)
+    experts = _experts(space)
     base = space.template.get("base_model") or experts[0]
     names = _names(space)
     alone = [Reference(names[model], "parent", _mean(space, [model])) for model in experts]
     first = Reference("base", "base", _mean(space, [base]))
+    if experts == [base]:
+        return (first, *alone)
     return (first, *alone, Reference("uniform", "uniform", _mean(space, experts)))
 
 
@@ -83,10 +86,16 @@ def warm_starts(space: Space) -> tuple[WarmStart, ...]:
     found: list[WarmStart] = []
     seen: list[object] = []
     own = [("own recipe", space.start)] if space.started else []
-    inside = list(_inside(space))
-    if not own and not inside:  # nothing has a weight: the middle of every range
+    inside = [*_in_place(space), *_inside(space)]
+    if not own and (space.stack.searched or not inside):  # nothing else says where to begin
         own = [("middle", space.start)]
-    for name, values in (*own, *inside):
+    tried = {space.method(values) for _, values in (*own, *inside)}
+    others = [
+        (f"{method} start", values)
+        for method, values in space.starts.items()
+        if method not in tried and len(space.methods) > 1
+    ]  # a sampler that has never seen a method of the choice hardly comes to it
+    for name, values in (*own, *inside, *others):
         place = coordinates.rounded(values)
         if place not in seen:
             seen.append(place)
@@ -94,10 +103,15 @@ def warm_starts(space: Space) -> tuple[WarmStart, ...]:
     return tuple(found)
 
 
+def _experts(space: Space) -> list[str]:
+    """Every model beside the base; where there is none (a stack of its own layers), the base."""
+    return models_of(space.template) or [space.template["base_model"]]
+
+
 def _names(space: Space) -> dict[str, str]:
     """The experts' short names, but for those that mean something else here."""
     taken = re.compile(r"base|uniform|trial \d+")
-    labels = {model: space.labels[model] for model in models_of(space.template)}
+    labels = {model: space.labels[model] for model in _experts(space)}
     free = {model: model if taken.fullmatch(name) else name for model, name in labels.items()}
     return {
         model: f"model {name}" if taken.fullmatch(name) else name for model, name in free.items()
@@ -123,6 +137,13 @@ def _mean(space: Space, models: Sequence[str]) -> dict[str, Any]:
     return {METHOD: "linear", "models": listed, **kept}
 
 
+def _in_place(space: Space) -> Iterator[tuple[str, Values]]:
+    """Where layers are searched and nothing has a weight, all of them where they were."""
+    ends = space.stack.in_place(space.layers)
+    if ends and not any(_weighing(space.starts)):
+        yield "layers in place", {**space.start, **ends}
+
+
 def _inside(space: Space) -> Iterator[tuple[str, Values]]:
     """Of every form the first way of saying it that lies inside the space, with its name."""
     for ways in _forms(space):
@@ -133,7 +154,7 @@ def _inside(space: Space) -> Iterator[tuple[str, Values]]:
 
 def _forms(space: Space) -> Iterator[tuple[tuple[str, Iterator[_Form]], ...]]:
     """What a person would try; for each the ways of saying it, with names, exact ones first."""
-    experts = models_of(space.template)
+    experts = _experts(space)
     names, share = _names(space), 1 / len(experts)
     even = dict.fromkeys(experts, 1.0)
     yield ("uniform", _sums(space, even, share)), ("equal weights", _own(space, even))
@@ -232,7 +253,10 @@ def _point(space: Space, form: _Form) -> Values | None:
             ):
                 if not _agree(level.knots, want, wanted):
                     return None
-    values = {**space.starts[form.method], **wanted}
+    ends = space.stack.in_place(space.layers)
+    if ends is None and form.numbers:
+        return None  # other layers: what is known of the form holds for whole models
+    values = {**space.starts[form.method], **(ends or {}), **wanted}
     if form.method in space.limits.methods:
         values = space.limits.moved_inside(values, values.keys() - wanted.keys())
     return values

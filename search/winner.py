@@ -43,16 +43,21 @@ def frozen_scales(
 
 
 def feasible(candidate: Candidate) -> bool:
-    """Whether a candidate was scored and keeps every constraint."""
-    return candidate.scores is not None and all(one <= 0 for one in candidate.violations)
+    """Whether a candidate was scored, at least on some items, and keeps every constraint."""
+    return candidate.standing is not None and all(one <= 0 for one in candidate.violations)
+
+
+def _able(trials: Sequence[Candidate]) -> list[Candidate]:
+    """Who may be nominated: scored, at least on some items and not dropped, and feasible."""
+    return [one for one in trials if one.state in ("complete", "paused") and feasible(one)]
 
 
 def front(trials: Sequence[Candidate], objectives: Sequence[Objective]) -> list[Candidate]:
     """The feasible trials that no other one dominates on `search`, by number."""
-    able = [trial for trial in trials if trial.state == "complete" and feasible(trial)]
+    able = _able(trials)
     if not able:
         return []
-    values = [trial.scores or () for trial in able]
+    values = [trial.standing or () for trial in able]
     chosen = pareto_front(values, [one.higher_is_better for one in objectives])
     return [able[index] for index in sorted(chosen)]
 
@@ -69,7 +74,7 @@ def finalists(
     """
     seen: set[str] = set()
     distinct = []
-    able = [trial for trial in trials if trial.state == "complete" and feasible(trial)]
+    able = _able(trials)
     # With one objective the front is one trial, and `select` would have nothing to choose from.
     for trial in front(trials, objectives) if len(objectives) > 1 else able:
         if trial.recipe_hash not in seen:
@@ -78,7 +83,7 @@ def finalists(
 
     def rank(trial: Candidate) -> tuple[float, int]:
         values = {
-            one.name: score for one, score in zip(objectives, trial.scores or (), strict=True)
+            one.name: score for one, score in zip(objectives, trial.standing or (), strict=True)
         }
         return -rule.utility(scales, values), trial.number
 

@@ -6,12 +6,13 @@ to its last part. Licences are not guessed.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import yaml
 
 from merging.methods.table import METHODS
 
+from .truth_text import beside_sentences, masks_sentences, optimism_sentences
 from .view import Estimate, RunView, TestRow
 from .wording import clean, count, direction, estimate_text, interval, signed
 
@@ -40,13 +41,17 @@ def model_card(view: RunView, recipe_yaml: str, base_model: str | None) -> str:
         _front_matter(view, base_model),
         f"# {_text(view.name)}",
         _text(view.winner.claim if view.winner else "The search ended without a winner."),
+        _text(view.winner.choice) if view.winner else "",
         _scores(view),
+        _told("## Other masks", masks_sentences(view)),
+        _told("## Search score against select score", optimism_sentences(view)),
         "## Recipe",
         "A [mergekit](https://github.com/arcee-ai/mergekit) recipe, found with eutectic.",
         _fenced(_without_paths(recipe_yaml)),
         _method(recipe_yaml),
         "## The search",
         _search(view),
+        _told("### Random search beside it", beside_sentences(view)),
     ]
     if view.notices:
         parts += ["## Notes", _list(view.notices)]
@@ -113,7 +118,7 @@ def _table(
 
 
 def _search(view: RunView) -> str:
-    trials = sum(trial.state == "complete" for trial in view.trials)
+    trials = sum(bool(trial.objectives) for trial in view.trials)
     evaluations = sum(trial.items for trial in view.trials)
     facts = [
         f"{count(trials, 'finished trial')}, {count(evaluations, 'item evaluation')}; "
@@ -129,6 +134,14 @@ def _search(view: RunView) -> str:
         versions = ", ".join(f"{_text(k)} {_text(v)}" for k, v in view.versions.items())
         facts.append(f"versions: {versions}")
     return "\n".join(f"- {fact}" for fact in facts)
+
+
+def _told(title: str, sentences: Sequence[str]) -> str:
+    """A heading, the first sentence, the others as a list; nothing where there are none."""
+    if not sentences:
+        return ""
+    first, *others = sentences
+    return "\n\n".join(part for part in (title, _text(first), _list(others)) if part)
 
 
 def _list(sentences: Iterable[str]) -> str:

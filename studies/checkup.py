@@ -12,18 +12,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from merging.checkpoint import Checkpoint
 from merging.document import Document, read_documents
 from merging.opening import open_recipe
 from merging.stream import byte_size
+from search.anchors import LADDER
 
 from .errors import StudyError
 from .notices import few_groups, restated_items, shots_notices
 from .preflight import Permissions, Preflight, check_weights, inspect
-from .proposing import sampler_of
+from .proposing import samplers_of
 from .reopen import open_study
 from .results import budget_text
 from .sealing import restated_counts
+from .stacks import largest_bytes, largest_facts
 from .terms import (
     SearchOptions,
     items_per_candidate,
@@ -108,14 +109,18 @@ def _recipe_checkup(
 
 def _study_checkup(found: Preflight) -> Checkup:
     study = found.study
-    sampler, reason = sampler_of(found)
+    chosen = samplers_of(found)
+    first = {name: reason for name, reason in reversed(chosen)}  # of equal ones the first
+    samplers = [f"{name} ({first[name]})" for name in dict.fromkeys(name for name, _ in chosen)]
+    sizes = found.stages.sizes
     data: dict[str, Any] = {
         "name": study.name,
         "models": [str(model) for model in found.checkpoints],
         "merge_methods": list(found.space.methods),
-        "dimensions": len(found.coordinates.distributions()),
+        "dimensions": sizes[0],
+        **({"stages": _stages(sizes)} if len(sizes) > 1 else {}),
         "parameters": [one.name for one in found.space.dimensions],
-        "sampler": f"{sampler} ({reason})",
+        "sampler": "; then ".join(samplers),
         "objectives": [f"{one.name} ({one.metric})" for one in found.objectives],
         "references": [one.name for one in found.references],
         "warm_starts": [one.name for one in found.warm_starts],
@@ -128,9 +133,16 @@ def _study_checkup(found: Preflight) -> Checkup:
         },
         "restated": {task: restated_counts(one) for task, one in found.restated.items()},
         "gigabytes_read": _gigabytes(found.checkpoints.values()),
+        **largest_facts(found),
     }
     sentences = (*shots_notices(found), *few_groups(found), *restated_items(found))
     return Checkup(data, (*found.notices, *sentences, *_room(found)))
+
+
+def _stages(sizes: Sequence[int]) -> list[str]:
+    """The dimensions of every stage of a search with `anchors: auto`."""
+    counts = zip(("1 anchor", *(f"{count} anchors" for count in LADDER[1:])), sizes, strict=False)
+    return [f"{anchors}: {size} dimensions" for anchors, size in counts]
 
 
 def _gigabytes(checkpoints: Any) -> float:
@@ -140,8 +152,7 @@ def _gigabytes(checkpoints: Any) -> float:
 
 def _room(found: Preflight) -> list[str]:
     """Warnings about memory and disk; both are guesses, so they warn and do not refuse."""
-    base: Checkpoint = found.checkpoints[found.base]
-    live = sum(byte_size(info) for info in base.tensors.values())
+    live = largest_bytes(found)
     warnings = []
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if live * 1.5 > memory:

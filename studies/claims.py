@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from evaluation.statistics import utility_difference_interval
-from search.ledger import Candidate
+from search.ledger import Candidate, label
 from search.objectives import Objective
-from search.verdict import Verdict, label
+from search.verdict import Verdict
 
-from .estimates import Scores, estimate, metric_difference, metric_estimate, paired_tasks
+from .estimates import Scores, metric_difference, metric_estimate, utility_difference
 from .view import Estimate, TestRow
 
 
@@ -19,31 +18,31 @@ def utility_gain(
     verdict: Verdict,
 ) -> Estimate:
     """The winner's utility on `test` minus the rival's, with its paired interval."""
-    tasks, positions = paired_tasks(scores, winner, rival, objectives, "test")
-
-    def utility(values: Sequence[float]) -> float:
-        means = {
-            objective.name: sum(values[position] for position in own) / len(own)
-            for objective, own in zip(objectives, positions, strict=True)
-        }
-        return verdict.rule.utility(verdict.scales, means)
-
-    return estimate(utility_difference_interval(tasks, utility, seed=scores.seed))
+    return utility_difference(scores, [winner], [rival], objectives, verdict, "test")
 
 
 def claim_text(
-    gain: Estimate | None, winner: str, rival: str, rule: str, *, is_trial: bool, seen: int = 1
+    gain: Estimate | None,
+    winner: str,
+    rival: str,
+    rule: str,
+    *,
+    is_trial: bool,
+    seen: int = 1,
+    within: bool = False,
 ) -> str:
     """What may be said, in words.
 
     `is_trial`: the winner came out of the search. `seen`: how often the test split was opened.
+    `within`: a trial was ahead of the winner on `select`, by less than one standard error.
     """
+    noise = " by more than one standard error" if within else ""
     if winner == rival:
         return (
-            f"No merge was found that is better than the best parent, {rival}: it wins itself "
-            f"({rule})."
+            f"No improvement was found: no merge is better than the best parent, {rival}, on the "
+            f"select split{noise}. It wins itself ({rule})."
         )
-    known = f"No candidate of the search was better than {winner} on the select split. "
+    known = f"No candidate of the search was better than {winner}{noise} on the select split. "
     text = ("" if is_trial else known) + _gain_text(gain, winner, rival, rule)
     fresh = "on questions that nothing was tuned on"
     return text if seen < 2 else text.replace(fresh, f"on a test split that was seen {seen} times")
@@ -66,9 +65,23 @@ def _gain_text(gain: Estimate | None, winner: str, rival: str, rule: str) -> str
             f"{winner} is better than the best parent, {rival}, on questions that nothing was "
             f"tuned on: utility {interval}, {rule}."
         )
-    return (
+    found = (
         f"No improvement was shown: {winner} against the best parent, {rival}, on the test split: "
-        f"utility {interval}, {rule}. The interval includes zero or less."
+        f"utility {interval}, {rule}. "
+    )
+    if gain.high < 0:
+        return found + f"The whole interval is below zero: {winner} is worse."
+    return found + "The interval includes zero."
+
+
+def choice_text(verdict: Verdict) -> str:
+    """Why another than the most useful on `select` won; empty where it did not."""
+    if verdict.best in ("", verdict.winner):
+        return ""
+    return (
+        f"On select {verdict.best} was ahead of {verdict.winner} by {verdict.lead:.3f} in "
+        f"utility, within one standard error ({verdict.error:.3f}); {verdict.winner} is the "
+        "simpler recipe."
     )
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from evaluation.errors import ExhaustedError
+from search.beside import search_beside
+from search.errors import SamplerError
 from search.executors import Executor, InlineExecutor
 from search.ledger import Ledger
 from search.loop import (
@@ -26,7 +28,7 @@ from .errors import RunError
 from .outputs import replace_text, write_outputs
 from .preflight import Preflight, inspect
 from .progress import Display
-from .proposing import gradients_of, proposing_of
+from .proposing import changed_code, gradients_of, proposing_of
 from .reopen import begun_exact, open_study
 from .resolved import identity, resolved_study
 from .results import test_columns
@@ -94,8 +96,11 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
             display.note(f"warning: {notice}")
         if slow := executor.harness.runner.slow():
             display.note(slow)
+        if changed := changed_code(preflight, ledger):
+            display.note(changed)
         search = assemble(preflight, ledger, executor, log, display)
-        return _search_in_memory(search, preflight, run, display, executor, hardware)
+        beside = options.beside is not None
+        return _search_in_memory(search, preflight, run, display, executor, hardware, beside)
 
 
 def _begun(run: RunFolder, wanted: Identity) -> Mapping[str, Any]:
@@ -154,6 +159,7 @@ def assemble(
         log=log,
         observer=display,
         gradients=gradients_of(preflight, ledger, executor, display.note),
+        racing=study.racing,
     )
 
 
@@ -165,17 +171,29 @@ def rule_of(study: Study) -> WinnerRule:
 def _study_log(preflight: Preflight, run: RunFolder) -> StudyLog:
     study = preflight.study
     constraints = [constraint_name(spec) for spec in study.constraints]
-    return StudyLog(run.url, study.name, preflight.objectives, preflight.space, constraints)
+    dimensions = preflight.stages.dimensions
+    return StudyLog(run.url, study.name, preflight.objectives, dimensions, constraints)
 
 
-def _search(search: Search, preflight: Preflight, run: RunFolder, display: Display) -> Outcome:
+def _search(
+    search: Search, preflight: Preflight, run: RunFolder, display: Display, beside: bool
+) -> Outcome:
     state, problem = "interrupted", ""
     try:
         with Proposer() as proposer:
             state = search.run(proposer)
         decide(search, rule_of(preflight.study))
+        if beside:
+            display.note("random search beside it, of as many item evaluations")
+            search_beside(search, rule_of(preflight.study))
     except NoWinner as error:
         problem = str(error)
+    except SamplerError as error:
+        write_outputs(run, preflight, search.ledger, "interrupted")
+        raise RunError(
+            f"{error}; {run.path} is saved, the same command goes on with it, with another "
+            "--sampler too"
+        ) from error
     except BrokenExecutor:
         raise RunError(
             f"{run.path}: the process that proposes was killed (out of memory?); the run is "
@@ -208,6 +226,7 @@ def _search_in_memory(
     display: Display,
     executor: InlineExecutor,
     hardware: Hardware,
+    beside: bool,
 ) -> Outcome:
     """The search with fewer and fewer tokens at once, as long as memory runs out.
 
@@ -218,7 +237,7 @@ def _search_in_memory(
     kept = {name: ledger.meta(name) for name in ("hardware", "settings", "scoring")}
     while True:
         try:
-            return _search(search, preflight, run, display)
+            return _search(search, preflight, run, display, beside)
         except ExhaustedError:
             before = executor.settings
             try:

@@ -14,8 +14,10 @@ from evaluation.spec import TaskSpec
 from merging.document import Document, nearest, read_document
 from merging.document import Path as KeyPath
 from search.objectives import Budget, ConstraintSpec, MetricRef, ObjectiveSpec, Rule
+from search.sampler_spec import SamplerSpec
 
 from .config_faults import first_fault
+from .config_sampler import read_sampler
 from .config_tasks import fault_at, read_task
 from .errors import StudyError
 from .schema import (
@@ -45,7 +47,8 @@ class Study:
     weights: Mapping[str, float]
     rule_task: str | None
     budget: Budget
-    sampler: str
+    sampler: SamplerSpec
+    racing: bool
     gradients: Gradients
     seed: int
     folder: Path
@@ -88,7 +91,8 @@ def study_from(document: Document, folder: Path) -> Study:
         weights=_weights(document, form.winner, [objective.name for objective in objectives]),
         rule_task=form.winner.task,
         budget=Budget(form.budget.trials, form.budget.items, form.budget.minutes),
-        sampler=form.sampler,
+        sampler=read_sampler(document, form.sampler),
+        racing=form.racing,
         gradients=form.gradients,
         seed=form.seed,
         folder=folder,

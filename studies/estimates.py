@@ -5,15 +5,17 @@ from dataclasses import dataclass
 
 from evaluation.statistics import (
     Interval,
-    PairedMetric,
-    PairedTask,
     bootstrap_interval,
     paired_interval,
+    utility_difference_interval,
 )
 from evaluation.task import Item, ItemResult, Rows, Task, result_rows
+from search.blocks import blocks
 from search.ledger import Candidate, Ledger
 from search.objectives import Objective
+from search.pairs import pair
 from search.scoring import known_results
+from search.verdict import Verdict
 
 from .view import Estimate
 
@@ -39,8 +41,9 @@ class Scores:
         indices = self.splits[task][split]
         found: dict[str, ItemResult] = {}
         for settings in self.settings:
+            chosen = blocks(indices, split)
             found = known_results(
-                self.ledger, candidate.recipe_hash, settings, self.tasks[task], indices
+                self.ledger, candidate.recipe_hash, settings, self.tasks[task], chosen
             )
             if len(found) == len(indices):
                 break
@@ -59,11 +62,12 @@ class Scores:
 def metric_estimate(
     scores: Scores, candidate: Candidate, task: str, metric: str, split: str
 ) -> Estimate:
-    """One metric of a candidate on a split."""
-    items = scores.items(task, split)
+    """One metric of a candidate on a split: of the items of it that it was scored on."""
+    results = scores.results(candidate, task, split)
+    items = [item for item in scores.items(task, split) if item.key in results]
     return estimate(
         bootstrap_interval(
-            scores.rows(candidate, task, metric, split),
+            result_rows(results.values(), metric),
             [item.group for item in items],
             [item.stratum for item in items],
             scores.tasks[task].metrics[metric].aggregate,
@@ -102,47 +106,33 @@ def objective_estimate(
     return Estimate(value, items=sum(part.items for part in parts))
 
 
-def paired_tasks(
+def utility_difference(
     scores: Scores,
-    one: Candidate,
-    other: Candidate,
+    ones: Sequence[Candidate],
+    others: Sequence[Candidate],
     objectives: Sequence[Objective],
+    verdict: Verdict,
     split: str,
-) -> tuple[list[PairedTask], list[list[int]]]:
-    """The tasks that objectives read.
+) -> Estimate:
+    """The mean utility of one candidate's draws minus that of another's, paired on a split.
 
-    And for each objective the positions of its metrics among them.
+    Both must be scored there. A candidate without mask seeds is its one draw.
     """
-    metrics: dict[str, list[str]] = {}
-    for objective in objectives:
-        for task, metric in objective.parts:
-            known = metrics.setdefault(task, [])
-            if metric not in known:
-                known.append(metric)
-    flat = [(task, metric) for task, names in metrics.items() for metric in names]
-    positions = [[flat.index(part) for part in objective.parts] for objective in objectives]
-    tasks = [
-        _paired_task(scores, one, other, task, names, split) for task, names in metrics.items()
-    ]
-    return tasks, positions
-
-
-def _paired_task(
-    scores: Scores, one: Candidate, other: Candidate, task: str, metrics: list[str], split: str
-) -> PairedTask:
-    items = scores.items(task, split)
-    return PairedTask(
-        [item.group for item in items],
-        [item.stratum for item in items],
-        tuple(
-            PairedMetric(
-                scores.rows(one, task, metric, split),
-                scores.rows(other, task, metric, split),
-                scores.tasks[task].metrics[metric].aggregate,
-            )
-            for metric in metrics
-        ),
+    sides = (
+        [
+            {
+                part: scores.results(one, part, split)
+                for goal in objectives
+                for part, _ in goal.parts
+            }
+            for one in side
+        ]
+        for side in (ones, others)
     )
+    both = pair(
+        scores.tasks, scores.splits, split, objectives, verdict.rule, verdict.scales, *sides
+    )
+    return estimate(utility_difference_interval(both.tasks, both.utility, seed=scores.seed))
 
 
 def estimate(interval: Interval) -> Estimate:

@@ -10,8 +10,7 @@ from merging.recipe import ModelReference
 from merging.recipe_reader import read_recipe
 from merging.recipe_writer import recipe_data, recipe_yaml
 from merging.references import parse_reference
-from search.ledger import Candidate, Ledger
-from search.verdict import label
+from search.ledger import Candidate, Ledger, label
 
 from .errors import StudyError
 from .names import renamed

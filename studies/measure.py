@@ -18,7 +18,7 @@ from merging.depth import moved_layers
 from merging.document import Document, parse_documents, read_documents
 from merging.opening import open_recipe
 from merging.recipe import donor_of
-from search.scoring import blocks
+from search.blocks import runs
 
 from .config import Study
 from .errors import StudyError
@@ -118,7 +118,7 @@ def _scores(
     scores = {}
     for name, task in tasks.items():
         results: dict[str, ItemResult] = {}
-        for block in blocks(chosen[name]):
+        for block in runs(chosen[name]):
             results |= harness.score(name, block)
         scores[name] = _metrics(task, chosen[name], results)
     return scores

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 
 from evaluation.splits import MIN_CLAIM_GROUPS
 from merging.methods.table import METHODS
+from search.anchors import LADDER
+from search.mask_seeds import MASK_SEEDS
+from search.stages import stage_of
 
 from .sealing import restated_text
 
@@ -25,6 +28,7 @@ def notices_of(found: "Found") -> tuple[str, ...]:
         *_seen(found.ledger.meta("test_opened") or []),
         *_failures(found),
         *_random(found),
+        *_stages(found),
     )
 
 
@@ -107,9 +111,29 @@ def _failures(found: "Found") -> list[str]:
 
 
 def _random(found: "Found") -> list[str]:
-    if not any(METHODS[name].random for name in found.preflight.space.methods):
+    methods = found.preflight.space.methods
+    random = [name for name in methods if METHODS[name].random]
+    if not random:
         return []
+    who, whose = "The merge method draws", "the"
+    if len(random) < len(methods):
+        who = f"{' and '.join(random)} {'draw' if len(random) > 1 else 'draws'}"
+        whose = "their" if len(random) > 1 else "its"
     return [
-        "The merge method draws random masks: the figures are for one mask seed, which the "
-        "exported recipe holds; mergekit draws other masks, `eutectic merge` the scored ones."
+        f"{who} random masks: {whose} finalists are ranked by their mean over {MASK_SEEDS} mask "
+        "seeds, other figures are for one, which the exported recipe holds; mergekit draws other "
+        "masks, `eutectic merge` the scored ones."
     ]
+
+
+def _stages(found: "Found") -> list[str]:
+    """Where `anchors: auto` went from one count of anchors to the next."""
+    if len(found.preflight.stages.spaces) == 1:
+        return []
+    begun: dict[int, int] = {}
+    for one in found.trials:
+        begun.setdefault(stage_of(one.system_attrs), one.number)
+    text = "".join(
+        f", {LADDER[stage]} from trial {number} on" for stage, number in begun.items() if stage
+    )
+    return [f"anchors: auto: the search began with one number for all layers{text}."]

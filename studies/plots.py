@@ -44,7 +44,7 @@ def figures(view: RunView, palette: Palette = LIGHT) -> dict[str, go.Figure]:
     if len(lines.lines) > 1:
         drawn["parallel"] = parallel_figure(lines, palette)
     drawn |= _keyed("depth", (_depth(p, palette) for p in data.depth_panels(view)))
-    if len(view.objectives) > 1 and view.hypervolume:
+    if view.hypervolume and (len(view.objectives) > 1 or view.beside):
         drawn["hypervolume"] = _hypervolume(view, palette)
     drawn |= _keyed("best", _best(view, palette))
     times = data.time_bars(view)
@@ -92,13 +92,21 @@ def _hypervolume(view: RunView, palette: Palette) -> go.Figure:
         x_title="item evaluations of the run",
         y_title=f"hypervolume of the front  {toward(True, upright=True)}",
     )
-    figure.add_scatter(
-        x=[items for items, _ in view.hypervolume],
-        y=[value for _, value in view.hypervolume],
-        mode="lines",
-        line={"color": palette.front, "width": 2, "shape": "hv"},
-        hovertemplate="%{y:.4g} after %{x:,} items<extra></extra>",
-    )
+    curves = [("the search", view.hypervolume, palette.front, "solid")]
+    if view.beside and view.beside.hypervolume:
+        curves.append(("random search", view.beside.hypervolume, palette.other, "dash"))
+    for name, points, colour, dash in curves:
+        figure.add_scatter(
+            x=[items for items, _ in points],
+            y=[value for _, value in points],
+            mode="lines",
+            name=name,
+            line={"color": colour, "width": 2, "shape": "hv", "dash": dash},
+            hovertemplate=f"{name}: %{{y:.4g}} after %{{x:,}} items<extra></extra>",
+        )
+    if len(curves) > 1:
+        figure.update_layout(showlegend=True)
+        figure.update_layout(legend={"y": -0.24, "yanchor": "top", "x": 0})
     return figure
 
 

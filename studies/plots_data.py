@@ -100,12 +100,13 @@ class TimeBar:
 
 
 def complete(view: RunView) -> list[TrialView]:
-    """Trials that have a finite value for every objective, by number."""
+    """Trials with a finite value for every objective, by number; who was dropped is left out."""
     names = [o.name for o in view.objectives]
 
     def usable(trial: TrialView) -> bool:
         values = [trial.objectives.get(name) for name in names]
-        return trial.state == "complete" and all(v and math.isfinite(v.value) for v in values)
+        scored = trial.state in ("complete", "paused")
+        return scored and all(v and math.isfinite(v.value) for v in values)
 
     return sorted(filter(usable, view.trials), key=lambda trial: trial.number)
 

@@ -14,8 +14,7 @@ from evaluation.spec import LmEvalSpec, TaskSpec
 from evaluation.splits import SPLITS, assign_bound_splits, assign_splits, split_faults
 from evaluation.task import Task
 from merging.checkpoint import Checkpoint
-from merging.depth import moved_layers
-from merging.errors import RecipeError, SourceError, UnsupportedError
+from merging.errors import RecipeError, SourceError
 from merging.finite import nonfinite
 from merging.hashing import find_nonfinite
 from merging.layers import layer_layout
@@ -25,18 +24,20 @@ from merging.recipe_reader import read_recipe
 from merging.references import parse_reference
 from merging.sources import open_checkpoint, spoken_models
 from merging.vocabulary import vocabulary_faults, vocabulary_notices
-from search.coordinates import Coordinates
+from search.blocks import race_order
 from search.errors import SearchError
 from search.loop import source_faults
 from search.objectives import Objective, resolve_metric, resolve_objective
-from search.space import Space, space_from
+from search.space import Space
 from search.space_walk import models_of as expert_names
 from search.space_walk import refuse_modules
+from search.stages import Stages, stages_from
 from search.warm_start import Reference, WarmStart, references, warm_starts
 
 from .config import Study
 from .errors import StudyError
 from .sealing import Splits, seal_test
+from .stacks import comparable, depth, refuse_unmovable
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,8 @@ class Permissions:
     trust_task_code: bool = False
     allow_benchmark_test: bool = False
     allow_code: frozenset[Path] = frozenset()
-    """Scorers, and own lm-eval YAMLs with what they include and name."""
+    """Scorers, samplers (those of OptunaHub by name), and own lm-eval YAMLs with what they
+    include and name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +62,21 @@ class Preflight:
     checkpoints: Mapping[ModelReference, Checkpoint]
     recipe: Recipe
     """The study's recipe at its starting values."""
-    space: Space
-    coordinates: Coordinates
+    stages: Stages
     references: tuple[Reference, ...]
     warm_starts: tuple[WarmStart, ...]
     tasks: Mapping[str, Task]
     splits: Splits
     objectives: tuple[Objective, ...]
     notices: tuple[str, ...] = field(default=())
+    permissions: Permissions = Permissions()
     restated: Mapping[str, Restated] = field(default_factory=dict)
     """Of each task, what was found in several splits; `splits` has it no longer in `test`."""
+
+    @property
+    def space(self) -> Space:
+        """The space that the search begins in."""
+        return self.stages.spaces[0]
 
     @property
     def base(self) -> ModelReference:
@@ -83,7 +90,8 @@ def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) ->
     base = _base_name(study)
     opened = {base: _open(study, base, maps, permissions)}
     layout = layer_layout(opened[base].tensors, opened[base].config)
-    space = space_from(study.recipe, layers=layout.length)
+    stages = stages_from(study.recipe, layers=layout.length)
+    space = stages.spaces[0]
     filled = study.recipe.with_data(space.fill(space.start))
     recipe, notices = read_recipe(filled, strict=True)
     for model in models_of(recipe):
@@ -91,22 +99,23 @@ def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) ->
             opened[model] = _open(study, model, maps, permissions)
     opened = spoken_models(recipe, opened, folder=study.folder, mapping=maps, document=filled)
     refuse_vocabularies(opened)
-    jobs = plan_recipe(recipe, opened, document=filled)
-    if moved_layers(jobs, opened[base]) is not None:
-        text = (
-            "the slices give a model of other layers than the base has: `merge` and `evaluate` "
-            "take it, but parents and candidates must share layers to be searched"
-        )
-        raise UnsupportedError(filled.message(("slices",), text))
+    space.stack.refuse_outside(study.recipe, {str(one): depth(opened[one]) for one in opened})
+    plan_recipe(recipe, opened, document=filled)
+    refuse_unmovable(study.recipe, space, opened, base)
+    compared, unlike = comparable(references(space), opened)
     warnings = (
         *(str(notice) for notice in notices),
         *plan_notices(recipe, opened, document=filled),
         *vocabulary_notices(opened),
+        *unlike,
     )
     tasks = load_tasks(study, base, opened[base], permissions)
-    splits, restated = seal_test(study, tasks, split_tasks(study, tasks))
+    sealed, restated = seal_test(study, tasks, split_tasks(study, tasks))
+    splits = {
+        name: {**one, "search": race_order(tasks[name].items, one["search"], study.seed)}
+        for name, one in sealed.items()
+    }
     objectives = _objectives(study, tasks)
-    compared = references(space)
     _check_constraints(study, tasks, compared)
     check_weights(opened)
     return Preflight(
@@ -114,14 +123,14 @@ def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) ->
         maps=maps,
         checkpoints=opened,
         recipe=recipe,
-        space=space,
-        coordinates=Coordinates(space),
+        stages=stages,
         references=compared,
         warm_starts=warm_starts(space),
         tasks=tasks,
         splits=splits,
         objectives=objectives,
         notices=warnings,
+        permissions=permissions,
         restated=restated,
     )
 

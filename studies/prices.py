@@ -1,22 +1,21 @@
-"""What the winner costs, task by task, against each task's best parent on `test`, after Holm.
+"""What the winner costs, task by task: against the best parent and the uniform merge, after Holm.
 
 The best parent of a task is the one that `select` puts first, so that the test split chooses
-nothing.
+nothing. All comparisons of all tasks are one family.
 """
 
 from collections.abc import Mapping, Sequence
 
 from evaluation.splits import MIN_CLAIM_GROUPS
 from evaluation.statistics import holm, paired_p_value
-from search.ledger import Candidate
-from search.loop import compared
+from search.judge import compared
+from search.ledger import Candidate, label
 from search.objectives import ConstraintSpec, resolve_metric, violation
-from search.verdict import label
 
 from .estimates import Scores, metric_difference, metric_estimate
 
 LEVEL = 0.05
-"""Of the family of all tasks, by Holm."""
+"""Of the family of all tasks and both rivals, by Holm."""
 Part = tuple[str, str]
 """(task, metric)."""
 
@@ -24,25 +23,26 @@ Part = tuple[str, str]
 def price_sentences(
     scores: Scores,
     winner: Candidate,
-    parents: Sequence[Candidate],
+    references: Sequence[Candidate],
     columns: Mapping[str, Part],
 ) -> tuple[str, ...]:
-    """One sentence a column of the test table that winner and a parent were scored on.
+    """Of each column of the test table a sentence on its best parent, one on the uniform merge.
 
-    Columns of fewer than MIN_CLAIM_GROUPS groups have none.
+    Where both were scored. None for what has the winner's own weights, and for columns of fewer
+    than MIN_CLAIM_GROUPS groups.
     """
-    rivals = {
-        name: rival
+    family = [
+        (name, named, rival)
         for name, part in columns.items()
         if scores.complete(winner, part[0], "test")
         and len({item.group for item in scores.items(part[0], "test")}) >= MIN_CLAIM_GROUPS
-        and (rival := _best(scores, parents, part)) is not None
-        and rival.recipe_hash != winner.recipe_hash
-    }
-    adjusted = holm([_p_value(scores, winner, rivals[name], columns[name]) for name in rivals])
+        for named, rival in _rivals(scores, references, part)
+        if rival.recipe_hash != winner.recipe_hash
+    ]
+    values = [_p_value(scores, winner, rival, columns[name]) for name, _, rival in family]
     return tuple(
-        _sentence(scores, winner, rivals[name], name, columns[name], p)
-        for name, p in zip(rivals, adjusted, strict=True)
+        _sentence(scores, winner, rival, named, name, columns[name], p)
+        for (name, named, rival), p in zip(family, holm(values), strict=True)
     )
 
 
@@ -73,17 +73,21 @@ def constraint_sentences(
     return tuple(sentences)
 
 
-def _best(scores: Scores, parents: Sequence[Candidate], part: Part) -> Candidate | None:
+def _rivals(
+    scores: Scores, references: Sequence[Candidate], part: Part
+) -> list[tuple[str, Candidate]]:
+    """(what it is called, who) for whatever of the two was scored."""
     task, metric = part
-    able = [
-        one
-        for one in parents
-        if scores.complete(one, task, "select") and scores.complete(one, task, "test")
+    scored = [one for one in references if scores.complete(one, task, "test")]
+    parents = [
+        one for one in scored if one.role == "parent" and scores.complete(one, task, "select")
     ]
-    if not able:
-        return None
-    better = max if scores.tasks[task].metrics[metric].higher_is_better else min
-    return better(able, key=lambda one: metric_estimate(scores, one, *part, "select").value)
+    rivals = []
+    if parents:
+        better = max if scores.tasks[task].metrics[metric].higher_is_better else min
+        best = better(parents, key=lambda one: metric_estimate(scores, one, *part, "select").value)
+        rivals.append((f"its best parent, {label(best)}", best))
+    return rivals + [("the uniform merge", one) for one in scored if one.role == "uniform"]
 
 
 def _p_value(scores: Scores, winner: Candidate, rival: Candidate, part: Part) -> float:
@@ -98,21 +102,22 @@ def _p_value(scores: Scores, winner: Candidate, rival: Candidate, part: Part) ->
 
 
 def _sentence(
-    scores: Scores, winner: Candidate, rival: Candidate, column: str, part: Part, p: float
+    scores: Scores,
+    winner: Candidate,
+    rival: Candidate,
+    named: str,
+    column: str,
+    part: Part,
+    p: float,
 ) -> str:
     task, metric = part
     difference = metric_difference(scores, winner, rival, task, metric, "test").value
     gain = difference if scores.tasks[task].metrics[metric].higher_is_better else -difference
     sure = f"p {_p_text(p)} after Holm"
     if p >= LEVEL:
-        return (
-            f"{column}: no difference shown from its best parent, {label(rival)} "
-            f"({difference:+.3f}, {sure})."
-        )
+        return f"{column}: no difference shown from {named} ({difference:+.3f}, {sure})."
     verdict = "better" if gain > 0 else "worse"
-    return (
-        f"{column}: {abs(difference):.3f} {verdict} than its best parent, {label(rival)} ({sure})."
-    )
+    return f"{column}: {abs(difference):.3f} {verdict} than {named} ({sure})."
 
 
 def _p_text(p: float) -> str:

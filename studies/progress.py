@@ -21,9 +21,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from search.ledger import Candidate
+from search.ledger import Candidate, label
 from search.objectives import Objective
-from search.verdict import label
 from search.winner import front
 
 
@@ -38,8 +37,8 @@ class Display:
     trials_wanted: int | None
     log: Path
     quiet: bool = False
-    _references: list[Candidate] = field(default_factory=list, init=False)
-    _trials: list[Candidate] = field(default_factory=list, init=False)
+    _references: dict[int, Candidate] = field(default_factory=dict, init=False)
+    _trials: dict[int, Candidate] = field(default_factory=dict, init=False)
     _now: str = field(default="", init=False)
     _console: Console = field(default_factory=lambda: Console(stderr=True), init=False)
     _live: Live | None = field(default=None, init=False)
@@ -77,13 +76,14 @@ class Display:
 
     def resumed(self, trials: Sequence[Candidate]) -> None:
         """Trials that an earlier search of this run had ended."""
-        self._trials.extend(trials)
+        self._trials |= {one.number: one for one in trials}
         if trials:
             self.note(f"going on after {len(trials)} trials")
 
     def ended(self, candidate: Candidate) -> None:
         """A candidate has its scores, or failed."""
-        (self._trials if candidate.kind == "trial" else self._references).append(candidate)
+        known = {"trial": self._trials, "reference": self._references}
+        known.get(candidate.kind, {})[candidate.number] = candidate
         self._bar.update(self._bar.task_ids[0], completed=len(self._trials))
         line = self._line(candidate)
         self._keep(line)
@@ -104,14 +104,19 @@ class Display:
 
     def _line(self, one: Candidate) -> str:
         wanted = f"/{self.trials_wanted}" if self.trials_wanted and one.kind == "trial" else ""
-        outcome = self._scores(one) if one.scores else f"{one.state}: {one.error}"
+        outcome = self._scores(one) if one.scores or one.estimates else f"{one.state}: {one.error}"
         seconds = f"built {one.build_seconds:.2f} s, scored {one.score_seconds:.2f} s"
-        front_size = f", front {len(front(self._trials, self.objectives))}" if self._trials else ""
+        front_size = f", front {len(self._front())}" if self._trials else ""
         return f"{label(one)}{wanted} [{one.name}] {outcome}; {seconds}{front_size}"
 
     def _scores(self, one: Candidate) -> str:
-        pairs = zip(self.objectives, one.scores or (), strict=True)
-        return "  ".join(f"{objective.name} {score:.4g}" for objective, score in pairs)
+        pairs = zip(self.objectives, one.scores or one.estimates or (), strict=True)
+        values = "  ".join(f"{objective.name} {score:.4g}" for objective, score in pairs)
+        told = {"dropped": "dropped, ", "paused": "waits, "}
+        return values if one.scores else f"{told[one.state]}about {values}"
+
+    def _front(self) -> list[Candidate]:
+        return front([self._trials[number] for number in sorted(self._trials)], self.objectives)
 
     def _draw(self) -> None:
         if self._live is None:
@@ -124,8 +129,8 @@ class Display:
             table.add_column(heading, justify="right")
         table.add_column("build s", justify="right")
         table.add_column("score s", justify="right")
-        shown = [(one, "dim") for one in self._references]
-        shown += [(one, "bold") for one in front(self._trials, self.objectives)[-12:]]
+        shown = [(one, "dim") for one in self._references.values()]
+        shown += [(one, "bold") for one in self._front()[-12:]]
         for one, style in shown:
             scores = [f"{score:.4g}" for score in one.scores or ()] or [one.state]
             scores += [""] * (len(self.objectives) - len(scores))

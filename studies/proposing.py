@@ -1,48 +1,129 @@
-"""Which sampler proposes for a study, and where its trials come from."""
+"""Which samplers propose for a study, and where its trials come from."""
 
 from collections.abc import Callable
+from typing import Any
 
+from search.errors import SamplerError, SamplerOptionError
 from search.executors import Executor
 from search.gradients import Gradients
 from search.ledger import Ledger
 from search.loop import searched_tasks
-from search.samplers import choose_sampler
+from search.own_samplers import with_code
+from search.refinement import Refinement
+from search.rehearsal import rehearse
+from search.sampler_spec import SamplerSpec
+from search.samplers import SAMPLERS, choose_sampler
 from search.trials import Proposing
 
+from .errors import StudyError
 from .preflight import Preflight
 
 
-def sampler_of(preflight: Preflight) -> tuple[str, str]:
-    """(name, why) of the sampler; raises SamplerError for one that cannot search this space."""
+def samplers_of(preflight: Preflight) -> tuple[tuple[SamplerSpec, str], ...]:
+    """For each stage the sampler and why it is that one, with the code it names.
+
+    Raises:
+        SamplerError: one that cannot search this space, or whose code was not permitted.
+    """
     study = preflight.study
-    return choose_sampler(
-        study.sampler,
-        objectives=len(preflight.objectives),
-        coordinates=preflight.coordinates,
-        trials=study.budget.trials or _affordable(preflight),
+    spec = with_code(study.sampler, study.folder, preflight.permissions.allow_code)
+    return tuple(
+        choose_sampler(
+            spec,
+            objectives=len(preflight.objectives),
+            coordinates=coordinates,
+            trials=_affordable(preflight),
+        )
+        for coordinates in preflight.stages.coordinates
     )
 
 
+def refuse_sampler(preflight: Preflight) -> None:
+    """Refuses a sampler that cannot search the study; one that is not ours is tried out.
+
+    Raises:
+        SamplerError: what the command line says is at fault.
+        StudyError: what the file says, with its place.
+    """
+    study = preflight.study
+    try:
+        found = zip(samplers_of(preflight), preflight.stages.coordinates, strict=True)
+        for (spec, _), coordinates in found:
+            if spec.name in SAMPLERS:
+                continue
+            rehearse(
+                spec,
+                coordinates,
+                tuple(one.higher_is_better for one in preflight.objectives),
+                len(study.constraints),
+                study.seed,
+                study.budget.trials,
+            )
+    except SamplerError as error:
+        data: Any = study.document.data
+        if data.get("sampler") != study.sampler.written:
+            raise
+        option = error.option if isinstance(error, SamplerOptionError) else ""
+        path = ("sampler", option) if option else ("sampler",)
+        place = study.document.place(path, key=bool(option))
+        raise StudyError(f"{place} {error}") from error
+
+
+def code_digest(preflight: Preflight) -> str | None:
+    """The hash of the code that the study's sampler is made of, None for Optuna's and ours."""
+    study = preflight.study
+    code = with_code(study.sampler, study.folder, preflight.permissions.allow_code).code
+    return None if code is None else code.digest
+
+
+def changed_code(preflight: Preflight, ledger: Ledger) -> str:
+    """What to say where a sampler's code is not what the run was begun with; notes what it is.
+
+    A run may go on with another sampler. With the same name it would pass for the same.
+    """
+    known: dict[str, str] = ledger.meta("sampler_code") or {}
+    name, digest = str(preflight.study.sampler), code_digest(preflight)
+    if digest is None:
+        return ""
+    ledger.set_meta("sampler_code", {**known, name: digest})
+    if known.get(name, digest) == digest:
+        return ""
+    return f"note: the code of {name} is another than before; trials from here on are its own"
+
+
 def _affordable(preflight: Preflight) -> int | None:
-    """How many candidates a budget of items pays for; None where minutes end the search."""
-    items = preflight.study.budget.items
+    """How many candidates the budget pays for; None where minutes end the search."""
+    budget = preflight.study.budget
+    if budget.trials or budget.items is None:
+        return budget.trials
     searched = searched_tasks(preflight.tasks, preflight.objectives, preflight.study.constraints)
     each = sum(len(preflight.splits[task]["search"]) for task in searched)
-    return None if items is None else max(1, items // max(1, each))
+    return max(1, budget.items // max(1, each))
 
 
 def proposing_of(preflight: Preflight) -> Proposing:
     """The trials of a study; the study's seed is also that of the masks."""
-    study = preflight.study
+    study, stages = preflight.study, preflight.stages
+    samplers = tuple(name for name, _ in samplers_of(preflight))
+    refinement = None
+    if len(stages.coordinates) > 1:
+        refinement = Refinement(
+            stages=stages,
+            samplers=samplers,
+            higher_is_better=tuple(one.higher_is_better for one in preflight.objectives),
+            first=len(preflight.warm_starts),
+            trials=_affordable(preflight),
+        )
     return Proposing(
         space=preflight.space,
-        coordinates=preflight.coordinates,
+        coordinates=stages.coordinates[0],
         warm_starts=preflight.warm_starts,
-        sampler=sampler_of(preflight)[0],
+        sampler=samplers[0],
         seed=study.seed,
         mask_seed=study.seed,
         objectives=preflight.objectives,
         trials=study.budget.trials,
+        refinement=refinement,
     )
 
 
@@ -57,8 +138,7 @@ def gradients_of(
     return Gradients(
         ledger=ledger,
         executor=executor,
-        space=preflight.space,
-        coordinates=preflight.coordinates,
+        stages=preflight.stages,
         tasks=preflight.tasks,
         splits=preflight.splits,
         objectives=preflight.objectives,

@@ -20,11 +20,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from . import report_text as text
+from . import truth_text as truth
 from .plots import figures, plotly_script
 from .plots_data import MOST_PANELS
 from .plots_style import DARK, LIGHT, MARKS, css_variables, swaps
 from .view import RunView
-from .wording import direction, number
+from .wording import direction, number, signed
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -67,10 +68,11 @@ def render(view: RunView) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "direction": direction}
+    environment.filters |= {"number": number, "signed": signed, "direction": direction}
     return environment.get_template("report.html").render(
         view=view,
         text=text,
+        truth=truth,
         said=text.alternatives(view),
         heights={key: figure.layout.height for key, figure in drawn.items()},
         marks=MARKS,

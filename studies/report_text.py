@@ -203,6 +203,8 @@ def alternatives(view: RunView) -> dict[str, str]:
         said["hypervolume"] = (
             f"Hypervolume of the front so far: {first:.4g} at first, {last:.4g} at the end."
         )
+        if view.beside and view.beside.hypervolume:
+            said["hypervolume"] += f" Random search: {view.beside.hypervolume[-1][1]:.4g}."
     said |= _keyed("best", (_say_best(p) for p in data.progress_panels(view)))
     said["seconds"] = "Seconds a trial, stacked. " + search_sentence(view)
     return said

@@ -8,6 +8,7 @@ from evaluation.task import Task
 from search.space import describe
 
 from .preflight import Preflight
+from .proposing import code_digest
 from .run import Identity
 
 
@@ -56,13 +57,14 @@ def resolved_study(preflight: Preflight) -> str:
         "maps": {name: str(path) for name, path in preflight.maps.items()},
         "models": model_hashes(preflight),
         "tasks": {name: task_hash(task) for name, task in preflight.tasks.items()},
+        **({"sampler": digest} if (digest := code_digest(preflight)) else {}),
     }
     budget = {
         name: value
         for name in ("trials", "items", "minutes")
         if (value := getattr(study.budget, name)) is not None
     }
-    changed = {**data, "budget": budget, "sampler": study.sampler, "seed": study.seed}
+    changed = {**data, "budget": budget, "sampler": study.sampler.written, "seed": study.seed}
     return yaml.safe_dump(
         {**changed, "resolved": section}, sort_keys=False, allow_unicode=True, width=100
     )

@@ -11,17 +11,21 @@ from merging.plan import plan_recipe
 from merging.recipe_reader import read_recipe
 from search.front import hypervolume_history
 from search.importance import importances
-from search.ledger import Candidate, Ledger
+from search.ledger import Candidate, Ledger, label
 from search.objectives import Budget, ConstraintSpec, resolve_metric
+from search.stages import in_one_stage
 from search.study_log import recipe_distributions
-from search.verdict import Verdict, label, stored_verdict
+from search.verdict import Verdict, stored_verdict
 from search.winner import feasible, front
 
 from . import view
-from .claims import RULES, claim_text, test_rows, utility_gain
+from .beside import beside_view
+from .claims import RULES, choice_text, claim_text, test_rows, utility_gain
 from .estimates import Scores, objective_estimate
 from .export import candidate_yaml
+from .masks import winner_masks
 from .notices import notices_of
+from .optimism import optimism_of
 from .preflight import Preflight
 from .prices import constraint_sentences, price_sentences
 from .profiles import Lines, depth_lines, depth_profiles
@@ -79,7 +83,8 @@ def build_view(preflight: Preflight, ledger: Ledger, state: str) -> view.RunView
     found = gather(preflight, ledger)
     study = preflight.study
     columns = test_columns(preflight)
-    sampler = next((one.sampler for one in reversed(found.trials)), study.sampler)
+    together, dimensions = in_one_stage(preflight.stages, found.trials)
+    sampler = next((one.sampler for one in reversed(found.trials)), str(study.sampler))
     winner = _winner(found)
     chosen = found.named(found.verdict.winner) if found.verdict else None
     return view.RunView(
@@ -113,9 +118,7 @@ def build_view(preflight: Preflight, ledger: Ledger, state: str) -> view.RunView
         if chosen is None
         else test_rows(found.scores, chosen, found.references, columns),
         profiles=() if chosen is None else _profiles(found, chosen),
-        importance=importances(
-            found.trials, preflight.objectives, recipe_distributions(preflight.space)
-        ),
+        importance=importances(together, preflight.objectives, recipe_distributions(dimensions)),
         hypervolume=_hypervolume(found),
         notices=notices_of(found),
         versions=versions(),
@@ -126,6 +129,11 @@ def build_view(preflight: Preflight, ledger: Ledger, state: str) -> view.RunView
             **{f"model {name}": short for name, short in model_hashes(preflight).items()},
             **{f"task {name}": task_hash(task) for name, task in preflight.tasks.items()},
         },
+        optimism=() if chosen is None else optimism_of(found, chosen),
+        masks=None
+        if found.verdict is None or chosen is None
+        else winner_masks(found, found.verdict, chosen, found.named(found.verdict.rival)),
+        beside=beside_view(found),
     )
 
 
@@ -145,8 +153,7 @@ def test_columns(preflight: Preflight) -> dict[str, tuple[str, str]]:
 def _prices(
     found: Found, winner: Candidate, columns: Mapping[str, tuple[str, str]]
 ) -> tuple[str, ...]:
-    parents = [one for one in found.references if one.role == "parent"]
-    prices = price_sentences(found.scores, winner, parents, columns)
+    prices = price_sentences(found.scores, winner, found.references, columns)
     constraints = found.preflight.study.constraints
     return prices + constraint_sentences(found.scores, winner, found.references, constraints)
 
@@ -187,14 +194,31 @@ def stored_view(ledger: Ledger) -> view.RunView | None:
 def _objectives(
     found: Found, candidate: Candidate, with_interval: bool
 ) -> dict[str, view.Estimate]:
-    if candidate.scores is None:
+    if candidate.standing is None:
         return {}
-    pairs = zip(found.preflight.objectives, candidate.scores, strict=True)
+    pairs = zip(found.preflight.objectives, candidate.standing, strict=True)
     if not with_interval:
         return {one.name: view.Estimate(score) for one, score in pairs}
+    if candidate.estimates is not None:
+        return _estimated(found, candidate)
     return {
         one.name: objective_estimate(found.scores, candidate, one, "search") for one, _ in pairs
     }
+
+
+def _estimated(found: Found, candidate: Candidate) -> dict[str, view.Estimate]:
+    """Estimates of a race with normal 95% intervals, and the items that were scored."""
+    shown = {}
+    errors = candidate.errors or ()
+    for place, objective in enumerate(found.preflight.objectives):
+        value = (candidate.estimates or ())[place]
+        reach = 1.96 * errors[place] if errors else None
+        items = sum(
+            len(found.scores.results(candidate, task, "search")) for task, _ in objective.parts
+        )
+        low, high = (None, None) if reach is None else (value - reach, value + reach)
+        shown[objective.name] = view.Estimate(value, low, high, items)
+    return shown
 
 
 def _trials(found: Found) -> tuple[view.TrialView, ...]:
@@ -238,11 +262,15 @@ def _winner(found: Found) -> view.Winner | None:
         RULES[verdict.rule.rule],
         is_trial=is_trial,
         seen=len(found.ledger.meta("test_opened") or []),
+        within=verdict.lead > 0,
     )
     if verdict.trials < len(found.trials):
         text += f" It was chosen after {verdict.trials} trials; the search has gone on since."
     number = chosen.number if is_trial else None
-    return view.Winner(label(chosen), number, found.yaml(chosen), text, gain)
+    same = label(chosen) == label(rival)
+    improved = False if same else None if gain is None or gain.low is None else gain.low > 0
+    yaml = found.yaml(chosen)
+    return view.Winner(label(chosen), number, yaml, text, gain, choice_text(verdict), improved)
 
 
 def _gain(
@@ -271,7 +299,8 @@ def _profiles(found: Found, winner: Candidate) -> tuple[view.Profile, ...]:
 
 
 def _hypervolume(found: Found) -> tuple[tuple[int, float], ...]:
-    done = [one for one in found.trials if one.scores is not None and feasible(one)]
+    scored = ("complete", "paused")
+    done = [one for one in found.trials if one.state in scored and feasible(one)]
     if not done:
         return ()
     so_far, at = sum(one.items for one in found.references), {}
@@ -280,6 +309,6 @@ def _hypervolume(found: Found) -> tuple[tuple[int, float], ...]:
         at[one.number] = so_far
     directions = [one.higher_is_better for one in found.preflight.objectives]
     references = [one.scores for one in found.references if one.scores is not None]
-    values: Sequence[tuple[float, ...]] = [one.scores or () for one in done]
+    values: Sequence[tuple[float, ...]] = [one.standing or () for one in done]
     volumes = hypervolume_history(values, directions, references)
     return tuple((at[one.number], volume) for one, volume in zip(done, volumes, strict=True))

@@ -124,7 +124,8 @@ class StudyForm(Form):
     split: SplitForm = SplitForm()
     winner: WinnerForm = WinnerForm()
     budget: BudgetForm = BudgetForm()
-    sampler: Name = "auto"
+    sampler: Name | dict[str, object] = "auto"
+    racing: bool = True
     gradients: GradientMode = "auto"
     seed: Count = 0
     resolved: dict[str, object] | None = None

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from evaluation.settings import Settings
 from merging.checkpoint import Checkpoint
+from search.blocks import LAYOUT
 from search.executors import InlineExecutor
-from search.scoring import BLOCK_ITEMS
 
 from .errors import StudyError
 from .preflight import Permissions, Preflight
+from .stacks import layer_pool
 
 if TYPE_CHECKING:
     from evaluation.runner import Runner
@@ -117,14 +118,17 @@ def open_executor(
     recipe = preflight.recipe
     runner = load_runner(base, hardware, recipe.out_dtype or recipe.dtype, permissions)
     harness = Harness(tuple(preflight.tasks.values()), runner)
+    live = live_model(runner.model, base)
+    pool = layer_pool(preflight, live, permissions)
     harness.settle()
     return InlineExecutor(
         preflight.study.recipe,
         preflight.checkpoints,
-        live_model(runner.model, base),
+        live,
         harness,
         settings_hash(runner.fingerprint()),
         hardware.threads or 1,
+        pool,
     )
 
 
@@ -141,5 +145,5 @@ def shrink(executor: InlineExecutor, hardware: Hardware) -> Hardware:
 
 def settings_hash(fingerprint: Mapping[str, object]) -> str:
     """A digest of everything but recipe and items that can change a score."""
-    text = json.dumps({**fingerprint, "block": BLOCK_ITEMS}, sort_keys=True)
+    text = json.dumps({**fingerprint, "blocks": LAYOUT}, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -13,7 +13,7 @@ from .preflight import Permissions, inspect
 from .reopen import reopened
 from .results import build_view, stored_view
 from .run import find_run
-from .table import spreadsheet_safe, trial_frame
+from .table import readable, spreadsheet_safe, trial_frame
 from .view import RunView, TrialView
 
 
@@ -54,7 +54,7 @@ def print_trials(path: Path, format: str, front: bool, output: Path | None) -> N
     elif format == "json":
         text = frame.to_json(orient="records", double_precision=15) + "\n"
     else:
-        text = frame.to_string(index=False, float_format=lambda value: f"{value:.4g}") + "\n"
+        text = readable(frame).to_string(index=False) + "\n"
     if output is None:
         print(text, end="")
     else:

@@ -9,6 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from .conduct import Outcome
+from .truth_text import (
+    beside_json,
+    beside_sentences,
+    masks_sentences,
+    optimism_sentences,
+    truth_json,
+)
 
 if TYPE_CHECKING:
     from .view import Estimate, RunView, TestRow
@@ -21,8 +28,13 @@ def print_outcome(outcome: Outcome) -> None:
         return
     console.print(test_table(outcome.view))
     console.print(outcome.view.winner.claim, markup=False)
+    if outcome.view.winner.choice:
+        console.print(outcome.view.winner.choice, markup=False)
     for sentence in outcome.view.prices:
         console.print(f"  {sentence}", markup=False)
+    for part in (optimism_sentences, masks_sentences, beside_sentences):
+        for number, sentence in enumerate(part(outcome.view)):
+            console.print(f"{'  ' if number else ''}{sentence}", markup=False)
     for notice in outcome.view.notices:
         console.print(f"Note: {notice}", markup=False, style="dim")
     for name in ("winner.yaml", "report.html", "trials.csv"):
@@ -61,6 +73,7 @@ def outcome_json(outcome: Outcome) -> dict[str, object]:
             "name": view.winner.name,
             "recipe": str((outcome.run.path / "winner.yaml").resolve()),
             "claim": view.winner.claim,
+            **truth_json(view),
             "test": row_json(rows.get(view.winner.name), outcome.columns),
         }
     return {
@@ -74,6 +87,7 @@ def outcome_json(outcome: Outcome) -> dict[str, object]:
             for row in view.test_rows
             if row.kind != "winner"
         },
+        "beside": beside_json(view.beside),
         "notices": list(view.notices),
     }
 

@@ -38,3 +38,15 @@ def spreadsheet_safe(frame: "pd.DataFrame") -> "pd.DataFrame":
         return f"'{value}" if formula else value
 
     return frame.rename(columns=plain).map(plain)
+
+
+def readable(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """The table as people read it: numbers to four digits, nothing where nothing is."""
+    import pandas as pd
+
+    def text(value: Any) -> str:
+        if pd.isna(value):
+            return ""
+        return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+    return frame.map(text)

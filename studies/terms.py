@@ -6,15 +6,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from merging.methods.table import METHODS
 from search.errors import SearchError
-from search.loop import refuse_small_budget, searched_tasks
+from search.limits import refuse_small_budget
+from search.loop import searched_tasks
+from search.mask_seeds import MASK_SEEDS
 from search.objectives import Budget
 from search.winner import MAX_FINALISTS
 
 from .config import RESERVED, Study
+from .config_sampler import sampler_option
 from .errors import StudyError
 from .preflight import Permissions, Preflight
-from .proposing import sampler_of
+from .proposing import refuse_sampler
 from .session import Hardware
 
 DEFAULT_BUDGET = Budget(trials=100, items=None, minutes=None)
@@ -33,6 +37,8 @@ class SearchOptions:
     fresh: bool = False
     source: Path | None = None
     """`--from RUN`: another run whose results are reused where they apply."""
+    beside: str | None = None
+    """`--beside random`: another search of as many items, to compare with."""
     max_failed: float = 0.2
     quiet: bool = False
     exact: bool = False
@@ -52,7 +58,7 @@ def overridden(study: Study, options: SearchOptions) -> Study:
     return replace(
         study,
         budget=budget if budget != Budget(None, None, None) else DEFAULT_BUDGET,
-        sampler=options.sampler or study.sampler,
+        sampler=study.sampler if options.sampler is None else sampler_option(options.sampler),
         seed=study.seed if options.seed is None else options.seed,
     )
 
@@ -74,7 +80,7 @@ def exact_study(study: Study) -> Study:
 def refuse_hopeless(preflight: Preflight) -> None:
     """Refuses a sampler or a budget that cannot search the study, and names that clash."""
     study = preflight.study
-    columns = {*RESERVED, *(one.name for one in preflight.space.dimensions)}
+    columns = {*RESERVED, *(one.name for one in preflight.stages.dimensions)}
     for one in preflight.objectives:
         if one.name in columns:
             place = study.document.place(("objectives", one.name))
@@ -82,8 +88,7 @@ def refuse_hopeless(preflight: Preflight) -> None:
                 f"{place} objective {one.name!r}: a parameter, or a column of trials.csv, has "
                 "that name; give it another under `objectives`"
             )
-    with _placed(study, study.sampler, "sampler"):
-        sampler_of(preflight)
+    refuse_sampler(preflight)
     with _placed(study, study.budget.items, "budget", "items"):
         each = items_per_candidate(preflight)
         refuse_small_budget(study.budget, len(preflight.references), each)
@@ -110,8 +115,10 @@ def items_per_candidate(preflight: Preflight, split: str = "search") -> int:
 
 
 def reserved_items(preflight: Preflight) -> int:
-    """Item evaluations that select and test will take at most."""
+    """Item evaluations that select and test will take at most; random merges take five each."""
     references = len(preflight.references)
-    select = (references + MAX_FINALISTS) * items_per_candidate(preflight, "select")
+    random = any(METHODS[name].random for name in preflight.space.methods)
+    draws = MASK_SEEDS if random else 1
+    select = (references + draws * MAX_FINALISTS) * items_per_candidate(preflight, "select")
     test = sum(len(splits["test"]) for splits in preflight.splits.values())
-    return select + (references + 1) * test
+    return select + (references + draws) * test

@@ -10,10 +10,11 @@ from evaluation.task import ItemResult
 from merging.document import parse_document
 from merging.recipe_reader import read_recipe
 from merging.sources import open_models
+from search.blocks import blocks
 from search.executors import InlineExecutor, Merge
-from search.ledger import Candidate, Ledger
-from search.scoring import blocks, known_results
-from search.verdict import label, stored_verdict
+from search.ledger import Candidate, Ledger, label
+from search.scoring import known_results
+from search.verdict import stored_verdict
 
 from .errors import NoWinnerError, RunError
 from .export import candidate_yaml, find_candidate
@@ -136,9 +137,9 @@ def _compare(
     items, flips = 0, []
     settings = ledger.meta("settings") or ""
     for name, task in preflight.tasks.items():
-        for indices in preflight.splits[name].values():
-            for block in blocks(indices):
-                recorded = known_results(ledger, candidate.recipe_hash, settings, task, block)
+        for split, indices in preflight.splits[name].items():
+            for block in blocks(indices, split):
+                recorded = known_results(ledger, candidate.recipe_hash, settings, task, [block])
                 if len(recorded) == len(block):
                     items += len(block)
                     flips += _flips(executor, name, block, recorded)

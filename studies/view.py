@@ -83,6 +83,66 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
+class Optimism:
+    """How much better the winner looked where it was searched on than on `select`."""
+
+    objective: str
+    search: Estimate
+    select: Estimate
+    too_good: float
+    """In the objective's unit, above 0 where the search split shows the winner better."""
+    base: float | None
+    """The same of the base, which was not searched: what the questions alone make of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """One figure of a random merge over its mask seeds; `own` is that of the exported one."""
+
+    name: str
+    own: float
+    mean: float
+    deviation: float
+    """The sample standard deviation over the seeds."""
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """A winner that draws random masks, over several mask seeds, its own first."""
+
+    seeds: tuple[int, ...]
+    select: tuple[Spread, ...]
+    """Each objective, then the utility by which it was ranked."""
+    test: tuple[Spread, ...]
+    """Each objective, then the gain in utility over the best parent; empty without a test."""
+    gain: Estimate | None
+    """That gain's mean over the seeds, with the paired interval of the mean; no claim."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A random search of as many item evaluations as the trials took, beside the search."""
+
+    candidates: int
+    failed: int
+    items: int
+    """Item evaluations of the trials when it was run."""
+    trials: int
+    hypervolume: tuple[tuple[int, float], ...]
+    search: str
+    """The search's best trial on `select`; empty where none could be scored."""
+    random: str
+    search_utility: float | None
+    random_utility: float | None
+    difference: Estimate | None
+    """The utility of the first minus that of the second on `select`, paired."""
+    recipe_yaml: str = ""
+    """Of the best random candidate."""
+
+
+@dataclass(frozen=True, slots=True)
 class Winner:
     """The recipe that won. `number` is None when a reference won (then `name` says which)."""
 
@@ -92,6 +152,10 @@ class Winner:
     claim: str
     """One sentence with the interval, or in words that no gain was found."""
     utility_gain: Estimate | None
+    choice: str = ""
+    """In words, where a simpler recipe won within one standard error of the best."""
+    improved: bool | None = None
+    """Whether it was shown on `test` to be better than the best parent; None: nothing claimed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +191,16 @@ class RunView:
     """Plain sentences: too few items, test seen k times, failed trials, masks are random, ..."""
     versions: Mapping[str, str]
     prices: tuple[str, ...] = ()
-    """Sentences: the winner against each task's best parent, corrected by Holm."""
+    """Sentences: the winner against each task's best parent and the uniform merge, by Holm."""
     budget: str = ""
     """What was allowed and what was used, in words."""
     constraints: tuple[str, ...] = ()
     """Each constraint as a plain sentence."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     """Content hashes: model or task name to hash, as they stand in the resolved study."""
+    optimism: tuple[Optimism, ...] = ()
+    """One an objective; empty before there is a winner."""
+    masks: Masks | None = None
+    """None where the winner draws no masks."""
+    beside: Beside | None = None
+    """None where none was asked for."""

@@ -9,8 +9,7 @@ from merging.recipe import donor_of
 from merging.recipe_reader import read_recipe
 from merging.sources import open_models
 from merging.writer import write_merged
-from search.ledger import Candidate
-from search.verdict import label
+from search.ledger import Candidate, label
 
 from .card import model_card
 from .config import Study
@@ -45,7 +44,7 @@ def of_candidate(view: RunView, candidate: Candidate) -> RunView:
     """The view as the card of a candidate shows it: what the winner won is not another trial's."""
     if view.winner is None or view.winner.name == label(candidate):
         return view
-    named = zip((one.name for one in view.objectives), candidate.scores or (), strict=False)
+    named = zip((one.name for one in view.objectives), candidate.standing or (), strict=False)
     scores = ", ".join(f"{name} {score:.4g}" for name, score in named) or "no scores"
     note = (
         f"This is {label(candidate)} of the run, which was not chosen and has not been scored on "

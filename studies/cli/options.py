@@ -42,8 +42,8 @@ AllowCode = Annotated[
     typer.Option(
         "--allow-code",
         metavar="FILE",
-        help="Run this file: scorers, or an own lm-eval YAML with all it includes and names; "
-        "repeatable.",
+        help="Run this file: scorers, a sampler, or an own lm-eval YAML with all it includes and "
+        "names; optunahub:samplers/PACKAGE runs a package of OptunaHub. Repeatable.",
     ),
 ]
 Device = Annotated[

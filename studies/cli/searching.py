@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,6 +32,13 @@ if TYPE_CHECKING:
     from ..conduct import Outcome
     from ..terms import SearchOptions
 
+
+class Beside(StrEnum):
+    """What may search beside a search."""
+
+    random = "random"
+
+
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).")]
 
 
@@ -43,13 +51,21 @@ def search(
     items: Annotated[int | None, typer.Option(min=1, help="Item evaluations in all.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Minutes in all.")] = None,
     sampler: Annotated[
-        str | None, typer.Option(help="auto, random, tpe, gp, cmaes, nsgaii, nsgaiii.")
+        str | None,
+        typer.Option(
+            help="auto, random, tpe, gp, cmaes, nsgaii, nsgaiii; a class of Optuna's; "
+            "FILE.py:CLASS; optunahub:samplers/PACKAGE; {name: TPESampler, n_ei_candidates: 48}."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the study's own.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/NAME by default.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Delete the run and start anew.")] = False,
     source: Annotated[
         Path | None, typer.Option("--from", metavar="RUN", help="Reuse another run's results.")
+    ] = None,
+    beside: Annotated[
+        Beside | None,
+        typer.Option(help="Then search at random with as many items, to compare on select."),
     ] = None,
     max_failed: Annotated[
         float, typer.Option(min=0, max=1, help="Share of failed trials that makes exit code 3.")
@@ -96,6 +112,7 @@ def search(
         out=out,
         fresh=fresh,
         source=source,
+        beside=None if beside is None else beside.value,
         max_failed=max_failed,
         quiet=quiet,
         exact=mergekit_exact,

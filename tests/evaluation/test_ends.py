@@ -7,10 +7,9 @@ import pytest
 from scipy import stats
 
 from evaluation.ends import widened
+from evaluation.pairing import PairedMetric, PairedTask
 from evaluation.resampling import RatioOfSums
 from evaluation.statistics import (
-    PairedMetric,
-    PairedTask,
     bootstrap_interval,
     paired_interval,
     utility_difference_interval,

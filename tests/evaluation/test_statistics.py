@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
+from evaluation.pairing import PairedMetric, PairedTask
 from evaluation.resampling import RatioOfSums, clusters_of
 from evaluation.statistics import (
     Interval,
-    PairedMetric,
-    PairedTask,
     bootstrap_interval,
     holm,
     mcnemar_exact,

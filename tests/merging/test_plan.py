@@ -421,6 +421,14 @@ def test_the_mask_seed_counts_for_random_methods_only() -> None:
     assert hashed(dare, 1) != hashed(dare, 2)
 
 
+def test_the_mask_seed_counts_where_a_mask_leaves_something_out() -> None:
+    whole = TIES.replace("ties", "dare_ties").replace("density: 0.5", "density: 1")
+    assert whole != TIES.replace("ties", "dare_ties")
+    assert hashed(whole, 1) == hashed(whole, 2)
+    some = whole.replace("density: 1", "density: [1, 0.9]")
+    assert hashed(some, 1) != hashed(some, 2)
+
+
 def test_a_real_family_is_planned_like_its_headers(pico_family, open_family) -> None:
     checkpoints = open_family(pico_family)
     text = """\

@@ -22,6 +22,9 @@ from search.gradients import REFINE_EVERY, REFINE_STEPS, Gradients
 from search.ledger import Candidate, Ledger
 from search.objectives import Budget
 from search.scoring import Scorer
+from search.shadow import Shadow
+from search.stages import Stages
+from search.warp import Warp
 from search.winner import front
 
 CALIBRATION, SEARCH = range(16), range(16, 28)
@@ -142,8 +145,7 @@ class Build:
         gradients = Gradients(
             ledger=ledger,
             executor=executor,
-            space=self.world.space,
-            coordinates=Coordinates(self.world.space),
+            stages=Stages((Coordinates(self.world.space),)),
             tasks=tasks,
             splits=splits,
             objectives=search.objectives,
@@ -266,11 +268,15 @@ def test_ahead_or_not_the_same_trials_are_dropped(build, tmp_path: Path, monkeyp
         search = build.search(ledger, 44, swapped=True)
         build.world.run(search)
         trials = ledger.candidates("trial")
-        proposing = search.proposing
-        for number in range(len(trials)):
-            pending = [*trials[: number - 1], replace(trials[number - 1], scores=None)]
-            ahead = proposing.ahead(pending, build.world.proposer()) if number else None
-            again = proposing.next(trials[:number], ahead, build.world.proposer())
+        proposing, first = search.proposing, len(search.proposing.warm_starts)
+        scores = {one.number: one.scores for one in trials}
+        for number in range(first, len(trials)):
+            # What proposal n is told is the same before and after trial n-1 is scored.
+            told = {n: own for n, own in scores.items() if n < number - 1}
+            shadow = Shadow(told, {}, (Warp(), Warp()))
+            ahead = proposing.ahead(trials[:number], shadow, build.world.proposer())
+            assert (ahead is None) == trials[number].name.startswith("gradient")
+            again = proposing.next(trials[:number], ahead, shadow, build.world.proposer())
             assert (again.name, again.values) == (trials[number].name, trials[number].values)
 
 
@@ -295,7 +301,9 @@ def test_refinement_steps_from_the_front(build, ledger: Ledger) -> None:
         assert after[0] >= before[0] - 1e-6 or after[1] <= before[1] + 1e-6
         assert one.items <= 2 * len(SEARCH) + REFINE_STEPS * 3 * 2 * len(CALIBRATION)
     plain = build.search(ledger, trials=44)
-    assert plain.gradients.refined(trials[: steps[0].number]) is None
+    scores = {one.number: one.scores for one in trials}
+    shadow = Shadow(scores, {}, ())
+    assert plain.gradients.refined(trials[: steps[0].number], shadow) is None
 
 
 def test_refinement_ends_where_its_share_is_spent(build, ledger: Ledger) -> None:
@@ -350,7 +358,8 @@ def test_a_method_without_a_derivative_is_told(build, ledger, make_space, world)
     from search.warm_start import warm_starts
 
     search = build.search(ledger)
-    search.gradients.space, search.gradients.warm_starts = space, warm_starts(space)
+    search.gradients.stages = Stages((Coordinates(space),))
+    search.gradients.warm_starts = warm_starts(space)
     assert search.gradients.starts([]) == ()
     assert "slerp reads no weight" in search.observer.notes[0]
 

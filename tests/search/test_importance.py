@@ -32,7 +32,7 @@ def trials(count: int, scores) -> list[Candidate]:
 
 
 def test_the_parameter_that_an_objective_follows_matters_most(make_space) -> None:
-    ranges = recipe_distributions(make_space(TEXT))
+    ranges = recipe_distributions(make_space(TEXT).dimensions)
     done = trials(60, lambda values: (values["math.weight"], values["code.weight"]))
     found = importances(done, OBJECTIVES, ranges)
     assert list(found) == ["up", "down"]
@@ -43,7 +43,7 @@ def test_the_parameter_that_an_objective_follows_matters_most(make_space) -> Non
 
 
 def test_too_few_trials_and_equal_scores_say_nothing(make_space) -> None:
-    ranges = recipe_distributions(make_space(TEXT))
+    ranges = recipe_distributions(make_space(TEXT).dimensions)
     few = trials(MIN_TRIALS - 1, lambda values: (values["math.weight"], 0.0))
     assert importances(few, OBJECTIVES, ranges) == {}
     failed = [one.ended(state="failed", scores=None) for one in few]
@@ -54,7 +54,7 @@ def test_too_few_trials_and_equal_scores_say_nothing(make_space) -> None:
 
 
 def test_parameters_that_some_trials_do_not_have_are_left_out(make_space) -> None:
-    ranges = recipe_distributions(make_space(TEXT))
+    ranges = recipe_distributions(make_space(TEXT).dimensions)
     done = trials(40, lambda values: (values["math.weight"], 0.1))
     less = {name: value for name, value in done[0].values.items() if name != "math.density"}
     found = importances([done[0].ended(values=less), *done[1:]], OBJECTIVES, ranges)

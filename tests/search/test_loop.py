@@ -10,8 +10,10 @@ import pytest
 from evaluation.errors import NonFiniteError
 from search.errors import SearchError
 from search.ledger import Candidate, Ledger
-from search.loop import constraint_name, refuse_small_budget, source_faults
+from search.limits import refuse_small_budget
+from search.loop import constraint_name, source_faults
 from search.objectives import Budget, ConstraintSpec, MetricRef
+from search.shadow import stored_shadow
 from search.warm_start import references
 
 
@@ -103,7 +105,8 @@ def test_killed_between_a_proposal_and_its_first_block(world, ledger: Ledger, tm
         expected = told(whole)
     search = world.search(ledger, budget=Budget(5, None, None))
     world.run(search)
-    last = search.proposing.next(ledger.candidates("trial"), None, world.proposer())
+    shadow = stored_shadow(ledger, 5)
+    last = search.proposing.next(ledger.candidates("trial"), None, shadow, world.proposer())
     assert last.state == "running" and last.recipe_hash == ""
     ledger.put(last.ended(recipe_hash=search.executor.prepare(last.data).hash))
     world.run(world.search(ledger))
@@ -114,7 +117,7 @@ def test_the_same_recipe_costs_nothing_again(world, ledger: Ledger) -> None:
     world.run(world.search(ledger))
     values = {one.name: one.items for one in ledger.candidates("trial")}
     again = ledger.candidates("trial")[-1]
-    ledger.put(replace(again, number=6, state="running", scores=None, items=0))
+    ledger.put(replace(again, number=6, state="running", scores=None, items=0, looks=0))
     search = world.search(ledger, budget=Budget(7, None, None))
     world.run(search)
     last = ledger.candidates("trial")[-1]

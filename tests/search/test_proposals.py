@@ -20,12 +20,12 @@ from search.proposals import (
     Proposal,
     ProposalRequest,
     Proposer,
-    Warp,
     propose,
     seed_of,
 )
 from search.samplers import SAMPLERS, population_size
 from search.space import Space, Values
+from search.warp import Warp
 
 MakeSpace = Callable[..., Space]
 
@@ -209,10 +209,10 @@ def test_a_failed_trial_counts_as_the_worst_for_a_model(make_space: MakeSpace) -
     coordinates = Coordinates(make_space(NUMBERS))
     point = coordinates.encode(coordinates.space.start) or {}
     told = (
-        Told(0, point, (0.3, 9.0), (0.1,), None, False),
-        Told(1, point, None, (), None, False),
-        Told(2, point, (0.2, 5.0), (-1.0,), None, False),
-        Told(3, point, None, (), None, True),
+        Told(0, point, (0.3, 9.0), (0.1,), {}, False),
+        Told(1, point, None, (), {}, False),
+        Told(2, point, (0.2, 5.0), (-1.0,), {}, False),
+        Told(3, point, None, (), {}, True),
     )
     shown = with_worst_for_failed(Ask(coordinates, (True, False), told, 24)).told
     assert (shown[1].scores, shown[1].violations) == ((0.2, 9.0), (0.1,))
@@ -257,7 +257,7 @@ def test_cmaes_starts_where_the_trials_before_it_were_good(make_space: MakeSpace
     def told(number: int, at: float) -> Told:
         point = {"math.weight": at, "code.weight": round(at, 2), "lambda": 0.5}
         assert list(point) == list(axes)
-        return Told(number, point, (-abs(at - 0.9),), (), None, False)
+        return Told(number, point, (-abs(at - 0.9),), (), {}, False)
 
     before = tuple(told(number, 0.1 * number) for number in range(11))
     first = [

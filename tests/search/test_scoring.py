@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from search import scoring
+from search import blocks as layout
+from search.blocks import block_name, blocks
 from search.ledger import Candidate, Ledger
-from search.scoring import Scorer, Spent, block_name, blocks, known_results
+from search.scoring import Scorer, Spent, known_results
 
 
 @pytest.fixture
@@ -18,17 +19,13 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "BLOCK_ITEMS", 4)
+    monkeypatch.setattr(layout, "UNRACED", 2)
+    monkeypatch.setattr(layout, "ROUND", (4, 4))
 
 
 def a_merge(scorer: Scorer, math: float = 0.5):
     models = [{"model": "math", "parameters": {"weight": math}}]
     return scorer.executor.prepare({"merge_method": "task_arithmetic", "models": models})
-
-
-def test_blocks_are_runs_of_bounded_length(small_blocks: None) -> None:
-    assert [list(one) for one in blocks(range(10))] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-    assert list(blocks([])) == []
 
 
 def test_every_item_once_in_its_order(world, ledger: Ledger, small_blocks: None) -> None:
@@ -51,9 +48,9 @@ def test_what_was_missing_is_scored_and_the_order_stays(
     whole = scorer.score(merge, "search", ["up"], Spent())
     ledger.close()
     with Ledger(str(ledger._engine.url)) as other:
-        first, second = blocks(range(6))
+        first, second = blocks(range(6), "search")
         task = scorer.tasks["up"]
-        assert known_results(other, merge.hash, "toy", task, second).keys() == {"up4", "up5"}
+        assert known_results(other, merge.hash, "toy", task, [second]).keys() == {"up4", "up5"}
         fresh = world.search(other).scorer
         fresh.executor.settings = "other"  # the second block only is known under these
         keyed = {(f"up{n}", f"p{n}"): whole["up"][f"up{n}"] for n in second}
@@ -70,9 +67,9 @@ def test_results_from_other_company_are_not_taken(world, ledger: Ledger) -> None
     merge = a_merge(scorer)
     scorer.score(merge, "search", ["up"], Spent())
     task = scorer.tasks["up"]
-    assert len(known_results(ledger, merge.hash, "toy", task, range(6))) == 6
-    assert known_results(ledger, merge.hash, "toy", task, range(1, 6)) == {}
-    assert known_results(ledger, merge.hash, "toy", task, [1, 0, 2, 3, 4, 5]) == {}
+    assert len(known_results(ledger, merge.hash, "toy", task, [(0, 1, 2, 3, 4, 5)])) == 6
+    assert known_results(ledger, merge.hash, "toy", task, [(1, 2, 3, 4, 5)]) == {}
+    assert known_results(ledger, merge.hash, "toy", task, [(1, 0, 2, 3, 4, 5)]) == {}
 
 
 def test_a_block_is_named_by_its_items_and_their_prompts(world, ledger: Ledger) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from merging.document import Document
-from merging.errors import RecipeError, UnsupportedError
+from merging.errors import RecipeError
 from merging.plan import TensorJob
 from search.errors import SpaceError
 from search.space import Space, changes, describe, space_from
@@ -384,12 +384,6 @@ def test_faults_of_the_recipe_around_have_theirs(
 def test_what_is_no_recipe_is_refused(recipe: Callable[..., Document], text: str) -> None:
     with pytest.raises(RecipeError, match=r"study.yaml:2:"):
         space_from(recipe(text), layers=6)
-
-
-def test_ranges_of_layers_come_later(recipe: Callable[..., Document]) -> None:
-    text = SLICED.replace("layer_range: [0, 4]", "layer_range: [0, {range: [2, 4]}]", 1)
-    with pytest.raises(UnsupportedError, match=r"layer_range\[1\]: ranges of layers cannot be"):
-        space_from(recipe(text), layers=9)
 
 
 def test_values_along_depth_need_slices_of_one_length(recipe: Callable[..., Document]) -> None:

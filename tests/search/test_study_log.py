@@ -49,10 +49,10 @@ def test_trials_are_added_once_in_order_and_as_they_were(make_space, url: str) -
         ),
         trial(3, state="running", scores=None),
     ]
-    with closing(StudyLog(url, "study", OBJECTIVES, space, ["a", "b"])) as log:
+    with closing(StudyLog(url, "study", OBJECTIVES, space.dimensions, ["a", "b"])) as log:
         log.add(trials[:1])
         log.add(trials[:1])
-    with closing(StudyLog(url, "study", OBJECTIVES, space, ["a", "b"])) as log:
+    with closing(StudyLog(url, "study", OBJECTIVES, space.dimensions, ["a", "b"])) as log:
         log.add(trials)  # the same command again catches up
     found = logged(url)
     assert [one.number for one in found] == [0, 1, 2]
@@ -65,7 +65,9 @@ def test_trials_are_added_once_in_order_and_as_they_were(make_space, url: str) -
 
 
 def test_distributions_are_the_ranges_as_written(make_space, url: str) -> None:
-    with closing(StudyLog(url, "study", OBJECTIVES, make_space(TEXT), ["a", "b"])) as log:
+    with closing(
+        StudyLog(url, "study", OBJECTIVES, make_space(TEXT).dimensions, ["a", "b"])
+    ) as log:
         log.add([trial(0)])
     found = logged(url)[0].distributions
     assert found["math.weight"] == optuna.distributions.FloatDistribution(0.1, 1.0, log=True)
@@ -74,7 +76,7 @@ def test_distributions_are_the_ranges_as_written(make_space, url: str) -> None:
 
 
 def test_directions_names_and_no_constraints(make_space, url: str) -> None:
-    with closing(StudyLog(url, "study", OBJECTIVES, make_space(TEXT), [])) as log:
+    with closing(StudyLog(url, "study", OBJECTIVES, make_space(TEXT).dimensions, [])) as log:
         log.add([trial(0, violations=())])
     study = optuna.load_study(study_name="study", storage=url)
     assert [one.name for one in study.directions] == ["MAXIMIZE", "MINIMIZE"]
@@ -84,7 +86,7 @@ def test_directions_names_and_no_constraints(make_space, url: str) -> None:
 
 def test_ledger_and_study_share_a_file(make_space, url: str) -> None:
     with Ledger(url) as ledger, closing(
-        StudyLog(url, "study", OBJECTIVES, make_space(TEXT), ["a", "b"])
+        StudyLog(url, "study", OBJECTIVES, make_space(TEXT).dimensions, ["a", "b"])
     ) as log:  # fmt: skip
         for number in range(3):
             ledger.put(trial(number))

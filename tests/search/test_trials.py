@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from search.errors import SearchError
 from search.ledger import Candidate, Ledger
+from search.shadow import Shadow
 from search.trials import Proposing, with_mask_seed
+from search.warp import Warp
 
 
 @pytest.fixture
@@ -20,14 +23,24 @@ def ended(trial: Candidate, score: float) -> Candidate:
     return trial.ended(state="complete", scores=(score, -score), recipe_hash=f"h{trial.number}")
 
 
+def told(trials: list[Candidate]) -> Shadow:
+    """What the trials scored, as it is."""
+    known = {one.number: one for one in trials}
+    return Shadow(
+        {number: one.scores for number, one in known.items()},
+        {number: one.violations for number, one in known.items()},
+        (Warp(), Warp()),
+    )
+
+
 def drawn(proposing: Proposing, proposer, count: int, ahead: bool = False) -> list[Candidate]:
     """Trials, each scored by its number; `ahead`: proposed while the last was under way."""
     trials: list[Candidate] = []
     prepared = None
     for number in range(count):
-        trials.append(proposing.next(trials, prepared, proposer))
+        trials.append(proposing.next(trials, prepared, told(trials[:-1]), proposer))
         if ahead:
-            prepared = proposing.ahead(trials, proposer)
+            prepared = proposing.ahead(trials, told(trials[:-1]), proposer)
         trials[-1] = ended(trials[-1], number / 10)
     return trials
 
@@ -49,12 +62,19 @@ def test_ahead_or_not_the_trials_are_the_same(world, ledger: Ledger, sampler: st
 def test_a_proposal_does_not_know_the_trial_before_it(world, ledger: Ledger) -> None:
     proposing = world.search(ledger, sampler="tpe").proposing
     trials = drawn(proposing, world.proposer(), 14)
-    next_one = proposing.next(trials, None, world.proposer())
+    next_one = proposing.next(trials, None, told(trials[:-1]), world.proposer())
     assert next_one.watermark == 12
     changed = [*trials[:-1], ended(trials[-1], 99.0)]
-    assert proposing.next(changed, None, world.proposer()) == next_one
-    earlier = [ended(trials[0], 99.0), *trials[1:]]
-    assert proposing.next(earlier, None, world.proposer()).watermark == 12
+    assert proposing.next(changed, None, told(changed[:-1]), world.proposer()) == next_one
+    earlier = [*(ended(one, -float(one.number)) for one in trials[:-1]), trials[-1]]
+    other = proposing.next(earlier, None, told(earlier[:-1]), world.proposer())
+    assert other.watermark == 12 and other.values != next_one.values
+
+
+def test_a_proposal_needs_to_be_told(world, ledger: Ledger) -> None:
+    proposing = replace(world.search(ledger).proposing, warm_starts=())
+    with pytest.raises(SearchError, match="what proposal 0 is told"):
+        proposing.next([], None, None, world.proposer())
 
 
 def test_trials_are_inside_the_space_and_their_recipes_say_so(world, ledger: Ledger) -> None:
@@ -71,7 +91,7 @@ def test_failed_trials_are_told_without_scores(world, ledger: Ledger) -> None:
     proposing = world.search(ledger, sampler="tpe").proposing
     trials = drawn(proposing, world.proposer(), 13)
     trials[2] = replace(trials[2], state="failed", scores=None, violations=())
-    assert proposing.next(trials, None, world.proposer()).number == 13
+    assert proposing.next(trials, None, told(trials[:-1]), world.proposer()).number == 13
 
 
 def test_a_recipe_keeps_its_own_mask_seed() -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from evaluation.errors import NonFiniteError
-from search.ledger import Ledger
+from search.ledger import Ledger, label
 from search.objectives import Budget, ConstraintSpec, MetricRef
-from search.verdict import NoWinner, decide, label, stored_verdict
+from search.verdict import NoWinner, decide, stored_verdict
 from search.winner import WinnerRule
 
 MAXIMIN = WinnerRule("maximin", {}, None)

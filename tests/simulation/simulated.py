@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from evaluation.pairing import PairedMetric, PairedTask
 from evaluation.resampling import RatioOfSums
 from evaluation.statistics import (
     Interval,
-    PairedMetric,
-    PairedTask,
     bootstrap_interval,
     paired_interval,
     utility_difference_interval,

@@ -6,7 +6,7 @@ import random
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -218,6 +218,46 @@ def assemble(
 def make_view() -> Callable[..., v.RunView]:
     """`make_view(objectives=2, trials=60, names=(...))`."""
     return build_view
+
+
+def with_truth(view: v.RunView) -> v.RunView:
+    """The view of a random winner that was chosen as the simpler, with random search beside it."""
+    assert view.winner is not None
+    optimism = tuple(
+        v.Optimism(
+            one.name,
+            v.Estimate(0.842, 0.79, 0.89, 240),
+            v.Estimate(0.801, 0.73, 0.87, 120),
+            0.041 if one.higher_is_better else -0.041,
+            0.006,
+        )
+        for one in view.objectives
+    )
+    names = [one.name for one in view.objectives]
+    select = [v.Spread(name, 0.80, 0.78, 0.012, 0.765, 0.801) for name in (*names, "utility")]
+    test = [v.Spread(name, 0.79, 0.77, 0.015, 0.75, 0.795) for name in names]
+    test.append(v.Spread("gain in utility over the best parent", 0.31, 0.27, 0.04, 0.22, 0.31))
+    curve = tuple((items, volume * 0.8) for items, volume in view.hypervolume)
+    choice = "On select trial 3 was ahead by 0.020 in utility, within one standard error (0.031)."
+    return replace(
+        view,
+        winner=replace(view.winner, choice=choice, improved=True),
+        optimism=optimism,
+        masks=v.Masks(
+            (7, 11, 12, 13, 14), tuple(select), tuple(test), v.Estimate(0.27, 0.08, 0.44, 120)
+        ),
+        prices=("logic acc: 0.100 better than the uniform merge (p = 0.010 after Holm).",),
+        beside=v.Beside(
+            60, 2, 28_800, 60, curve, "trial 55", "random 12", 0.42, 0.31,
+            v.Estimate(0.11, 0.02, 0.20, 240), "merge_method: dare_ties\n",
+        ),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def truthful() -> Callable[[v.RunView], v.RunView]:
+    """`truthful(view)`: the view with everything that keeps a winner honest filled in."""
+    return with_truth
 
 
 class PicoFamily(Protocol):

@@ -18,7 +18,13 @@ def test_a_gain_whose_interval_is_above_zero() -> None:
 def test_an_interval_that_includes_zero_is_no_gain(low: float) -> None:
     text = claim_text(Estimate(0.3, low, 0.5, 90), "trial 7", "math", RULE, is_trial=True)
     assert text.startswith("No improvement was shown: trial 7 against the best parent, math")
-    assert "better" not in text
+    assert "better" not in text and text.endswith("The interval includes zero.")
+
+
+def test_a_loss_is_called_one() -> None:
+    text = claim_text(Estimate(-0.3, -0.5, -0.1, 90), "trial 7", "math", RULE, is_trial=True)
+    assert text.startswith("No improvement was shown: trial 7 against the best parent, math")
+    assert text.endswith("trial 7 is worse.") and "includes zero" not in text
 
 
 def test_too_few_groups_and_no_test_split_claim_nothing() -> None:
@@ -30,9 +36,19 @@ def test_too_few_groups_and_no_test_split_claim_nothing() -> None:
 
 def test_a_reference_that_wins_is_no_find() -> None:
     itself = claim_text(None, "math", "math", RULE, is_trial=False)
-    assert itself.startswith("No merge was found that is better than the best parent, math")
+    assert itself.startswith("No improvement was found: no merge is better than the best parent")
+    assert "standard error" not in itself
     other = claim_text(Estimate(0.3, 0.1, 0.5, 90), "uniform", "math", RULE, is_trial=False)
-    assert other.startswith("No candidate of the search was better than uniform")
+    assert other.startswith("No candidate of the search was better than uniform on the select")
+
+
+def test_a_reference_that_wins_within_the_noise_says_so() -> None:
+    noise = "by more than one standard error"
+    itself = claim_text(None, "math", "math", RULE, is_trial=False, within=True)
+    assert f"on the select split {noise}. It wins itself" in itself
+    gain = Estimate(0.3, 0.1, 0.5, 90)
+    other = claim_text(gain, "uniform", "math", RULE, is_trial=False, within=True)
+    assert other.startswith(f"No candidate of the search was better than uniform {noise} on the")
 
 
 def test_the_table_and_the_claim_are_those_of_the_ledger(searched) -> None:

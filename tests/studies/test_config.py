@@ -63,7 +63,12 @@ def read(tmp_path: Path, text: str) -> Study:
 
 def test_every_key_arrives(tmp_path: Path) -> None:
     study = read(tmp_path, WHOLE)
-    assert (study.name, study.sampler, study.seed, study.folder) == ("skills", "tpe", 7, tmp_path)
+    assert (study.name, str(study.sampler), study.seed, study.folder) == (
+        "skills",
+        "tpe",
+        7,
+        tmp_path,
+    )
     logic, fixed, code, free, ours = study.tasks
     assert isinstance(logic, NativeSpec) and isinstance(ours, LmEvalSpec)
     assert logic.file == tmp_path / "tasks/logic.jsonl"
@@ -101,7 +106,7 @@ def test_defaults(tmp_path: Path) -> None:
     study = read(tmp_path, SMALL)
     assert study.objectives == (ObjectiveSpec("t", (MetricRef("t"),)),)
     assert study.split == {"calibration": 0.15, "search": 0.45, "select": 0.2, "test": 0.2}
-    assert (study.rule, study.sampler, study.seed) == ("maximin", "auto", 0)
+    assert (study.rule, str(study.sampler), study.seed) == ("maximin", "auto", 0)
     assert study.constraints == () and study.budget == Budget(None, None, None)
 
 

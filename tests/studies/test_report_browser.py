@@ -232,3 +232,19 @@ def test_a_run_without_trials_loads_too(browser, make_view, tmp_path):
     browser.open(path)
     assert browser.evaluate("document.documentElement.dataset.charts") == "0"
     assert browser.troubles() == []
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_masks_optimism_and_random_search_fit_the_page(
+    browser, make_view, truthful, tmp_path, width
+):
+    path = tmp_path / "report.html"
+    write_report(truthful(make_view(2)), path)
+    browser.open(path, width)
+    assert browser.troubles() == []
+    assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    legend = browser.evaluate(
+        "[...document.querySelectorAll('[data-figure=hypervolume] .legendtext')]"
+        ".map(t => t.textContent)"
+    )
+    assert legend == ["the search", "random search"]

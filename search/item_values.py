@@ -1,0 +1,76 @@
+"""Numbers of single items whose mean is the metric, for metrics that are means or ratios of sums.
+
+A share of right items is a mean; bits per byte are a ratio of two sums, and an item's number is
+then its part of the first sum over the mean of the second. Whether a metric is of such a form is
+not asked of its name but tried on the base's results. Others (F1, BLEU, perplexity) have no
+numbers of single items: their tasks are not raced.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.task import ItemResult, Metric, Rows
+
+Numbers = NDArray[np.float64]
+_TRIED = (1.0, 0.5, 0.25)
+"""Shares of the items on which the form is tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemValues:
+    """An item's number is `scale` times its first figure, whatever the second is.
+
+    The second is the same for every model (bytes of a text), so its mean is part of `scale`.
+    """
+
+    metric: str
+    scale: float
+
+    def of(self, results: Sequence[ItemResult]) -> Numbers:
+        """Shape (items,): their mean is the metric of all items of the split."""
+        return self.scale * np.array([float(one[self.metric][0]) for one in results])
+
+
+def item_values(metric: Metric, results: Sequence[ItemResult]) -> ItemValues | None:
+    """The form of a metric, tried on one model's results; None where it has no item values.
+
+    Args:
+        metric: The metric.
+        results: Of every item of the split, in the split's order.
+    """
+    rows = [one[metric.name] for one in results]
+    if not rows or any(isinstance(part, str) for row in rows for part in row):
+        return None
+    numbers: Rows = np.array(rows, dtype=np.float64)
+    if not np.isfinite(numbers).all():
+        return None
+    if metric.width == 1:
+        form: Callable[[Rows], float] = _mean
+        scale = 1.0
+    elif metric.width == 2 and numbers[:, 1].sum() > 0 and numbers[:, 0].sum() != 0:
+        form = _ratio
+        whole = float(metric.aggregate(numbers))
+        factor = whole / form(numbers)
+        scale = factor / float(numbers[:, 1].mean())
+    else:
+        return None
+    factor = 1.0 if metric.width == 1 else whole / form(numbers)
+    parts = [numbers[: max(2, int(share * len(numbers)))] for share in _TRIED]
+    parts.append(numbers[::2] if len(numbers) > 3 else numbers)
+    for part in parts:
+        found, expected = float(metric.aggregate(part)), factor * form(part)
+        if not math.isclose(found, expected, rel_tol=1e-9, abs_tol=1e-12):
+            return None
+    return ItemValues(metric.name, scale)
+
+
+def _mean(rows: Rows) -> float:
+    return float(rows[:, 0].mean())
+
+
+def _ratio(rows: Rows) -> float:
+    return float(rows[:, 0].sum() / rows[:, 1].sum())

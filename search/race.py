@@ -1,0 +1,158 @@
+"""Racing: who is scored on more items, who waits, who is out.
+
+After every look a candidate is compared with at most eight members of the front on the items that
+both were scored on, and dropped if it is shown to be dominated (`race_tests`). Whoever is left
+waits for its next items; those go to the candidate whose upper bound gains most hypervolume. So a
+race spends items on those that may still matter, and one that waits comes back when the front
+turns out lower than it looked.
+
+Everything here is a pure function of the board: the same ledger gives the same decisions.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import moocore
+import numpy as np
+from numpy.typing import NDArray
+
+from .board import Board
+from .front import pareto_front, reference_scale
+from .objectives import Objective
+from .race_tests import ALPHA, MARGIN, Difference, dominated
+
+Numbers = NDArray[np.float64]
+
+RIVALS = 8
+"""Members of the front that a candidate is tested against."""
+LOOKS = 5
+"""Looks over which alpha is divided: 16, 32, 64, 128 items, all."""
+PROMOTED = 0.5
+"""Share of the trials' items that goes to second and later looks; the rest to new trials."""
+OPTIMISM = 1.0
+"""Standard errors added to an estimate for its upper bound."""
+CORNER = 0.1
+"""The reference point of the hypervolume lies so far below the worst reference, of its scale."""
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """The rules of one study's race, over its board."""
+
+    board: Board
+    objectives: Sequence[Objective]
+    groups: Mapping[str, Sequence[int]]
+    """Task to the group of each item of the search split, as numbers."""
+    optimism: float = OPTIMISM
+    promoted: float = PROMOTED
+
+    def is_dropped(self, label: str, front: Sequence[str]) -> bool:
+        """Whether a member of the front is shown to dominate a candidate.
+
+        Args:
+            label: The candidate.
+            front: Labels of complete candidates, the most important first.
+        """
+        rivals = [one for one in front if one != label][:RIVALS]
+        alpha = ALPHA / max(1, len(rivals) * LOOKS)
+        return any(dominated(self._differences(label, rival), alpha) for rival in rivals)
+
+    def gains(
+        self,
+        waiting: Sequence[str],
+        complete: Sequence[str],
+        references: Sequence[str],
+        known: Sequence[str],
+    ) -> dict[str, float]:
+        """Hypervolume that each waiting candidate gains at its upper bound, at least 0.
+
+        Args:
+            waiting: Labels of candidates scored on some items.
+            complete: Labels of candidates that keep every constraint, scored on all items.
+            references: Labels of the references, whose scores set the scale.
+            known: Labels of all candidates of which anything is known, these included.
+        """
+        up = [one.higher_is_better for one in self.objectives]
+        signs = np.where(up, 1.0, -1.0)
+        own = np.array([
+            [self.board.objective(one, each).value for each in self.objectives]
+            for one in references
+        ])  # fmt: skip
+        scale = reference_scale(own, up)
+        values, errors = self._values(known)
+        at = {label: place for place, label in enumerate(known)}
+        members = values[[at[one] for one in complete]]
+        front = scale.of(np.vstack([own, members])) + CORNER
+        front = front[(front > 0).all(axis=1)]
+        before, found = _volume(front), {}
+        for label in waiting:
+            value, error = values[at[label]], errors[at[label]]
+            best = scale.of((value + signs * self.optimism * error)[None]) + CORNER
+            gained = _volume(np.vstack([front, best])) - before if (best > 0).all() else 0.0
+            found[label] = gained if gained > 1e-9 else 0.0
+        return found
+
+    def front(self, complete: Sequence[str]) -> list[str]:
+        """The members of the front among complete candidates, by what each adds to its volume."""
+        if not complete:
+            return []
+        up = [one.higher_is_better for one in self.objectives]
+        values = np.array([
+            [self.board.objective(one, each).value for each in self.objectives]
+            for one in complete
+        ])  # fmt: skip
+        members = pareto_front(values, up)
+        chosen = values[members] * np.where(up, 1.0, -1.0)
+        low, high = chosen.min(axis=0), chosen.max(axis=0)
+        points = (chosen - low) / np.where(high > low, high - low, 1.0) + CORNER
+        whole = _volume(points)
+        added = [whole - _volume(np.delete(points, place, axis=0)) for place in range(len(points))]
+        order = sorted(range(len(members)), key=lambda place: (-added[place], place))
+        return [complete[members[place]] for place in order]
+
+    def _values(self, labels: Sequence[str]) -> tuple[Numbers, Numbers]:
+        """Values and standard errors of the posteriors, shape (labels, objectives)."""
+        columns = [self.board.posterior(labels, objective) for objective in self.objectives]
+        shape = (len(self.objectives), len(labels))
+        values = np.array([[one.value for one in column] for column in columns]).reshape(shape)
+        errors = np.array([[one.variance for one in column] for column in columns]).reshape(shape)
+        return values.T, np.sqrt(errors.T)
+
+    def _differences(self, label: str, rival: str) -> list[Difference]:
+        return [self._difference(label, rival, objective) for objective in self.objectives]
+
+    def _difference(self, label: str, rival: str, objective: Objective) -> Difference:
+        """On common items; several tasks stand one behind the other, each with its share."""
+        sign = 1.0 if objective.higher_is_better else -1.0
+        numbers: list[Numbers] = []
+        groups: list[int] = []
+        sizes: list[int] = []
+        binary, scale, offset = True, 0.0, 0
+        for part in objective.parts:
+            mine, theirs = self.board.line(label, part), self.board.line(rival, part)
+            both = np.flatnonzero(np.isfinite(mine) & np.isfinite(theirs)).tolist()
+            numbers.append(sign * (mine[both] - theirs[both]))
+            groups += [offset + self.groups[part[0]][index] for index in both]
+            sizes.append(len(both))
+            offset += len(mine)
+            binary = binary and _shares(mine) and _shares(theirs)
+            scale += abs(self.board.metric("base", part).value) / len(objective.parts)
+        total, parts = sum(sizes), len(sizes)
+        if binary and len(set(sizes)) <= 1:
+            return Difference(np.concatenate(numbers), groups, True, MARGIN)
+        # Each part's mean counts the same, however many items it has.
+        weighted = [
+            one * (total / (parts * size)) if size else one
+            for one, size in zip(numbers, sizes, strict=True)
+        ]
+        margin = MARGIN if binary else MARGIN * scale
+        return Difference(np.concatenate(weighted), groups, False, margin)
+
+
+def _shares(line: Numbers) -> bool:
+    """Whether the numbers are 0 and 1 only."""
+    return bool(np.isin(line[np.isfinite(line)], (0.0, 1.0)).all())
+
+
+def _volume(points: Numbers) -> float:
+    return float(moocore.hypervolume(points, ref=0.0, maximise=True)) if len(points) else 0.0

@@ -1,0 +1,101 @@
+"""The trials of a race: what each is scored on next, and what is known of those that wait.
+
+Between the loop, which spends the budget, and the rules in `race`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from .blocks import Block, fresh_round, looks
+from .board import Board
+from .ledger import SCORED, Candidate, label
+from .objectives import Objective
+from .race import Race
+
+Look = Mapping[str, Sequence[Block]]
+"""Task to the blocks that are scored between two looks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Racing:
+    """Who is scored next; `seed` chooses the rounds; not `enabled`: each on everything at once."""
+
+    board: Board
+    race: Race
+    objectives: Sequence[Objective]
+    seed: int
+    enabled: bool = True
+
+    def looks(self, trial: Candidate) -> list[Look]:
+        """Everything a trial may be scored on, look by look.
+
+        A task that is not raced comes as a whole at the first look; one that ends early is left
+        out of later ones.
+        """
+        fresh = fresh_round(self.seed, trial.number)
+        steps: list[dict[str, Sequence[Block]]] = []
+        for task, indices in self.board.splits.items():
+            found = looks(indices, fresh)
+            if not self.enabled or not self.board.raced(task):
+                found = [[block for step in found for block in step]]
+            for number, step in enumerate(found):
+                if number == len(steps):
+                    steps.append({})
+                steps[number][task] = step
+        return list(steps)
+
+    def cost(self, look: Look) -> int:
+        """Items of a look."""
+        return sum(len(block) for blocks in look.values() for block in blocks)
+
+    def is_dropped(self, trial: Candidate, others: Sequence[Candidate]) -> bool:
+        """Whether the front shows that a trial need not be scored any further.
+
+        `others` are references and trials; those that are complete and keep every constraint
+        count.
+        """
+        complete = [label(one) for one in others if _stands(one)]
+        return self.race.is_dropped(label(trial), self.race.front(complete))
+
+    def is_due(self, trials: Sequence[Candidate]) -> bool:
+        """Whether one that waits comes before a new trial: by the share of items spent on such."""
+        first = later = 0
+        for one in trials:
+            costs = [self.cost(look) for look in self.looks(one)[: one.looks]]
+            first += sum(costs[:1])
+            later += sum(costs[1:])
+        return later < self.race.promoted * (first + later)
+
+    def next(
+        self, trials: Sequence[Candidate], references: Sequence[Candidate]
+    ) -> Candidate | None:
+        """The waiting trial that gains most at its upper bound, None where nobody gains."""
+        waiting = [one for one in trials if one.state == "paused" and self._may_be_feasible(one)]
+        if not waiting:
+            return None
+        known = [one for one in trials if one.state in SCORED]
+        gains = self.race.gains(
+            [label(one) for one in waiting],
+            [label(one) for one in known if _stands(one)],
+            [label(one) for one in references if one.scores is not None],
+            [label(one) for one in known],
+        )
+        best = max(waiting, key=lambda one: (gains[label(one)], one.number))
+        return best if gains[label(best)] > 0.0 else None
+
+    def _may_be_feasible(self, trial: Candidate) -> bool:
+        """Whether its upper bound keeps every constraint.
+
+        The errors of a constraint's metric are taken to be those of the objectives' largest.
+        """
+        if not trial.violations:
+            return True
+        errors = [
+            self.board.objective(label(trial), one).variance ** 0.5 for one in self.objectives
+        ]
+        return bool(max(trial.violations) <= 2 * self.race.optimism * max(errors))
+
+
+def _stands(one: Candidate) -> bool:
+    """Whether a candidate may be on the front: scored on everything, every constraint kept."""
+    return one.scores is not None and all(value <= 0 for value in one.violations)

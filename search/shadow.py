@@ -1,0 +1,76 @@
+"""What a proposal is told: every trial as it is estimated at one moment of the search.
+
+Optuna's trials are written once, but a race learns more of a trial later, and of all others with
+it (the difficulty of items, the spread of candidates). So a study is rebuilt for each proposal
+from the estimates of the moment, shrunk by what is noise in them. The moment of proposal n is when
+trial n-1 begins: a shadow is stored then, and read back by a search that goes on, whatever has
+been scored in between.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .board import Board
+from .ledger import SCORED, Candidate, Ledger, label
+from .objectives import Objective
+from .warp import Warp
+
+_KEY = "shadows"
+_KEPT = 2
+"""The proposal under way, and the one that is prepared meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shadow:
+    """Trial number to scores and violations, as a sampler is told of them; None: it failed."""
+
+    scores: Mapping[int, tuple[float, ...] | None]
+    violations: Mapping[int, tuple[float, ...]]
+    warps: tuple[Warp, ...]
+
+
+def cast_shadow(
+    board: Board,
+    objectives: Sequence[Objective],
+    trials: Sequence[Candidate],
+    warps: Sequence[Warp],
+) -> Shadow:
+    """The shadow of all trials of which anything is known; values are in the metric's own unit."""
+    known = [one for one in trials if one.state in SCORED]
+    labels = [label(one) for one in known]
+    columns = [
+        board.posterior(labels, objective, warp)
+        for objective, warp in zip(objectives, warps, strict=True)
+    ]
+    scores: dict[int, tuple[float, ...] | None] = {
+        one.number: None for one in trials if one.state == "failed"
+    }
+    for place, one in enumerate(known):
+        scores[one.number] = tuple(column[place].value for column in columns)
+    violations = {one.number: one.violations for one in known}
+    return Shadow(scores, violations, tuple(warps))
+
+
+def store_shadow(ledger: Ledger, number: int, shadow: Shadow) -> None:
+    """Keeps what proposal `number` is told; the last two are kept."""
+    kept: dict[str, Any] = ledger.meta(_KEY) or {}
+    kept[str(number)] = {
+        "scores": [[one, values] for one, values in shadow.scores.items()],
+        "violations": [[one, values] for one, values in shadow.violations.items()],
+        "warps": [[one.worst, one.logit, one.margin] for one in shadow.warps],
+    }
+    newest = sorted(map(int, kept))[-_KEPT:]
+    ledger.set_meta(_KEY, {str(one): kept[str(one)] for one in newest})
+
+
+def stored_shadow(ledger: Ledger, number: int) -> Shadow | None:
+    """What proposal `number` is told, None where its moment has not come."""
+    found = (ledger.meta(_KEY) or {}).get(str(number))
+    if found is None:
+        return None
+    return Shadow(
+        {one: None if values is None else tuple(values) for one, values in found["scores"]},
+        {one: tuple(values) for one, values in found["violations"]},
+        tuple(Warp(*one) for one in found["warps"]),
+    )
