@@ -139,7 +139,7 @@ class Build:
             "test": range(34, 40),
         }  # fmt: skip
         splits = dict.fromkeys(tasks, split)
-        search = self.world.search(ledger, executor=executor, splits=splits)
+        search = self.world.search(ledger, executor=executor)
         search.observer.notes = []
         budget = Budget(trials, None, None)
         gradients = Gradients(
