@@ -132,7 +132,7 @@ def test_a_study_starts_from_gradients_and_again_after_a_kill(bench, monkeypatch
     assert found[0].name == "gradient 1" and len(found) >= 3
     assert "starting points, by at most" in (bench.run / "log.txt").read_text()
     with monkeypatch.context() as patch:
-        patch.setattr("search.loop.Search._propose", stop)
+        patch.setattr("search.loop.Search._begin", stop)
         fresh = bench.folder / "runs" / "fresh"
         assert bench.search("--out", fresh).exit_code == 130
     assert points(fresh) == points(bench.run)
