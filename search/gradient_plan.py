@@ -50,6 +50,7 @@ def plan_gradients(
     items_per_candidate: int,
     references: int,
     starts: int,
+    steps_too: bool = False,
 ) -> GradientPlan | str:
     """The plan that the budget allows, or why there is none.
 
@@ -60,6 +61,7 @@ def plan_gradients(
         items_per_candidate: Item evaluations of one candidate.
         references: Base and parents, whose loss gives the scale.
         starts: Warm starts.
+        steps_too: Leave half of what gradients may cost to steps from the front.
     """
     for task, count in available.items():
         if count < FEWEST_ITEMS:
@@ -73,6 +75,8 @@ def plan_gradients(
     ]
     limits = [amount // SHARE for amount in amounts if amount is not None]
     limit = min(limits, default=None)
+    whole = limit
+    limit = None if limit is None else limit // (1 + steps_too)
     points = POINTS.get(objectives, MOST_POINTS)
     if limit is not None:
         points = min(points, limit // max(1, items_per_candidate))
@@ -81,14 +85,14 @@ def plan_gradients(
     for items in SIZES:
         each = sum(min(items, count) for count in available.values())
         if limit is None or each * (references + starts + PASSES * STEPS * points) <= limit:
-            return GradientPlan(items, STEPS * points, points, limit, starts)
+            return GradientPlan(items, STEPS * points, points, whole, starts)
     assert limit is not None  # without one the largest plan fits
     for items, asked in ((SIZES[-1], starts), (FEWEST_ITEMS, starts), (FEWEST_ITEMS, 1)):
         each = sum(min(items, count) for count in available.values())
         steps = min((limit // each - references - asked) // PASSES, STEPS * points)
         if steps >= FEWEST_STEPS:
-            return GradientPlan(items, steps, min(points, steps), limit, asked)
-    return f"a quarter of the budget ({limit:,} items) is too little for gradients"
+            return GradientPlan(items, steps, min(points, steps), whole, asked)
+    return f"what the budget leaves ({limit:,} items) is too little for gradients"
 
 
 def gold_items(

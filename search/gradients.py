@@ -265,6 +265,7 @@ class Gradients:
             self.items_per_candidate,
             parents,
             len(self._able()),
+            self.refine,
         )
 
     def _spent(self, number: int) -> int:

@@ -21,7 +21,7 @@ from .executors import Executor, GoldItems
 from .gradient_plan import PASSES
 from .ledger import Ledger
 from .objectives import Objective
-from .space_parts import Values
+from .space_parts import Dimension, Values
 from .space_points import Space
 from .space_slopes import Shares, moved_dimensions, shares_at
 from .trials import with_mask_seed
@@ -78,7 +78,7 @@ class Losses:
             return self._nothing()
         cost = sum(len(one.indices) for one in self.asked)
         self.items += cost if values is None else PASSES * cost
-        key = self._key(merge.hash, values is not None)
+        key = self._key(merge.hash, values)
         stored = self.ledger.meta(key)
         if stored is None:
             started = time.perf_counter()
@@ -113,16 +113,21 @@ class Losses:
         return Taken((math.inf,) * len(self.objectives))
 
     def _shares_of(self, values: Values) -> Shares:
-        moved = {one.name for one in moved_dimensions(self.space, self.space.method(values))}
+        moved = {one.name for one in self._moved(values)}
         others = repr([(name, one) for name, one in values.items() if name not in moved])
         if others not in self._shares:  # choices may give other layers, or another method
             self._shares[others] = shares_at(self.space, values, self._plan)
         return self._shares[others]
 
+    def _moved(self, values: Values) -> tuple[Dimension, ...]:
+        return moved_dimensions(self.space, self.space.method(values))
+
     def _plan(self, data: Mapping[str, Any]) -> Sequence[TensorJob]:
         return self.executor.prepare(with_mask_seed(data, self.mask_seed)).jobs
 
-    def _key(self, recipe_hash: str, slopes: bool) -> str:
+    def _key(self, recipe_hash: str, values: Values | None) -> str:
+        # One merge may be a point of two spaces (`anchors: auto`), with other dimensions in each.
+        moved = [] if values is None else [one.name for one in self._moved(values)]
         asked = [
             [
                 one.task,
@@ -134,7 +139,7 @@ class Losses:
             ]
             for one in self.asked
         ]
-        text = json.dumps([recipe_hash, self.executor.settings, asked, slopes, GRADIENTS])
+        text = json.dumps([recipe_hash, self.executor.settings, asked, moved, GRADIENTS])
         return f"gradient {hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}"
 
 

@@ -36,6 +36,15 @@ def test_less_budget_looks_at_fewer_items_then_steps_then_points() -> None:
     assert timed == GradientPlan(64, 16, 8, None, 6)
 
 
+def test_steps_from_the_front_have_half_of_it() -> None:
+    budget = Budget(64, None, None)
+    alone, shared = plan(budget), plan(budget, steps_too=True)
+    assert not isinstance(alone, str) and not isinstance(shared, str)
+    assert shared.limit == alone.limit
+    cost = 2 * shared.items * (4 + shared.starts + PASSES * shared.evaluations)
+    assert cost <= (alone.limit or 0) // 2
+
+
 def test_the_smaller_of_two_budgets_counts() -> None:
     both = plan(Budget(1000, 64 * 540, None))
     assert both == plan(Budget(64, None, None))

@@ -156,3 +156,26 @@ def test_another_word_for_gradients_is_refused(bench) -> None:
     assert result.exit_code == 2
     assert "study.yaml:" in result.stderr and "gradients" in result.stderr
     assert json.dumps(["auto", "off", "refine"])[1:5] in result.stderr.replace("'", '"')
+
+
+def test_steps_are_taken_in_the_stage_that_anchors_have_come_to(bench, monkeypatch) -> None:
+    monkeypatch.setattr("search.gradient_plan.SHARE", 1)  # so few items are soon spent
+    monkeypatch.setattr("search.predictions.TRUSTED", -2.0)  # models of noise rank nothing
+    bench.change(
+        ("weight: {range: [0.0, 1.0], start: 0.25}", "weight: {range: [0.0, 1.0], anchors: auto}"),
+        ("sampler: random", "sampler: random\ngradients: refine"),
+        ("budget: {trials: 6}", "budget: {trials: 72}"),
+        ("density: {range: [0.1, 0.9]}", "density: 0.5"),
+        SPLIT,
+        LAMBDA,
+    )
+    assert bench.search().exit_code in (0, 3)
+    found = trials(bench.run)
+    steps = [one for one in found if one.name.startswith("gradient step")]
+    fine = [one for one in found if "beta.weight@0%" in (one.values or {})]
+    assert fine and steps
+    first = min(one.number for one in fine)
+    late = [one for one in steps if one.number > first]
+    assert late and all(len(one.values) > len(found[0].values) for one in late)
+    assert all(one.system_attrs["stage"] > 0 for one in late)
+    assert {one.state for one in steps} <= {"complete", "paused", "dropped"}
