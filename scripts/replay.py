@@ -62,7 +62,12 @@ def interpolated(points: Array, answers: NDArray[np.float32], at: Array) -> Arra
     from scipy.interpolate import RBFInterpolator
 
     flat = answers.reshape(len(points), -1).astype(np.float64)
-    return RBFInterpolator(points, flat, kernel="cubic")(at[None])[0].reshape(-1, 4)
+    centre = points.mean(axis=0)
+    _, sizes, axes = np.linalg.svd(points - centre, full_matrices=False)
+    axes = axes[sizes > 1e-9]  # recipes of a grid lie in fewer dimensions than six
+    inside = RBFInterpolator((points - centre) @ axes.T, flat, kernel="cubic")
+    found: Array = inside(((at - centre) @ axes.T)[None])[0].reshape(-1, 4)
+    return found
 
 
 def load_table(folder: Path, sets: Sequence[str], questions: int) -> Table:

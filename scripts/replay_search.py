@@ -5,7 +5,7 @@ Everything is measured in item evaluations, references included. Imported by `be
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import numpy as np
 from bench_table import HIGHEST, SKILLS
-from numpy.typing import NDArray
 from replay import Array, Replay, ReplayTask, Table, draw_task
 
 from merging.document import parse_document
@@ -22,7 +21,7 @@ from search.front import hypervolume, pareto_front
 from search.ledger import Candidate, Ledger
 from search.loop import Search
 from search.objectives import Budget, Objective
-from search.proposals import Proposal, ProposalRequest, propose
+from search.proposals import Finished, Proposal, ProposalRequest, propose
 from search.samplers import choose_sampler
 from search.scoring import Scorer
 from search.space import Space, space_from
@@ -125,6 +124,8 @@ class Found:
 
     items: int
     truth: Array
+    seconds: float = 0.0
+    """Of one proposal, on average."""
 
 
 def own_search(
@@ -136,10 +137,11 @@ def own_search(
     sampler: str = "auto",
     racing: bool = True,
     warm: bool = True,
+    make: type[Replay] = Replay,
     **race: float,
 ) -> Search:
     """The search of eutectic over a replayed study."""
-    executor = Replay(world.table, world.tasks)
+    executor = make(world.table, world.tasks)
     coordinates = Coordinates(world.space)
     trials = budget.trials or (budget.items or 0) // world.items
     chosen, _ = choose_sampler(
@@ -193,30 +195,86 @@ def weights_of(search: Search, candidate: Candidate) -> Array:
     return np.array(cast(Any, search.executor.prepare(candidate.data)).weights)
 
 
-def histories(
-    world: World, search: Search, at: Sequence[int], best: Callable[[Search], list[Candidate]]
-) -> list[Found]:
-    """Runs a search to each of several budgets of items in turn: what it would return there."""
-    found = []
+def histories(world: World, search: Search, at: Sequence[int]) -> list[Found]:
+    """Runs a search to each of several budgets of items in turn: what is true of its front."""
+    found, here = [], Here()
     for items in at:
         search.budget = Budget(None, items, None)
-        search.run(cast(Any, Here()))
-        chosen = best(search)
-        truth = np.array([world.truth(weights_of(search, one)) for one in chosen])
-        spent = sum(one.items for kind in ("reference", "trial")
-                    for one in search.ledger.candidates(cast(Any, kind)))  # fmt: skip
-        found.append(Found(spent, truth))
+        search.run(cast(Any, here))
+        truth = np.array([world.truth(weights_of(search, one)) for one in own_front(search)])
+        spent = sum(one.items for one in _everyone(search))
+        found.append(Found(spent, truth, float(np.mean(here.seconds or [0.0]))))
     return found
 
 
+def _everyone(search: Search) -> list[Candidate]:
+    return [*search.ledger.candidates("reference"), *search.ledger.candidates("trial")]
+
+
 def own_front(search: Search) -> list[Candidate]:
-    """The front of what was scored in full, references included, on the search split."""
-    everyone = [*search.ledger.candidates("reference"), *search.ledger.candidates("trial")]
-    done = [one for one in everyone if one.scores is not None]
-    scores = [one.scores for one in done]
-    return [
-        done[place] for place in pareto_front(cast(Any, scores), [True] * len(scores[0] or ()))
+    """The front by what the search knows, references included; who was dropped is left out."""
+    able = [one for one in _everyone(search) if one.state in ("complete", "paused")]
+    values = np.array([one.standing for one in able])
+    return [able[place] for place in pareto_front(values, [True] * values.shape[1])]
+
+
+def lost_members(world: World, search: Search) -> float:
+    """Of the trials that are truly on the front of all, the share that racing kept from `select`.
+
+    A member counts as lost if it was dropped, or if it is not on the search's own front and no
+    member of that is within half a point of it in every objective.
+    """
+    trials = [one for one in search.ledger.candidates("trial") if one.recipe_hash]
+    trials = list({one.recipe_hash: one for one in trials}.values())
+    truth = np.array([world.truth(weights_of(search, one)) for one in trials])
+    nominated = np.array([world.truth(weights_of(search, one)) for one in own_front(search)])
+    members = pareto_front(truth, [True] * truth.shape[1])
+    lost = [
+        place for place in members if not (nominated >= truth[place] - 0.005).all(axis=1).any()
     ]
+    return len(lost) / len(members)
+
+
+def grid_regret(world: World, search: Search) -> tuple[float, float]:
+    """How far what a search chooses is behind the best of a grid: on its questions, and truly."""
+    search.run(cast(Any, Here()))
+    able = [
+        one for one in search.ledger.candidates("trial") if one.state in ("complete", "paused")
+    ]
+    chosen = max(able, key=lambda one: (one.standing or (0.0,))[0])
+    mine = weights_of(search, chosen)
+
+    def on_questions(weights: Array) -> float:
+        right = world.table.right(weights)
+        drawn = [world.tasks[skill].drawn[: len(world.splits[skill]["search"])]
+                 for skill in world.skills]  # fmt: skip
+        return float(np.mean([right[one].mean() for one in drawn]))
+
+    grid = world.table.weights
+    seen = max(on_questions(one) for one in grid) - on_questions(mine)
+    true = max(float(world.truth(one)[0]) for one in grid) - float(world.truth(mine)[0])
+    return seen, true
+
+
+def proposal_seconds(sampler: str, seed: int) -> float:
+    """Of one proposal at 20 parameters, 200 trials, three objectives, one thread."""
+    models = "".join(
+        f"    - {{model: m{n}, parameters: {{weight: {{range: [0.0, 1.0], anchors: 5}}}}}}\n"
+        for n in range(4)
+    )
+    text = f"recipe:\n  merge_method: task_arithmetic\n  base_model: base\n  models:\n{models}"
+    space = space_from(parse_document(text, "cost.yaml").child("recipe"), layers=24)
+    coordinates = Coordinates(space)
+    rng = np.random.default_rng(seed)
+    names = [one.name for one in space.dimensions]
+    told = []
+    for number in range(200):
+        values = dict(zip(names, np.round(rng.random(len(names)), 6).tolist(), strict=True))
+        mean = float(np.mean(list(values.values())))
+        scores = (0.5 + 0.2 * mean, 0.6 - 0.2 * mean**2, 0.4 + 0.1 * values[names[0]])
+        told.append(Finished(number, values, scores))
+    request = ProposalRequest(seed, 200, sampler, coordinates, UP, tuple(told), trials=250)
+    return propose(request).seconds
 
 
 def true_volume(world: World, truth: Array) -> float:
@@ -228,95 +286,3 @@ def true_volume(world: World, truth: Array) -> float:
         weights.append(alone)
     reference = np.array([world.truth(one) for one in weights])
     return hypervolume(truth, [True] * truth.shape[1], reference)
-
-
-@dataclass(slots=True)
-class Rival:
-    """A black box for other tools: unit cube to objective values on the first so many questions.
-
-    `asked` are the points with their values, in order.
-    """
-
-    world: World
-    per_task: int
-    asked: list[tuple[Array, Array]]
-
-    def __call__(self, point: NDArray[np.float64]) -> Array:
-        """Objective values of a point, higher better."""
-        world = self.world
-        weights = np.clip(point, 0.0, 1.0) * HIGHEST
-        right = world.table.right(weights)
-        values = np.array([
-            right[world.tasks[skill].drawn[: self.per_task]].mean() for skill in world.skills
-        ])  # fmt: skip
-        values = values.mean(keepdims=True) if world.together else values
-        self.asked.append((weights, values))
-        return values
-
-    @property
-    def cost(self) -> int:
-        """Items of one evaluation."""
-        return self.per_task * len(self.world.skills)
-
-    def at(self, items: int) -> Found:
-        """What is true of the front of the evaluations that so many items paid for."""
-        asked = self.asked[: items // self.cost]
-        values = np.array([value for _, value in asked])
-        front = pareto_front(values, [True] * values.shape[1])
-        truth = np.array([self.world.truth(asked[place][0]) for place in front])
-        return Found(len(asked) * self.cost, truth)
-
-
-def random_rival(rival: Rival, evaluations: int, seed: int) -> None:
-    """Uniform points."""
-    for point in np.random.default_rng(seed).random((evaluations, 6)):
-        rival(point)
-
-
-def nsga2_rival(rival: Rival, evaluations: int, seed: int, population: int = 24) -> None:
-    """NSGA-II of pymoo with its defaults, as mergenetic runs it."""
-    from pymoo.algorithms.moo.nsga2 import NSGA2
-    from pymoo.core.problem import ElementwiseProblem
-    from pymoo.optimize import minimize
-
-    class Problem(ElementwiseProblem):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__(n_var=6, n_obj=len(rival.world.objectives), xl=0.0, xu=1.0)
-
-        def _evaluate(self, x: Array, out: dict[str, Any], *_: Any, **__: Any) -> None:
-            out["F"] = -rival(x)
-
-    minimize(Problem(), NSGA2(pop_size=population), ("n_eval", evaluations), seed=seed)
-
-
-def cma_rival(rival: Rival, evaluations: int, seed: int) -> None:
-    """CMA-ES of pycma on the weighted sum, as mergekit-evolve: start at 1/M, sigma 1/6."""
-    import cma
-
-    start = np.full(6, 1 / 3 / HIGHEST)
-    strategy = cma.CMAEvolutionStrategy(start, 1 / 6, {"seed": seed + 1, "verbose": -9})
-    while len(rival.asked) < evaluations:
-        points = strategy.ask()
-        strategy.tell(points, [-float(rival(np.asarray(one)).mean()) for one in points])
-
-
-def optuna_rival(rival: Rival, evaluations: int, seed: int) -> None:
-    """Optuna as it comes: TPE, from nothing."""
-    import optuna
-
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    study = optuna.create_study(
-        directions=["maximize"] * len(rival.world.objectives),
-        sampler=optuna.samplers.TPESampler(seed=seed),
-    )
-
-    def objective(trial: Any) -> list[float]:
-        point = np.array([trial.suggest_float(f"x{n}", 0.0, 1.0) for n in range(6)])
-        return [float(one) for one in rival(point)]
-
-    study.optimize(objective, n_trials=evaluations)
-
-
-RIVALS: dict[str, Callable[..., None]] = {
-    "random": random_rival, "nsga2": nsga2_rival, "cma": cma_rival, "optuna": optuna_rival,
-}  # fmt: skip

@@ -324,7 +324,9 @@ def test_samplers_that_suit_layers(make_space: MakeSpace) -> None:
     chosen, why = choose_sampler("auto", objectives=1, coordinates=coordinates, trials=100)
     assert chosen.name == "tpe" and "2 dimensions with layers" in why
     for name in ("random", "tpe", "gp", "cmaes", "nsgaii"):
-        assert choose_sampler(name, objectives=1, coordinates=coordinates, trials=100)[0] == name
+        assert (
+            choose_sampler(name, objectives=1, coordinates=coordinates, trials=100)[0].name == name
+        )
         told: list[Finished] = []
         for number in range(14):
             request = ProposalRequest(3, number, name, coordinates, (True,), tuple(told))
