@@ -78,8 +78,8 @@ def plan_gradients(
     whole = limit
     limit = None if limit is None else limit // (1 + steps_too)
     points = POINTS.get(objectives, MOST_POINTS)
-    if limit is not None:
-        points = min(points, limit // max(1, items_per_candidate))
+    if whole is not None:
+        points = min(points, whole // max(1, items_per_candidate))
     if points < 1:
         return "the budget has no room for a starting point"
     for items in SIZES:
