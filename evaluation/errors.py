@@ -2,6 +2,7 @@
 
 EvaluationError         the root: a fault of the input, told in one message, exit code 2
 ├── TaskError           a task's file, column, prompt, choice or lm-eval name
+├── NoGoldError         a task without a gold answer whose loss could be taken
 └── ExhaustedError      memory ran out in a pass: a smaller token budget may do
 NonFiniteError          not the user's fault: a candidate whose logits are NaN or Inf; its trial
 fails
@@ -17,6 +18,10 @@ class TaskError(EvaluationError):
 
     The line.
     """
+
+
+class NoGoldError(EvaluationError):
+    """A task has no gold answer that a loss could be taken of; the message says why."""
 
 
 class ExhaustedError(EvaluationError):

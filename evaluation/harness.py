@@ -6,10 +6,14 @@ another set that shares items may differ in the last ones.
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import MappingProxyType
 
 from .errors import EvaluationError
+from .gold import Gold
+from .gold_pass import GoldLoss, gold_gradient, gold_loss
+from .guards import named
 from .runner import Prepared, Runner
 from .task import Item, ItemResult, Task
 
@@ -101,6 +105,37 @@ class Harness:
             answers = [next(responses) for _ in item.requests]
             results[item.key] = chosen.score(item, answers)
         return results
+
+    def gold_loss(self, task: str, metric: str, indices: Sequence[int]) -> GoldLoss:
+        """The loss of the gold answers of some items, on the live weights.
+
+        Raises:
+            NoGoldError: an item has none.
+            NonFiniteError: the loss is NaN or Inf.
+        """
+        return gold_loss(self.runner, *self._golds(task, metric, indices))
+
+    @contextmanager
+    def gold_gradient(self, task: str, metric: str, indices: Sequence[int]) -> Iterator[GoldLoss]:
+        """The same with the gradient by every parameter, there while the context is open.
+
+        Raises:
+            NoGoldError: an item has none.
+            NonFiniteError: the loss is NaN or Inf.
+        """
+        with gold_gradient(self.runner, *self._golds(task, metric, indices)) as found:
+            yield found
+
+    def _golds(
+        self, task: str, metric: str, indices: Sequence[int]
+    ) -> tuple[list[Gold], list[str]]:
+        chosen = self.tasks[task]
+        items = [chosen.items[index] for index in indices]
+        golds = []
+        for item in items:
+            with named(label(chosen, item)):
+                golds.append(chosen.gold(item, metric))
+        return golds, [label(chosen, item) for item in items]
 
     def _prepare(self, task: Task, indices: tuple[int, ...]) -> Prepared:
         items = [task.items[index] for index in indices]

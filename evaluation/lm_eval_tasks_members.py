@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .errors import NoGoldError
+from .gold import Gold
 from .lm_eval_tasks_groups import Plan, fault
 from .lm_eval_tasks_requests import rehash
 from .lm_eval_tasks_single import LmEvalTask
@@ -122,6 +124,18 @@ class LmEvalGroup:
         number = self.owners[item.key]
         result = self.members[number].score(item, responses)
         return {name: figure.row(number, result) for name, figure in self.figures.items()}
+
+    def gold(self, item: Item, metric: str) -> Gold:
+        """The loss of the item's gold answer, by its subtask's own metric.
+
+        Raises:
+            NoGoldError: the subtask has none, or lacks the metric.
+        """
+        number = self.owners[item.key]
+        own = self.figures[metric].sources.get(number)
+        if own is None:
+            raise NoGoldError(f"{self.members[number].name} has no metric {metric}")
+        return self.members[number].gold(item, own)
 
 
 def joined(spec: LmEvalSpec, plan: Plan, members: Sequence[LmEvalTask]) -> LmEvalGroup:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .gold import Gold
 from .lm_eval_tasks_building import Chat, build_requests, built
 from .lm_eval_tasks_config import (
     check_config,
@@ -13,6 +14,7 @@ from .lm_eval_tasks_config import (
     task_config,
     test_spec,
 )
+from .lm_eval_tasks_gold import gold_of
 from .lm_eval_tasks_groups import Config, Plan, Subtask, fault
 from .lm_eval_tasks_guard import Compile, compiled_once, offline_if_unreachable
 from .lm_eval_tasks_requests import Asked, Place, items_of, rehash, scoring_rule
@@ -81,6 +83,15 @@ class LmEvalTask:
             if len(numbers) != self.metrics[name].width:
                 raise failed(self.name, item, TypeError(f"{name} has {len(numbers)} numbers"))
         return result
+
+    def gold(self, item: Item, metric: str) -> Gold:
+        """The loss of the item's gold answer.
+
+        Raises:
+            NoGoldError: it has none that lm-eval names.
+        """
+        with compiled_once(self.templates):
+            return gold_of(self.asked[item.key], item, metric.partition(",")[0])
 
 
 def check_sources(spec: LmEvalSpec, plan: Plan, allow_test: bool) -> None:

@@ -22,6 +22,7 @@ from .duplicates import statement
 from .errors import EvaluationError, TaskError
 from .examples import Example, ExampleReader, make_reader
 from .fewshot import Pool, Shot, choose, draw, make_pool
+from .gold import Gold, rule_gold
 from .metrics import METRICS
 from .rows import Row, read_rows
 from .rules import ChoiceRule, MatchRule, OwnRule, Rule, TextRule, compile_extract
@@ -49,6 +50,8 @@ class NativeTask:
     items: tuple[Item, ...]
     metrics: Mapping[str, Metric]
     rules: tuple[Rule, ...]
+    joint: str = " "
+    """What stands between a prompt and the answer to it."""
 
     def score(self, item: Item, responses: Sequence[Response]) -> ItemResult:
         """Every metric's numbers of one item from the responses to its requests, in their order.
@@ -58,6 +61,14 @@ class NativeTask:
         """
         with of_task(self.name, item=item.key):
             return self.rules[item.index].score(item, responses)
+
+    def gold(self, item: Item, metric: str) -> Gold:
+        """The loss of the item's gold answer.
+
+        Raises:
+            NoGoldError: it has none.
+        """
+        return rule_gold(item, self.rules[item.index], metric, self.joint)
 
 
 def load_native_task(
@@ -96,7 +107,8 @@ def load_native_task(
             items.append(make_item(key, index, example, requests, rules[-1]))
         names = ("score",) if spec.score else METRICS_OF[spec.type]
         metrics = {name: METRICS[name] for name in names}
-        return NativeTask(spec.name, tuple(items), metrics, tuple(rules))
+        joint = "" if spec.chat_template else " "
+        return NativeTask(spec.name, tuple(items), metrics, tuple(rules), joint)
 
 
 def numbered(rows: Iterator[Row]) -> Iterator[tuple[str, Row]]:

@@ -146,6 +146,14 @@ class Runner:
             known = self._known[request] = narrowed(request_spans(self.encoder, request))
         return known
 
+    def spans(self, request: Request) -> tuple[Span, ...]:
+        """The forward passes whose targets add up to a request's log-likelihood.
+
+        Raises:
+            EvaluationError: a request that cannot be answered.
+        """
+        return widened(self._kept(request))
+
     def _settle_layout(self, spans: Sequence[Span]) -> None:
         passes = Passes(self.model, self.head, remembers=self.passes.remembers)
 

@@ -8,10 +8,13 @@ numbers do not say enough (a metric of lm-eval's over texts), a part is a text.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .gold import Gold
 
 Rows = NDArray[Any]
 """Item results of one metric, shape (n, width): float64, or objects where a part is a text."""
@@ -105,4 +108,8 @@ class Task(Protocol):
 
     def score(self, item: Item, responses: Sequence[Response]) -> ItemResult:
         """Every metric's numbers of one item, from the responses to its requests in order."""
+        ...
+
+    def gold(self, item: Item, metric: str) -> "Gold":
+        """A smooth loss of one item that ranks like the metric; raises NoGoldError without one."""
         ...

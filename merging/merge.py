@@ -91,6 +91,17 @@ def merge_tensor(
     return _deliver(target, job, out)
 
 
+def job_inputs(job: TensorJob, tensors: Tensors) -> tuple[Method, Numbers, list[torch.Tensor]]:
+    """What a job is evaluated on: its method, its numbers, and its tensors, the base first.
+
+    Raises:
+        MergeError: as `merge_tensor`.
+    """
+    method = find_method(job.method)
+    fetched = _fetch(method, job, tensors)
+    return method, _numbers(method, job) if job.sources else Numbers((), {}), fetched
+
+
 def _fetch(method: Method, job: TensorJob, tensors: Tensors) -> list[torch.Tensor]:
     """The base, where deltas are taken from it, and the sources, all of one shape."""
     if method.base == "required" and job.base is None:

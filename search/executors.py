@@ -14,6 +14,7 @@ from merging.document import Document
 from merging.plan import TensorJob, plan_recipe, recipe_hash
 from merging.recipe import ModelReference, Recipe
 from merging.recipe_reader import read_recipe
+from merging.sloped import Slope
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +31,26 @@ class Merge:
     recipe: Recipe
     jobs: tuple[TensorJob, ...]
     hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class GoldItems:
+    """Items of a task whose gold answers' loss is asked for, as it stands in for a metric."""
+
+    task: str
+    metric: str
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GoldSlopes:
+    """A loss, lower is better, and its derivative by the numbers of every merged tensor.
+
+    `slopes` in the order of the merge's jobs; empty where only the loss was asked for.
+    """
+
+    loss: float
+    slopes: tuple[Slope, ...] = ()
 
 
 class Executor(Protocol):
@@ -56,6 +77,16 @@ class Executor(Protocol):
         """Item key to result."""
         ...
 
+    def gradient(
+        self, merge: Merge, asked: Sequence[GoldItems], *, slopes: bool = True
+    ) -> Sequence[GoldSlopes]:
+        """The losses of a merge, one for each of `asked`, with their derivatives.
+
+        What `score` scores stays the candidate built last. Raises EvaluationError for items
+        without a gold answer, UnsupportedError for a method without a derivative, NonFiniteError.
+        """
+        ...
+
 
 class InlineExecutor:
     """Builds into one live model of this process and scores there.
@@ -80,6 +111,8 @@ class InlineExecutor:
         self._live = live
         self.harness = harness
         self._threads = threads
+        self._wanted: Merge | None = None
+        self._held: Merge | None = None
         self._pool = pool
 
     def prepare(self, data: Mapping[str, Any]) -> Merge:
@@ -91,17 +124,45 @@ class InlineExecutor:
 
     def build(self, merge: Merge) -> None:
         """Writes the merge into the live model, in place."""
+        self._wanted = merge
+        self._write(merge)
+
+    def score(self, task: str, indices: Sequence[int]) -> Mapping[str, ItemResult]:
+        """Scores the live model."""
+        if self._wanted is not None and self._held is not self._wanted:
+            self._write(self._wanted)  # a gradient was taken of another candidate
+        return self.harness.score(task, indices)
+
+    def gradient(
+        self, merge: Merge, asked: Sequence[GoldItems], *, slopes: bool = True
+    ) -> Sequence[GoldSlopes]:
+        """One backward pass a task, over the live model."""
+        from merging.live_slopes import live_slopes
+
+        live = self._write(merge)
+        found = []
+        for one in asked:
+            if not slopes:
+                loss = self.harness.gold_loss(one.task, one.metric, one.indices)
+                found.append(GoldSlopes(loss.value))
+                continue
+            with self.harness.gold_gradient(one.task, one.metric, one.indices) as loss:
+                seed = merge.recipe.mask_seed
+                own = live_slopes(live, merge.jobs, self._tensor, seed, loss.of)
+                found.append(GoldSlopes(loss.value, tuple(own)))
+        return found
+
+    def _write(self, merge: Merge) -> "LiveModel":
         from merging.candidate import build_candidate
 
         live = self._live if self._pool is None else self._pool.of(merge.jobs)
         self.harness.runner.hold(live.model)
+        self._held = None  # a build that fails half way leaves neither candidate
         build_candidate(
             live, merge.jobs, self._tensor, merge.recipe.mask_seed, threads=self._threads
         )
-
-    def score(self, task: str, indices: Sequence[int]) -> Mapping[str, ItemResult]:
-        """Scores the live model."""
-        return self.harness.score(task, indices)
+        self._held = merge
+        return live
 
     def _tensor(self, model: ModelReference, name: str) -> "torch.Tensor":
         return self._checkpoints[model].tensor(name)

@@ -10,7 +10,7 @@ been.
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from evaluation.errors import NonFiniteError
@@ -20,9 +20,11 @@ from merging.errors import MergeError
 from .board import Board, Part
 from .errors import SearchError
 from .executors import Executor
+from .gradients import Gradients
 from .judge import Judge, failed
 from .ledger import SCORED, Candidate, Ledger, label
 from .limits import Limits, refuse_small_budget
+from .next_trial import next_trial
 from .objectives import Budget, ConstraintSpec, MetricRef, Objective, resolve_metric
 from .proposals import Proposal, Proposer
 from .race import Race
@@ -50,6 +52,10 @@ class Observer(Protocol):
         """A candidate was scored, on all or on some items, or failed."""
         ...
 
+    def note(self, text: str) -> None:
+        """A line for whoever watches."""
+        ...
+
 
 @dataclass(slots=True)
 class Search:
@@ -70,6 +76,8 @@ class Search:
     observer: Observer
     racing: bool = True
     """Whether trials are scored look by look; else each on everything at once."""
+    gradients: Gradients | None = None
+    """Gives starting points, and steps from the front; None: nothing of that."""
     board: Board = field(init=False)
     judge: Judge = field(init=False)
     contestants: Racing = field(init=False)
@@ -128,6 +136,9 @@ class Search:
         limits = Limits(self.budget, self.items_per_candidate, self.reserved_items)
         references = self._score_references()
         self.proposing = self.proposing.compared_with(references)
+        if self.gradients is not None:
+            starts = self.gradients.starts(self.ledger.candidates("trial"))
+            self.proposing = replace(self.proposing, gradient_starts=starts)
         trials = self._take_up(references)
         self.log.add(trials)
         self.observer.resumed([one for one in trials if one.state != "running"])
@@ -171,8 +182,17 @@ class Search:
         waited = time.perf_counter()
         number = len(trials)
         shadow = stored_shadow(self.ledger, number)
-        trial = self.proposing.next(trials, prepared, shadow, proposer)
-        trial = trial.ended(propose_seconds=time.perf_counter() - waited)
+        trial = next_trial(
+            self.proposing,
+            self.gradients,
+            trials,
+            prepared,
+            shadow,
+            proposer,
+            self.observer.note,
+        )
+        waited = time.perf_counter() - waited + trial.propose_seconds
+        trial = trial.ended(propose_seconds=waited)
         after = cast_shadow(self.board, self.objectives, trials, shown)
         store_shadow(self.ledger, number + 1, after)
         trials.append(self._resolved(trial))

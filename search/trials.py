@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from .coordinates import Coordinates
 from .errors import SearchError
+from .gradient_starts import GradientStart, next_start
 from .ledger import Candidate
 from .objectives import Objective
 from .positions import position
@@ -22,7 +23,7 @@ from .refinement import Refinement
 from .sampler_spec import SamplerSpec
 from .shadow import Shadow
 from .space import Space
-from .stages import stage_of
+from .stages import STAGE, stage_of
 from .warm_start import WarmStart
 
 
@@ -39,6 +40,8 @@ class Proposing:
     objectives: Sequence[Objective]
     trials: int | None
     """The budget of trials, which sets the size of generations."""
+    gradient_starts: Sequence[GradientStart] = ()
+    """Scored after the warm starts, for as long as their predictions are trusted."""
     refinement: Refinement | None = None
     """With `anchors: auto`; `space`, `coordinates` and `sampler` are those of its first stage."""
 
@@ -63,7 +66,7 @@ class Proposing:
         self, trials: Sequence[Candidate], shadow: Shadow, proposer: Proposer
     ) -> "Future[Proposal] | None":
         """Begins to propose the trial after the last one, which is still being scored."""
-        if len(trials) < len(self.warm_starts):
+        if len(trials) < len(self.warm_starts) or self._found(trials, shadow) is not None:
             return None
         return proposer.submit(self._request(trials, shadow))
 
@@ -82,6 +85,8 @@ class Proposing:
         if number < len(self.warm_starts):
             start = self.warm_starts[number]
             return self._trial(number, f"warm start: {start.name}", start.values)
+        if (found := self._found(trials, shadow)) is not None:
+            return self.from_gradient(number, found)
         future = prepared
         if future is None:
             if shadow is None:
@@ -96,6 +101,31 @@ class Proposing:
             coordinates=dict(proposal.coordinates),
             system_attrs=dict(proposal.system_attrs),
         )
+
+    def from_gradient(self, number: int, found: GradientStart) -> Candidate:
+        """The trial that scores a point which gradients found, charged with what that cost."""
+        trial = self._trial(number, found.start.name, found.values, found.stage)
+        return trial.ended(
+            watermark=number - 2,
+            items=found.items,
+            propose_seconds=found.seconds,
+            system_attrs={STAGE: found.stage} if found.stage else None,
+        )
+
+    def dropped(self, trials: Sequence[Candidate], shadow: Shadow | None) -> bool:
+        """Whether the next trial is the first that is not from a gradient though one is left."""
+        first = len(self.warm_starts)
+        taken, named = trials[first:], [one.start.name for one in self.gradient_starts]
+        return (
+            first <= len(trials) < first + len(named)
+            and [one.name for one in taken] == named[: len(taken)]
+            and self._found(trials, shadow) is None
+        )
+
+    def _found(self, trials: Sequence[Candidate], shadow: Shadow | None) -> GradientStart | None:
+        scores = {} if shadow is None else shadow.scores
+        first = len(self.warm_starts)
+        return next_start(self.gradient_starts, first, trials, scores, self.objectives)
 
     def _trial(
         self, number: int, name: str, values: Mapping[str, Any], stage: int = 0

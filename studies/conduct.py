@@ -28,7 +28,7 @@ from .errors import RunError
 from .outputs import replace_text, write_outputs
 from .preflight import Preflight, inspect
 from .progress import Display
-from .proposing import changed_code, proposing_of
+from .proposing import changed_code, gradients_of, proposing_of
 from .reopen import begun_exact, open_study
 from .resolved import identity, resolved_study
 from .results import test_columns
@@ -158,6 +158,7 @@ def assemble(
         reserved_items=reserved_items(preflight),
         log=log,
         observer=display,
+        gradients=gradients_of(preflight, ledger, executor, display.note),
         racing=study.racing,
     )
 

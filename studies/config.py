@@ -6,6 +6,7 @@ Faults carry the place in the file. Nothing here opens a model or a task's data.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -27,6 +28,9 @@ from .schema import (
     WinnerForm,
 )
 
+Gradients = Literal["auto", "off", "refine"]
+"""Starting points from gradients where they apply, none, or steps from the front as well."""
+
 
 @dataclass(frozen=True, slots=True)
 class Study:
@@ -45,6 +49,7 @@ class Study:
     budget: Budget
     sampler: SamplerSpec
     racing: bool
+    gradients: Gradients
     seed: int
     folder: Path
 
@@ -88,6 +93,7 @@ def study_from(document: Document, folder: Path) -> Study:
         budget=Budget(form.budget.trials, form.budget.items, form.budget.minutes),
         sampler=read_sampler(document, form.sampler),
         racing=form.racing,
+        gradients=form.gradients,
         seed=form.seed,
         folder=folder,
     )

@@ -1,8 +1,11 @@
 """Which samplers propose for a study, and where its trials come from."""
 
+from collections.abc import Callable
 from typing import Any
 
 from search.errors import SamplerError, SamplerOptionError
+from search.executors import Executor
+from search.gradients import Gradients
 from search.ledger import Ledger
 from search.loop import searched_tasks
 from search.own_samplers import with_code
@@ -121,4 +124,30 @@ def proposing_of(preflight: Preflight) -> Proposing:
         objectives=preflight.objectives,
         trials=study.budget.trials,
         refinement=refinement,
+    )
+
+
+def gradients_of(
+    preflight: Preflight, ledger: Ledger, executor: Executor, tell: Callable[[str], None]
+) -> Gradients | None:
+    """The gradient phase of a study; None where the study wants none."""
+    study = preflight.study
+    if study.gradients == "off":
+        return None
+    searched = searched_tasks(preflight.tasks, preflight.objectives, study.constraints)
+    return Gradients(
+        ledger=ledger,
+        executor=executor,
+        stages=preflight.stages,
+        tasks=preflight.tasks,
+        splits=preflight.splits,
+        objectives=preflight.objectives,
+        references=preflight.references,
+        warm_starts=preflight.warm_starts,
+        budget=study.budget,
+        items_per_candidate=sum(len(preflight.splits[task]["search"]) for task in searched),
+        seed=study.seed,
+        mask_seed=study.seed,
+        refine=study.gradients == "refine",
+        tell=tell,
     )

@@ -6,7 +6,7 @@ The `recipe` is not described here: it is mergekit's YAML with ranges, read by `
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class Form(BaseModel):
@@ -19,6 +19,14 @@ Name = Annotated[str, Field(min_length=1, max_length=200)]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Real = Annotated[float, Field(allow_inf_nan=False)]
+
+
+def _switched(value: object) -> object:
+    """YAML takes a bare `off` for false."""
+    return "off" if value is False else value
+
+
+GradientMode = Annotated[Literal["auto", "off", "refine"], BeforeValidator(_switched)]
 
 
 class FewshotForm(Form):
@@ -118,6 +126,7 @@ class StudyForm(Form):
     budget: BudgetForm = BudgetForm()
     sampler: Name | dict[str, object] = "auto"
     racing: bool = True
+    gradients: GradientMode = "auto"
     seed: Count = 0
     resolved: dict[str, object] | None = None
     """Written into a run's study.yaml: the folder it came from, `--map`s, content hashes."""

@@ -16,7 +16,7 @@ from evaluation.lm_eval_tasks_members import GroupAggregate, LmEvalGroup
 from evaluation.resampling import WideSumAggregate
 from evaluation.spec import LmEvalSpec
 from evaluation.statistics import bootstrap_interval, paired_p_value, standard_error
-from evaluation.task import ItemResult, result_rows
+from evaluation.task import ItemResult, Response, result_rows
 
 DATA = Path(__file__).parents[1] / "data" / "lm_eval"
 pytestmark = pytest.mark.usefixtures("datasets_cache")
@@ -258,3 +258,17 @@ def test_official_test_splits_of_all_subtasks(folder: Path) -> None:
     assert len({item.key for item in task.items}) == 14
     assert [item.index for item in task.items] == list(range(14))
     assert list(task.metrics) == ["acc,none", "exact_match,word"] and not task.official_test
+
+
+@pytest.mark.parametrize("name", ["own_by_size", "own_evenly", "own_list"])
+def test_a_groups_items_have_the_gold_of_their_subtasks(name: str) -> None:
+    task = group(name)
+    metric = next(iter(task.metrics))
+    for item in task.items:
+        member = task.members[task.owners[item.key]]
+        own = task.figures[metric].sources[task.owners[item.key]]
+        gold = task.gold(item, metric)
+        assert gold == member.gold(item, own)
+        if gold.right is not None:
+            answers = [Response(-1.0 if k == gold.right else -9.0) for k in range(len(gold.sizes))]
+            assert member.score(item, answers)["acc"] == (1.0,)

@@ -15,6 +15,7 @@ from merging.conversion import confirmed, trace, views
 from merging.depth import moved_layers
 from merging.errors import UnsupportedError
 from merging.layers import layer_of
+from merging.live_slopes import live_slopes
 from merging.recipe import ModelReference
 from merging.sources import open_checkpoint
 from merging.stored import open_folder
@@ -216,3 +217,75 @@ def test_adapters_of_experts_and_of_fused_tensors(kind, module, write_family, he
     live_model(load_model(adapted), adapted)  # proves every tensor
     with pytest.raises(UnsupportedError, match="while"):
         live_model(load_model(adapted), plain)
+
+
+@pytest.mark.parametrize("kind", ["llama", "mixtral", "gpt2"])
+def test_slopes_go_back_through_whatever_transformers_does_to_weights(
+    kind, write_family, here, merge_here
+):
+    plan, _ = merge_here
+    root = write_family(kind)
+    base = here(root / "base")
+    live = live_model(load_model(base, dtype="float32"), base)
+
+    def moved(step):
+        models = [dict(one) for one in LINEAR["models"]]
+        models[1] = {**models[1], "parameters": {"weight": 0.5 + step}}
+        recipe = {**LINEAR, "models": models, "dtype": "float32"}
+        jobs, _, tensors = plan({**recipe, "parameters": {"normalize": False}}, root)
+        build_candidate(live, jobs, tensors, 3)
+        return jobs, tensors
+
+    def loss():
+        given = live.model(input_ids=torch.arange(3, 11)[None]).logits.double()
+        return given.log_softmax(-1)[0, :-1].gather(1, torch.arange(4, 11)[:, None]).mean()
+
+    def at(step):
+        moved(step)
+        with torch.no_grad():
+            return loss().item()
+
+    wide, narrow = ((at(h) - at(-h)) / (2 * h) for h in (2e-2, 1e-2))
+    jobs, tensors = moved(0.0)
+    live.model.requires_grad_(True)
+    loss().backward()
+    found = list(live_slopes(live, jobs, tensors, 3, lambda parameter: parameter.grad))
+    assert sum(one.weights[1] for one in found) == pytest.approx(
+        (4 * narrow - wide) / 3, rel=2e-3, abs=1e-4
+    )
+    assert sum(any(one.weights) for one in found) > 5
+
+
+def test_slopes_of_what_is_computed_from_several_tensors(write_family, here, merge_here):
+    """Of a linear function of the parameters, whose slopes are known: hrm_text fuses weights."""
+    plan, _ = merge_here
+    root = write_family("hrm_text")
+    base = here(root / "base")
+    live = live_model(load_model(base, dtype="float32"), base)
+    assert live.fusions
+
+    def along(step):
+        models = [dict(one) for one in LINEAR["models"]]
+        models[1] = {**models[1], "parameters": {"weight": 0.5 + step}}
+        recipe = {**LINEAR, "models": models, "dtype": "float32"}
+        jobs, _, tensors = plan({**recipe, "parameters": {"normalize": False}}, root)
+        build_candidate(live, jobs, tensors, 3)
+        fused = {target for fusion in live.fusions for target in fusion.targets}
+        total = sum(
+            (one.double() * given[name]).sum().item()
+            for name, one in live.model.named_parameters()
+            if name in fused
+        )
+        return total, jobs, tensors, fused
+
+    draw = torch.Generator().manual_seed(0)
+    given = {
+        name: torch.randn(one.shape, generator=draw) for name, one in live.model.named_parameters()
+    }
+    up, down = along(0.5)[0], along(-0.5)[0]
+    _, jobs, tensors, fused = along(0.0)
+    names = {one: name for name, one in live.model.named_parameters()}
+    found = live_slopes(
+        live, jobs, tensors, 3, lambda one: given[names[one]] if names[one] in fused else None
+    )
+    assert sum(one.weights[1] for one in found) == pytest.approx(up - down, rel=1e-4)

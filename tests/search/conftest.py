@@ -169,6 +169,7 @@ class Watcher:
     def __init__(self) -> None:
         self.ends: list[Candidate] = []
         self.before: list[Candidate] = []
+        self.notes: list[str] = []
 
     def scoring(self, candidate: Candidate) -> None:
         """Nothing to keep."""
@@ -180,6 +181,10 @@ class Watcher:
     def ended(self, candidate: Candidate) -> None:
         """Keeps it."""
         self.ends.append(candidate)
+
+    def note(self, text: str) -> None:
+        """Keeps it."""
+        self.notes.append(text)
 
 
 class NoLog:
