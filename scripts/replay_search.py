@@ -218,21 +218,44 @@ def own_front(search: Search) -> list[Candidate]:
     return [able[place] for place in pareto_front(values, [True] * values.shape[1])]
 
 
-def lost_members(world: World, search: Search) -> float:
-    """Of the trials that are truly on the front of all, the share that racing kept from `select`.
+def lost_members(world: World, search: Search) -> tuple[float, float, float]:
+    """Members of the true front of all trials that are not on the search's: shares of them.
 
-    A member counts as lost if it was dropped, or if it is not on the search's own front and no
-    member of that is within half a point of it in every objective.
+    A member is there if it, or one that is within half a point of it in every objective, is
+    nominated for `select`.
+
+    Returns:
+        Lost with racing; lost if the same trials were all scored in full; lost with racing
+        though there in full: what racing is to blame for.
     """
-    trials = [one for one in search.ledger.candidates("trial") if one.recipe_hash]
-    trials = list({one.recipe_hash: one for one in trials}.values())
+    trials = list({one.recipe_hash: one for one in search.ledger.candidates("trial")}.values())
     truth = np.array([world.truth(weights_of(search, one)) for one in trials])
-    nominated = np.array([world.truth(weights_of(search, one)) for one in own_front(search)])
-    members = pareto_front(truth, [True] * truth.shape[1])
-    lost = [
-        place for place in members if not (nominated >= truth[place] - 0.005).all(axis=1).any()
-    ]
-    return len(lost) / len(members)
+    up = [True] * truth.shape[1]
+    everyone = [*search.ledger.candidates("reference"), *trials]
+    full = np.array([_in_full(world, weights_of(search, one)) for one in everyone])
+    sides = [own_front(search), [everyone[place] for place in pareto_front(full, up)]]
+    raced, complete = (
+        np.array([world.truth(weights_of(search, one)) for one in side]) for side in sides
+    )
+    members = [truth[place] for place in pareto_front(truth, up)]
+
+    def there(front: Array, member: Array) -> bool:
+        return bool((front >= member - 0.005).all(axis=1).any())
+
+    lost = [not there(raced, one) for one in members]
+    anyway = [not there(complete, one) for one in members]
+    blamed = [one and not other for one, other in zip(lost, anyway, strict=True)]
+    return float(np.mean(lost)), float(np.mean(anyway)), float(np.mean(blamed))
+
+
+def _in_full(world: World, weights: Array) -> Array:
+    """Objective values on all questions of the search split."""
+    right = world.table.right(weights)
+    values = np.array([
+        right[world.tasks[skill].drawn[: len(world.splits[skill]["search"])]].mean()
+        for skill in world.skills
+    ])  # fmt: skip
+    return values.mean(keepdims=True) if world.together else values
 
 
 def grid_regret(world: World, search: Search) -> tuple[float, float]:
@@ -244,14 +267,9 @@ def grid_regret(world: World, search: Search) -> tuple[float, float]:
     chosen = max(able, key=lambda one: (one.standing or (0.0,))[0])
     mine = weights_of(search, chosen)
 
-    def on_questions(weights: Array) -> float:
-        right = world.table.right(weights)
-        drawn = [world.tasks[skill].drawn[: len(world.splits[skill]["search"])]
-                 for skill in world.skills]  # fmt: skip
-        return float(np.mean([right[one].mean() for one in drawn]))
-
     grid = world.table.weights
-    seen = max(on_questions(one) for one in grid) - on_questions(mine)
+    best = max(float(_in_full(world, one)[0]) for one in grid)
+    seen = best - float(_in_full(world, mine)[0])
     true = max(float(world.truth(one)[0]) for one in grid) - float(world.truth(mine)[0])
     return seen, true
 

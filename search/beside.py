@@ -96,7 +96,7 @@ def _candidates(search: Search, references: Sequence[Candidate], wanted: int) ->
         settled = one.state == "failed" or one.settings == search.executor.settings
         if one.state == "running" or not settled:
             search.ledger.put(one)
-            one = search.in_full(one, references)
+            one = search.assessor.in_full(one, references)
             search.ledger.put(one)
             search.observer.ended(one)
         elif number >= len(stored):

@@ -11,50 +11,30 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
-from evaluation.errors import NonFiniteError
 from evaluation.task import Task
 from merging.errors import MergeError
 
+from .assessor import Assessor, groups_of
 from .board import Board, Part
 from .errors import SearchError
 from .executors import Executor
 from .gradients import Gradients
-from .judge import Judge, failed
+from .judge import Judge
 from .ledger import SCORED, Candidate, Ledger, label
 from .limits import Limits, refuse_small_budget
 from .next_trial import next_trial
 from .objectives import Budget, ConstraintSpec, MetricRef, Objective, resolve_metric
+from .observer import Observer
 from .proposals import Proposal, Proposer
 from .race import Race
-from .racing import Look, Racing
-from .scoring import Scorer, Spent
+from .racing import Racing
+from .scoring import Scorer
 from .shadow import cast_shadow, store_shadow, stored_shadow
 from .study_log import StudyLog
 from .trials import Proposing
 from .warm_start import Reference
 from .warp import Warp, warps
-
-
-class Observer(Protocol):
-    """Is told how the search goes; must not steer it."""
-
-    def scoring(self, candidate: Candidate) -> None:
-        """A candidate is about to be built and scored."""
-        ...
-
-    def resumed(self, trials: Sequence[Candidate]) -> None:
-        """Trials that an earlier search of this run had ended."""
-        ...
-
-    def ended(self, candidate: Candidate) -> None:
-        """A candidate was scored, on all or on some items, or failed."""
-        ...
-
-    def note(self, text: str) -> None:
-        """A line for whoever watches."""
-        ...
 
 
 @dataclass(slots=True)
@@ -81,6 +61,7 @@ class Search:
     board: Board = field(init=False)
     judge: Judge = field(init=False)
     contestants: Racing = field(init=False)
+    assessor: Assessor = field(init=False)
 
     def __post_init__(self) -> None:
         splits = {task: self.scorer.splits[task]["search"] for task in self.searched}
@@ -88,9 +69,18 @@ class Search:
         parts |= {resolve_metric(one.metric, self.tasks): None for one in self.constraints}
         self.board = Board(self.tasks, splits, list(parts))
         self.judge = Judge(self.board, self.tasks, self.objectives, self.constraints)
-        race = Race(self.board, self.objectives, _groups(self.tasks, splits))
+        race = Race(self.board, self.objectives, groups_of(self.tasks, splits))
         seed = self.proposing.seed
         self.contestants = Racing(self.board, race, self.objectives, seed, self.racing)
+        self.assessor = Assessor(
+            self.executor,
+            self.scorer,
+            self.board,
+            self.judge,
+            self.contestants,
+            self.searched,
+            self.observer,
+        )
 
     @property
     def searched(self) -> list[str]:
@@ -107,16 +97,6 @@ class Search:
         reached = self._run(proposer)
         self._settle()
         return reached
-
-    def in_full(self, candidate: Candidate, references: Sequence[Candidate]) -> Candidate:
-        """A candidate scored on every item of the search split, its constraints judged.
-
-        One that stands beside the search is forgotten at once: no estimate depends on it.
-        """
-        found = self.judge.constrained(self._score(candidate), references)
-        if candidate.kind == "beside":
-            self.board.forget(label(candidate))
-        return found
 
     def _settle(self) -> None:
         """Gives every trial of a race its last estimates, from all that is known at the end."""
@@ -166,7 +146,7 @@ class Search:
                     number, prepared = len(trials) - 1, None
             if prepared is None and not limits.are_trials_used(trials):
                 prepared = self._ahead(trials, proposer)
-            trials[number] = self._look(trials[number], references, trials)
+            trials[number] = self.assessor.look(trials[number], references, trials)
             self.ledger.put(trials[number])
             self.log.add(trials)
             self.observer.ended(trials[number])
@@ -219,7 +199,7 @@ class Search:
         scored: list[Candidate] = []
         for number, reference in enumerate(self.references):
             one = stored.get(reference.name)
-            if one is None or one.state == "running" or self._outdated(one):
+            if one is None or one.state == "running" or self.assessor.outdated(one):
                 merge = self.executor.prepare(reference.data)
                 fresh = Candidate(
                     "reference",
@@ -229,12 +209,12 @@ class Search:
                     merge.hash,
                     role=reference.role,
                 )
-                one = self._score(one or fresh)
+                one = self.assessor.score(one or fresh)
                 if reference.role == "base" and one.scores is None:
                     raise SearchError(f"the base model cannot be scored: {one.error}")
                 self.ledger.put(one)
             elif one.scores is not None:
-                self._learn(one)
+                self.assessor.learn(one)
             self.observer.ended(one)
             scored.append(one)
         judged = [self.judge.constrained(one, scored) for one in scored]
@@ -242,106 +222,21 @@ class Search:
             self.ledger.put(one)
         return judged
 
-    def _learn(self, candidate: Candidate) -> None:
-        """Puts on the board what the ledger has of a candidate."""
-        results = self.scorer.known(candidate.recipe_hash, "search", self.searched)
-        self.board.add(label(candidate), results)
-
     def _take_up(self, references: Sequence[Candidate]) -> list[Candidate]:
         """The trials of an earlier search, scored again where their scores do not compare."""
         trials = self.ledger.candidates("trial")
         for place, one in enumerate(trials):
             self._place(one)
-            if self._outdated(one):
-                trials[place] = self._again(one, references)
+            if self.assessor.outdated(one):
+                trials[place] = self.assessor.again(one, references)
                 self.ledger.put(trials[place])
             elif one.state in SCORED:
-                self._learn(one)
+                self.assessor.learn(one)
         return trials
-
-    def _again(self, trial: Candidate, references: Sequence[Candidate]) -> Candidate:
-        """The trial under the present settings: on everything, or on what it had been."""
-        if trial.state == "complete":
-            return self.in_full(trial, references)
-        found = self._score_looks(trial, self.contestants.looks(trial)[: trial.looks])
-        if found.state == "failed":
-            return found
-        return self.judge.constrained(found.ended(state=trial.state), references)
-
-    def _score(self, candidate: Candidate) -> Candidate:
-        """The candidate with its scores on the search split; a failure is told, not raised."""
-        self.observer.scoring(candidate)
-        spent = _spent(candidate)
-        merge = self.executor.prepare(candidate.data)
-        try:
-            results = self.scorer.score(merge, "search", self.searched, spent)
-        except NonFiniteError as error:
-            return spent.of(failed(candidate, str(error)))
-        outcome = self.judge.scored(candidate, results, self.executor.settings)
-        if outcome.scores is not None:
-            self.board.add(label(candidate), results)
-        return spent.of(outcome)
-
-    def _look(
-        self,
-        trial: Candidate,
-        references: Sequence[Candidate],
-        trials: Sequence[Candidate],
-    ) -> Candidate:
-        """The trial after its next look: complete, waiting, dropped or failed."""
-        if not trial.recipe_hash:
-            return failed(trial, trial.error or "")
-        looks = self.contestants.looks(trial)
-        found = self._score_looks(trial, looks[trial.looks : trial.looks + 1])
-        if found.state == "failed":
-            return found
-        found = found.ended(looks=trial.looks + 1)
-        if found.looks == len(looks):
-            results = self.scorer.known(found.recipe_hash, "search", self.searched)
-            found = self.judge.scored(found, results, self.executor.settings)
-        found = self.judge.constrained(found, references)
-        others = [*references, *(one for one in trials if one.number != trial.number)]
-        if found.state == "paused" and self.contestants.is_dropped(found, others):
-            return found.ended(state="dropped")
-        return found
-
-    def _score_looks(self, trial: Candidate, looks: Sequence[Look]) -> Candidate:
-        """The trial with its estimates after some looks; failed where a result is no number."""
-        self.observer.scoring(trial)
-        spent = _spent(trial)
-        merge = self.executor.prepare(trial.data)
-        try:
-            for look in looks:
-                self.scorer.score_blocks(merge, look, spent)
-        except NonFiniteError as error:
-            return spent.of(failed(trial, str(error)))
-        results = self.scorer.known(trial.recipe_hash, "search", self.searched)
-        self.board.add(label(trial), results)
-        return spent.of(self.judge.estimated(trial, results, self.executor.settings))
-
-    def _outdated(self, candidate: Candidate) -> bool:
-        """Whether scores come from other settings (memory ran out): those do not compare."""
-        return candidate.state in SCORED and candidate.settings != self.executor.settings
 
     def _warps(self, references: Sequence[Candidate]) -> tuple[Warp, ...]:
         values = [one.scores for one in references if one.scores is not None]
         return warps(self.objectives, self.tasks, self.board.splits, values)
-
-
-def _spent(candidate: Candidate) -> Spent:
-    return Spent(candidate.items, candidate.build_seconds, candidate.score_seconds, candidate)
-
-
-def _groups(
-    tasks: Mapping[str, Task], splits: Mapping[str, Sequence[int]]
-) -> dict[str, list[int]]:
-    """Task to the group of each item, as numbers from 0."""
-    found = {}
-    for task, indices in splits.items():
-        names = [tasks[task].items[index].group for index in indices]
-        numbers = {name: place for place, name in enumerate(dict.fromkeys(names))}
-        found[task] = [numbers[name] for name in names]
-    return found
 
 
 def searched_tasks(

@@ -109,7 +109,7 @@ def _recipe_checkup(
 
 def _study_checkup(found: Preflight) -> Checkup:
     study = found.study
-    chosen = [(str(name), reason) for name, reason in samplers_of(found)]
+    chosen = [(str(sampler), reason) for sampler, reason in samplers_of(found)]
     first = {name: reason for name, reason in reversed(chosen)}  # of equal ones the first
     samplers = [f"{name} ({first[name]})" for name in dict.fromkeys(name for name, _ in chosen)]
     sizes = found.stages.sizes

@@ -13,10 +13,10 @@ from search.errors import SamplerError
 from search.executors import Executor, InlineExecutor
 from search.ledger import Ledger
 from search.loop import (
-    Observer,
     Search,
     constraint_name,
 )
+from search.observer import Observer
 from search.proposals import Proposer
 from search.scoring import Scorer
 from search.study_log import StudyLog

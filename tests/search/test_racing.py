@@ -208,7 +208,7 @@ def test_the_board_forgets_who_stands_beside(world, ledger: Ledger) -> None:
     data = world.space.fill({"math.weight": 0.1, "code.weight": 0.9})
     merge = search.executor.prepare(data)
     one = Candidate("beside", 0, "random 0", data, merge.hash)
-    found = search.in_full(one, ledger.candidates("reference"))
+    found = search.assessor.in_full(one, ledger.candidates("reference"))
     assert found.scores is not None and found.state in SCORED
     assert search.board.metric("trial 7", ("up", "acc")) == before
     with pytest.raises(KeyError):

@@ -116,7 +116,7 @@ def test_a_choice_is_searched_exported_verified_and_shown(bench: Any, sampler: s
     assert all((row["alpha.epsilon"] != "") == (row["merge_method"] == "della") for row in rows)
     shown = bench.call("trials", bench.run)
     assert shown.exit_code == 0 and "NaN" not in shown.stdout and "None" not in shown.stdout
-    told = "dare_ties and della draw random masks: their figures are for one mask seed"
+    told = "dare_ties and della draw random masks: their finalists are ranked by their mean"
     assert told in (bench.run / "report.html").read_text()
     logged = optuna.load_study(study_name="pico", storage=f"sqlite:///{bench.run / 'study.db'}")
     assert [one.params for one in logged.trials] == [dict(one.values or {}) for one in trials]

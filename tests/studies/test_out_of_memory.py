@@ -8,8 +8,8 @@ import torch
 
 from evaluation.errors import NonFiniteError
 from evaluation.runner import Prepared, Runner
+from search.assessor import Assessor
 from search.ledger import Candidate, Ledger
-from search.loop import Search
 from search.scoring import Scorer
 
 
@@ -86,14 +86,14 @@ def test_interrupted_while_scoring_again_a_run_can_be_looked_at_and_goes_on(
 ) -> None:
     with monkeypatch.context() as patch:
         full_above(patch, budget=512, after=12)
-        rescored = Search._score
+        rescored = Assessor.score
 
-        def stopped(self: Search, candidate: Candidate) -> Candidate:
+        def stopped(self: Assessor, candidate: Candidate) -> Candidate:
             if candidate.state == "complete" and candidate.number == 1:
                 raise KeyboardInterrupt
             return rescored(self, candidate)
 
-        patch.setattr(Search, "_score", stopped)
+        patch.setattr(Assessor, "score", stopped)
         assert bench.search("--token-budget", "1024").exit_code == 130
     assert bench.call("trials", bench.run).exit_code == 0
     assert bench.call("report", bench.run).exit_code == 0

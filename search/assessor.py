@@ -1,0 +1,127 @@
+"""How a candidate comes to its outcome: scored, put on the board, judged.
+
+A reference and what stands beside the search are scored on everything, a trial look by look.
+Between the loop, which decides who is next, and `scoring`, `board`, `racing` and `judge`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from evaluation.errors import NonFiniteError
+from evaluation.task import Task
+
+from .board import Board
+from .executors import Executor
+from .judge import Judge, failed
+from .ledger import SCORED, Candidate, label
+from .observer import Observer
+from .racing import Look, Racing
+from .scoring import Scorer, Spent
+
+
+@dataclass(frozen=True, slots=True)
+class Assessor:
+    """Scores candidates on the tasks `searched`, and says what became of them."""
+
+    executor: Executor
+    scorer: Scorer
+    board: Board
+    judge: Judge
+    contestants: Racing
+    searched: Sequence[str]
+    observer: Observer
+
+    def in_full(self, candidate: Candidate, references: Sequence[Candidate]) -> Candidate:
+        """A candidate scored on every item of the search split, its constraints judged.
+
+        One that stands beside the search is forgotten at once: no estimate depends on it.
+        """
+        found = self.judge.constrained(self.score(candidate), references)
+        if candidate.kind == "beside":
+            self.board.forget(label(candidate))
+        return found
+
+    def learn(self, candidate: Candidate) -> None:
+        """Puts on the board what the ledger has of a candidate."""
+        results = self.scorer.known(candidate.recipe_hash, "search", self.searched)
+        self.board.add(label(candidate), results)
+
+    def again(self, trial: Candidate, references: Sequence[Candidate]) -> Candidate:
+        """The trial under the present settings: on everything, or on what it had been."""
+        if trial.state == "complete":
+            return self.in_full(trial, references)
+        found = self._score_looks(trial, self.contestants.looks(trial)[: trial.looks])
+        if found.state == "failed":
+            return found
+        return self.judge.constrained(found.ended(state=trial.state), references)
+
+    def score(self, candidate: Candidate) -> Candidate:
+        """The candidate with its scores on the search split; a failure is told, not raised."""
+        self.observer.scoring(candidate)
+        spent = _spent(candidate)
+        merge = self.executor.prepare(candidate.data)
+        try:
+            results = self.scorer.score(merge, "search", self.searched, spent)
+        except NonFiniteError as error:
+            return spent.of(failed(candidate, str(error)))
+        outcome = self.judge.scored(candidate, results, self.executor.settings)
+        if outcome.scores is not None:
+            self.board.add(label(candidate), results)
+        return spent.of(outcome)
+
+    def look(
+        self,
+        trial: Candidate,
+        references: Sequence[Candidate],
+        trials: Sequence[Candidate],
+    ) -> Candidate:
+        """The trial after its next look: complete, waiting, dropped or failed."""
+        if not trial.recipe_hash:
+            return failed(trial, trial.error or "")
+        looks = self.contestants.looks(trial)
+        found = self._score_looks(trial, looks[trial.looks : trial.looks + 1])
+        if found.state == "failed":
+            return found
+        found = found.ended(looks=trial.looks + 1)
+        if found.looks == len(looks):
+            results = self.scorer.known(found.recipe_hash, "search", self.searched)
+            found = self.judge.scored(found, results, self.executor.settings)
+        found = self.judge.constrained(found, references)
+        others = [*references, *(one for one in trials if one.number != trial.number)]
+        if found.state == "paused" and self.contestants.is_dropped(found, others):
+            return found.ended(state="dropped")
+        return found
+
+    def _score_looks(self, trial: Candidate, looks: Sequence[Look]) -> Candidate:
+        """The trial with its estimates after some looks; failed where a result is no number."""
+        self.observer.scoring(trial)
+        spent = _spent(trial)
+        merge = self.executor.prepare(trial.data)
+        try:
+            for look in looks:
+                self.scorer.score_blocks(merge, look, spent)
+        except NonFiniteError as error:
+            return spent.of(failed(trial, str(error)))
+        results = self.scorer.known(trial.recipe_hash, "search", self.searched)
+        self.board.add(label(trial), results)
+        return spent.of(self.judge.estimated(trial, results, self.executor.settings))
+
+    def outdated(self, candidate: Candidate) -> bool:
+        """Whether scores come from other settings (memory ran out): those do not compare."""
+        return candidate.state in SCORED and candidate.settings != self.executor.settings
+
+
+def _spent(candidate: Candidate) -> Spent:
+    return Spent(candidate.items, candidate.build_seconds, candidate.score_seconds, candidate)
+
+
+def groups_of(
+    tasks: Mapping[str, Task], splits: Mapping[str, Sequence[int]]
+) -> dict[str, list[int]]:
+    """Task to the group of each item, as numbers from 0."""
+    found = {}
+    for task, indices in splits.items():
+        names = [tasks[task].items[index].group for index in indices]
+        numbers = {name: place for place, name in enumerate(dict.fromkeys(names))}
+        found[task] = [numbers[name] for name in names]
+    return found
