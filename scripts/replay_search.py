@@ -114,6 +114,9 @@ class _Silent:
     def ended(self, candidate: Candidate) -> None:
         """Nothing."""
 
+    def note(self, text: str) -> None:
+        """Nothing."""
+
     def add(self, trials: Sequence[Candidate]) -> None:
         """Nothing."""
 
