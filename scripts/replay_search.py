@@ -102,7 +102,7 @@ class Here:
         return future
 
 
-class _Silent:
+class Silent:
     """Observer and Optuna log of a search that nobody watches."""
 
     def scoring(self, candidate: Candidate) -> None:
@@ -118,6 +118,9 @@ class _Silent:
         """Nothing."""
 
     def add(self, trials: Sequence[Candidate]) -> None:
+        """Nothing."""
+
+    def note(self, text: str) -> None:
         """Nothing."""
 
 
@@ -160,7 +163,7 @@ def own_search(
         world.objectives,
         budget.trials,
     )
-    silent = cast(Any, _Silent())
+    silent = cast(Any, Silent())
     tasks = cast(Any, world.tasks)
     search = Search(
         ledger,
