@@ -114,9 +114,6 @@ class Silent:
     def ended(self, candidate: Candidate) -> None:
         """Nothing."""
 
-    def note(self, text: str) -> None:
-        """Nothing."""
-
     def add(self, trials: Sequence[Candidate]) -> None:
         """Nothing."""
 
