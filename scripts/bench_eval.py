@@ -265,6 +265,9 @@ class Watch:
         """The references have been scored: the first trial begins."""
         self.then = (time.perf_counter(), self.passes.seconds)
 
+    def note(self, text: str) -> None:
+        """Nothing."""
+
     def ended(self, candidate: Any) -> None:
         """A trial runs from the end of the one before it to its own, proposing included."""
         now = (time.perf_counter(), self.passes.seconds)

@@ -29,8 +29,7 @@ def test_the_phase_costs_at_most_a_quarter(trials: int) -> None:
 def test_less_budget_looks_at_fewer_items_then_steps_then_points() -> None:
     found = [plan(Budget(n, None, None)) for n in (1000, 64, 20, 12)]
     sizes = [(one.items, one.evaluations, one.points) for one in found if not isinstance(one, str)]
-    assert sizes == sorted(sizes, reverse=True) and len(set(sizes)) == 3
-    assert sizes[0] == (64, 16, 8)
+    assert sizes == [(64, 16, 8), (24, 16, 8), (16, 10, 5), (16, 6, 3)]
     assert isinstance(plan(Budget(2, None, None)), str)
     timed = plan(Budget(None, None, 5.0))
     assert timed == GradientPlan(64, 16, 8, None, 6)
