@@ -114,7 +114,7 @@ class Silent:
     def ended(self, candidate: Candidate) -> None:
         """Nothing."""
 
-    def add(self, trials: Sequence[Candidate]) -> None:
+    def add(self, trials: Sequence[Candidate], *, ended: bool = False) -> None:
         """Nothing."""
 
     def note(self, text: str) -> None:

@@ -14,8 +14,9 @@ from .board import Board
 from .executors import Executor
 from .judge import Judge, failed
 from .ledger import SCORED, Candidate, label
+from .objectives import Results
 from .observer import Observer
-from .racing import Look, Racing
+from .racing import Racing
 from .scoring import Scorer, Spent
 
 
@@ -42,15 +43,33 @@ class Assessor:
         return found
 
     def learn(self, candidate: Candidate) -> None:
-        """Puts on the board what the ledger has of a candidate."""
-        results = self.scorer.known(candidate.recipe_hash, "search", self.searched)
-        self.board.add(label(candidate), results)
+        """Puts on the board what a candidate was scored on."""
+        self.board.add(label(candidate), self._results(candidate))
+
+    def _results(self, candidate: Candidate) -> Results:
+        """What a trial's looks so far say, all that is known of who has none.
+
+        A recipe that another trial has too may be known on more: that is not this one's to know,
+        or its estimate would depend on when it was asked for.
+        """
+        known = self.scorer.known(candidate.recipe_hash, "search", self.searched)
+        if candidate.kind != "trial" or candidate.state == "complete":
+            return known
+        seen: dict[str, set[str]] = {task: set() for task in self.searched}
+        for look in self.contestants.looks(candidate)[: candidate.looks]:
+            for task, blocks in look.items():
+                items = self.scorer.tasks[task].items
+                seen[task] |= {items[index].key for block in blocks for index in block}
+        return {
+            task: {key: result for key, result in found.items() if key in seen[task]}
+            for task, found in known.items()
+        }
 
     def again(self, trial: Candidate, references: Sequence[Candidate]) -> Candidate:
         """The trial under the present settings: on everything, or on what it had been."""
         if trial.state == "complete":
             return self.in_full(trial, references)
-        found = self._score_looks(trial, self.contestants.looks(trial)[: trial.looks])
+        found = self._score_looks(trial, trial.looks, 0)
         if found.state == "failed":
             return found
         return self.judge.constrained(found.ended(state=trial.state), references)
@@ -67,7 +86,13 @@ class Assessor:
         outcome = self.judge.scored(candidate, results, self.executor.settings)
         if outcome.scores is not None:
             self.board.add(label(candidate), results)
-        return spent.of(outcome)
+        return self._unless_failed(spent.of(outcome))
+
+    def _unless_failed(self, candidate: Candidate) -> Candidate:
+        """The candidate; of one that failed nothing stays on the board."""
+        if candidate.state == "failed":
+            self.board.forget(label(candidate))
+        return candidate
 
     def look(
         self,
@@ -78,37 +103,42 @@ class Assessor:
         """The trial after its next look: complete, waiting, dropped or failed."""
         if not trial.recipe_hash:
             return failed(trial, trial.error or "")
-        looks = self.contestants.looks(trial)
-        found = self._score_looks(trial, looks[trial.looks : trial.looks + 1])
+        found = self._score_looks(trial, trial.looks + 1, trial.looks)
         if found.state == "failed":
             return found
-        found = found.ended(looks=trial.looks + 1)
-        if found.looks == len(looks):
-            results = self.scorer.known(found.recipe_hash, "search", self.searched)
-            found = self.judge.scored(found, results, self.executor.settings)
+        if found.looks == len(self.contestants.looks(trial)):
+            found = self.judge.scored(found, self._results(found), self.executor.settings)
+            found = self._unless_failed(found)
         found = self.judge.constrained(found, references)
         others = [*references, *(one for one in trials if one.number != trial.number)]
         if found.state == "paused" and self.contestants.is_dropped(found, others):
             return found.ended(state="dropped")
         return found
 
-    def _score_looks(self, trial: Candidate, looks: Sequence[Look]) -> Candidate:
-        """The trial with its estimates after some looks; failed where a result is no number."""
+    def _score_looks(self, trial: Candidate, looks: int, had: int) -> Candidate:
+        """The trial with its estimates after `looks` looks, `had` of which it had already.
+
+        Failed where a result is no number.
+        """
         self.observer.scoring(trial)
         spent = _spent(trial)
         merge = self.executor.prepare(trial.data)
         try:
-            for look in looks:
+            for look in self.contestants.looks(trial)[had:looks]:
                 self.scorer.score_blocks(merge, look, spent)
         except NonFiniteError as error:
-            return spent.of(failed(trial, str(error)))
-        results = self.scorer.known(trial.recipe_hash, "search", self.searched)
+            return self._unless_failed(spent.of(failed(trial, str(error))))
+        trial = trial.ended(looks=looks)
+        results = self._results(trial)
         self.board.add(label(trial), results)
-        return spent.of(self.judge.estimated(trial, results, self.executor.settings))
+        outcome = self.judge.estimated(trial, results, self.executor.settings)
+        return self._unless_failed(spent.of(outcome))
 
     def outdated(self, candidate: Candidate) -> bool:
         """Whether scores come from other settings (memory ran out): those do not compare."""
-        return candidate.state in SCORED and candidate.settings != self.executor.settings
+        begun = candidate.state == "running" and candidate.looks > 0
+        scored = begun or candidate.state in SCORED
+        return scored and candidate.settings != self.executor.settings
 
 
 def _spent(candidate: Candidate) -> Spent:

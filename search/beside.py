@@ -108,16 +108,18 @@ def _candidates(search: Search, references: Sequence[Candidate], wanted: int) ->
 def _drawn(search: Search, before: Sequence[Candidate]) -> Candidate:
     """The next candidate: a function of the study's seed and its number, and of no score."""
     proposing, number = search.proposing, len(before)
+    plan = proposing.refinement
+    coordinates = proposing.coordinates if plan is None else plan.stages.coordinates[-1]
     request = ProposalRequest(
         seed=seed_of_beside(proposing.seed),
         number=number,
         sampler="random",
-        coordinates=proposing.coordinates,
+        coordinates=coordinates,
         higher_is_better=tuple(one.higher_is_better for one in search.objectives),
         finished=tuple(Finished(one.number, one.values or {}, one.scores) for one in before),
     )
     values = propose(request).values
-    data = with_mask_seed(proposing.space.fill(values), proposing.mask_seed)
+    data = with_mask_seed(coordinates.space.fill(values), proposing.mask_seed)
     name = f"random {number}"
     fresh = Candidate("beside", number, name, data, "", values=dict(values), sampler="random")
     try:

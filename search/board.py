@@ -126,7 +126,8 @@ class Board:
     def _difficulty(self, part: Part) -> tuple[Numbers, float]:
         """Mean number of each item over complete candidates, and the variance around it."""
         if part not in self._known:
-            lines = np.array([self._rows[part][one] for one in self._values[part]])
+            # In one order, whoever was complete first: sums depend on it in the last bit.
+            lines = np.array([self._rows[part][one] for one in sorted(self._values[part])])
             hard = lines.mean(axis=0)
             rest = lines - lines.mean(axis=1, keepdims=True) - (hard - hard.mean())
             free = (len(lines) - 1) * (lines.shape[1] - 1)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
-from evaluation.errors import EvaluationError
+from evaluation.errors import EvaluationError, ExhaustedError
 from evaluation.task import Task
 from merging.errors import MergeError
 from merging.methods.table import METHODS
@@ -67,6 +67,7 @@ class Gradients:
     tell: Callable[[str], None]
     _scales: tuple[Scale, ...] = field(default=(), init=False)
     _starts: tuple[GradientStart, ...] = field(default=(), init=False)
+    _losses_taken: Losses | None = field(default=None, init=False)
 
     @property
     def space(self) -> Space:
@@ -91,6 +92,15 @@ class Gradients:
             for name, values, predicted, cost in stored["points"]
         )
         return self._starts
+
+    def uncharged(self, trials: Sequence[Candidate]) -> int:
+        """Items that the starting points cost and no trial bears yet."""
+        stored = self.ledger.meta(POINTS)
+        if stored is None:
+            return 0
+        bearer = [name for name, *_ in stored["points"][:1]]
+        borne = any(one.name in bearer for one in trials)
+        return 0 if borne else int(stored["items"])
 
     def refined(self, trials: Sequence[Candidate], shadow: Shadow) -> GradientStart | None:
         """A step from a member of the front, where the next trial's number is due for one.
@@ -134,6 +144,8 @@ class Gradients:
         if stored is None:
             try:
                 stored = self._stepped(plan, members[turn % len(members)], known, stage)
+            except ExhaustedError:
+                raise
             except (EvaluationError, MergeError) as error:
                 self.tell(f"no gradient step: {error}")
                 return None
@@ -148,12 +160,15 @@ class Gradients:
                 raise UnfitError(plan)
             self.ledger.set_meta(PLAN, list(astuple(plan)))
             return self._searched(plan)
+        except ExhaustedError:
+            raise  # fewer tokens at once are tried, with the whole search
         except (UnfitError, EvaluationError, MergeError) as error:
             self.tell(f"no starting points from gradients: {error}")
-            return {"points": [], "items": 0, "scales": []}
+            paid = self._losses_taken.items if self._losses_taken else 0
+            return {"points": [], "items": paid, "scales": []}
 
     def _searched(self, plan: GradientPlan) -> dict[str, Any]:
-        losses = self._losses(plan)
+        losses = self._losses_taken = self._losses(plan)
         scales = loss_scales(losses, self.references)
         able = self._able()[: plan.starts]
         landscape, known = begin_at_best(losses, scales, self.space, able)

@@ -48,17 +48,14 @@ def item_values(metric: Metric, results: Sequence[ItemResult]) -> ItemValues | N
     numbers: Rows = np.array(rows, dtype=np.float64)
     if not np.isfinite(numbers).all():
         return None
-    if metric.width == 1:
-        form: Callable[[Rows], float] = _mean
-        scale = 1.0
-    elif metric.width == 2 and numbers[:, 1].sum() > 0 and numbers[:, 0].sum() != 0:
+    form: Callable[[Rows], float] = _mean
+    factor, scale = 1.0, 1.0
+    if metric.width == 2 and numbers[:, 1].sum() > 0 and numbers[:, 0].sum() != 0:
         form = _ratio
-        whole = float(metric.aggregate(numbers))
-        factor = whole / form(numbers)
+        factor = float(metric.aggregate(numbers)) / form(numbers)
         scale = factor / float(numbers[:, 1].mean())
-    else:
+    elif metric.width != 1:
         return None
-    factor = 1.0 if metric.width == 1 else whole / form(numbers)
     parts = [numbers[: max(2, int(share * len(numbers)))] for share in _TRIED]
     parts.append(numbers[::2] if len(numbers) > 3 else numbers)
     for part in parts:

@@ -20,7 +20,7 @@ from evaluation.task import ItemResult
 
 from .errors import SearchError
 
-FORMAT = 1
+FORMAT = 2
 """Version of the tables; a run folder of another version is refused."""
 
 _METADATA = sa.MetaData()

@@ -18,6 +18,8 @@ class Limits:
     budget: Budget
     items_per_candidate: int
     reserved_items: int
+    elsewhere: int = 0
+    """Items spent that no candidate bears."""
 
     def for_a_trial(
         self, references: Sequence[Candidate], trials: Sequence[Candidate]
@@ -38,15 +40,14 @@ class Limits:
     ) -> str | None:
         """Which limit `more` items would pass, if any: items or minutes."""
         everything = [*references, *trials]
-        items = sum(one.items for one in everything)
+        items = self.elsewhere + sum(one.items for one in everything)
         if self.budget.items is not None and items + more > self.budget.items:
             return "items"
         if self.budget.minutes is None:
             return None
-        seconds = sum(
-            one.propose_seconds + one.build_seconds + one.score_seconds for one in everything
-        )
-        reserve = seconds / max(items, 1) * (self.reserved_items + more)
+        scoring = sum(one.build_seconds + one.score_seconds for one in everything)
+        seconds = scoring + sum(one.propose_seconds for one in everything)
+        reserve = scoring / max(items, 1) * (self.reserved_items + more)
         return "minutes" if seconds + reserve > 60 * self.budget.minutes else None
 
 

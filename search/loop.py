@@ -66,12 +66,12 @@ class Search:
     def __post_init__(self) -> None:
         splits = {task: self.scorer.splits[task]["search"] for task in self.searched}
         parts: dict[Part, None] = {part: None for one in self.objectives for part in one.parts}
-        parts |= {resolve_metric(one.metric, self.tasks): None for one in self.constraints}
-        self.board = Board(self.tasks, splits, list(parts))
+        bounded = [resolve_metric(one.metric, self.tasks) for one in self.constraints]
+        self.board = Board(self.tasks, splits, list(parts | dict.fromkeys(bounded)))
         self.judge = Judge(self.board, self.tasks, self.objectives, self.constraints)
         race = Race(self.board, self.objectives, groups_of(self.tasks, splits))
         seed = self.proposing.seed
-        self.contestants = Racing(self.board, race, self.objectives, seed, self.racing)
+        self.contestants = Racing(self.board, race, bounded, seed, self.racing)
         self.assessor = Assessor(
             self.executor,
             self.scorer,
@@ -96,6 +96,7 @@ class Search:
         """Searches until a limit is reached and says which: trials, items, minutes or space."""
         reached = self._run(proposer)
         self._settle()
+        self.log.add(self.ledger.candidates("trial"), ended=True)
         return reached
 
     def _settle(self) -> None:
@@ -127,6 +128,8 @@ class Search:
         while True:
             number = next((one.number for one in trials if one.state == "running"), None)
             if number is None:
+                if self.gradients is not None:
+                    limits = replace(limits, elsewhere=self.gradients.uncharged(trials))
                 reached = limits.for_a_trial(references, trials)
                 waiting = None
                 if reached or self.contestants.is_due(trials):

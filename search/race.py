@@ -25,8 +25,6 @@ Numbers = NDArray[np.float64]
 
 RIVALS = 8
 """Members of the front that a candidate is tested against."""
-LOOKS = 5
-"""Looks over which alpha is divided: 16, 32, 64, 128 items, all."""
 PROMOTED = 0.5
 """Share of the trials' items that goes to second and later looks; the rest to new trials."""
 OPTIMISM = 1.0
@@ -46,21 +44,22 @@ class Race:
     optimism: float = OPTIMISM
     promoted: float = PROMOTED
 
-    def is_dropped(self, label: str, front: Sequence[str]) -> bool:
+    def is_dropped(self, label: str, front: Sequence[str], looks: int) -> bool:
         """Whether a member of the front is shown to dominate a candidate.
 
         Args:
             label: The candidate.
             front: Labels of complete candidates, the most important first.
+            looks: How many the candidate has in all, over which alpha is divided.
         """
         rivals = [one for one in front if one != label][:RIVALS]
-        alpha = ALPHA / max(1, len(rivals) * LOOKS)
+        alpha = ALPHA / max(1, len(rivals) * looks)
         return any(dominated(self._differences(label, rival), alpha) for rival in rivals)
 
     def gains(
         self,
         waiting: Sequence[str],
-        complete: Sequence[str],
+        standing: Sequence[str],
         references: Sequence[str],
         known: Sequence[str],
     ) -> dict[str, float]:
@@ -68,21 +67,20 @@ class Race:
 
         Args:
             waiting: Labels of candidates scored on some items.
-            complete: Labels of candidates that keep every constraint, scored on all items.
+            standing: Labels of trials and references that keep every constraint, scored on all
+                items.
             references: Labels of the references, whose scores set the scale.
-            known: Labels of all candidates of which anything is known, these included.
+            known: Labels of all trials of which anything is known.
         """
         up = [one.higher_is_better for one in self.objectives]
         signs = np.where(up, 1.0, -1.0)
-        own = np.array([
-            [self.board.objective(one, each).value for each in self.objectives]
-            for one in references
-        ])  # fmt: skip
+        own = self._raw(references)
         scale = reference_scale(own, up)
         values, errors = self._values(known)
         at = {label: place for place, label in enumerate(known)}
-        members = values[[at[one] for one in complete]]
-        front = scale.of(np.vstack([own, members])) + CORNER
+        trials = values[[at[one] for one in standing if one in at]]
+        others = self._raw([one for one in standing if one not in at])
+        front = scale.of(np.vstack([others, trials])) + CORNER
         front = front[(front > 0).all(axis=1)]
         before, found = _volume(front), {}
         for label in waiting:
@@ -97,10 +95,10 @@ class Race:
         if not complete:
             return []
         up = [one.higher_is_better for one in self.objectives]
-        values = np.array([
-            [self.board.objective(one, each).value for each in self.objectives]
-            for one in complete
-        ])  # fmt: skip
+        values = self._raw(complete)
+        _, first = np.unique(values, axis=0, return_index=True)  # of equals one is enough
+        complete = [complete[place] for place in sorted(first.tolist())]
+        values = values[np.sort(first)]
         members = pareto_front(values, up)
         chosen = values[members] * np.where(up, 1.0, -1.0)
         low, high = chosen.min(axis=0), chosen.max(axis=0)
@@ -109,6 +107,13 @@ class Race:
         added = [whole - _volume(np.delete(points, place, axis=0)) for place in range(len(points))]
         order = sorted(range(len(members)), key=lambda place: (-added[place], place))
         return [complete[members[place]] for place in order]
+
+    def _raw(self, labels: Sequence[str]) -> Numbers:
+        """Estimates without their neighbours, shape (labels, objectives)."""
+        found = [
+            [self.board.objective(one, each).value for each in self.objectives] for one in labels
+        ]
+        return np.array(found).reshape(len(labels), len(self.objectives))
 
     def _values(self, labels: Sequence[str]) -> tuple[Numbers, Numbers]:
         """Values and standard errors of the posteriors, shape (labels, objectives)."""

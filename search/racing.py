@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .blocks import Block, fresh_round, looks
-from .board import Board
+from .board import Board, Part
 from .ledger import SCORED, Candidate, label
-from .objectives import Objective
 from .race import Race
 
 Look = Mapping[str, Sequence[Block]]
@@ -22,7 +21,8 @@ class Racing:
 
     board: Board
     race: Race
-    objectives: Sequence[Objective]
+    constrained: Sequence[Part]
+    """What each constraint bounds."""
     seed: int
     enabled: bool = True
 
@@ -55,7 +55,8 @@ class Racing:
         count.
         """
         complete = [label(one) for one in others if _stands(one)]
-        return self.race.is_dropped(label(trial), self.race.front(complete))
+        looks = len(self.looks(trial))
+        return self.race.is_dropped(label(trial), self.race.front(complete), looks)
 
     def is_due(self, trials: Sequence[Candidate]) -> bool:
         """Whether one that waits comes before a new trial: by the share of items spent on such."""
@@ -76,7 +77,7 @@ class Racing:
         known = [one for one in trials if one.state in SCORED]
         gains = self.race.gains(
             [label(one) for one in waiting],
-            [label(one) for one in known if _stands(one)],
+            [label(one) for one in (*references, *known) if _stands(one)],
             [label(one) for one in references if one.scores is not None],
             [label(one) for one in known],
         )
@@ -84,16 +85,12 @@ class Racing:
         return best if gains[label(best)] > 0.0 else None
 
     def _may_be_feasible(self, trial: Candidate) -> bool:
-        """Whether its upper bound keeps every constraint.
-
-        The errors of a constraint's metric are taken to be those of the objectives' largest.
-        """
-        if not trial.violations:
-            return True
-        errors = [
-            self.board.objective(label(trial), one).variance ** 0.5 for one in self.objectives
-        ]
-        return bool(max(trial.violations) <= 2 * self.race.optimism * max(errors))
+        """Whether its upper bound keeps every constraint."""
+        reach = 2 * self.race.optimism
+        return all(
+            violated <= reach * self.board.metric(label(trial), part).variance ** 0.5
+            for violated, part in zip(trial.violations, self.constrained, strict=False)
+        )
 
 
 def _stands(one: Candidate) -> bool:

@@ -57,17 +57,18 @@ class StudyLog:
             warnings.simplefilter("ignore")  # marked experimental since Optuna 3.2
             self._study.set_metric_names([one.name for one in objectives])
 
-    def add(self, trials: Sequence[Candidate]) -> None:
+    def add(self, trials: Sequence[Candidate], *, ended: bool = False) -> None:
         """Logs the ended trials that are not there yet; `trials` are in order of number.
 
-        One that waits is logged once a later one has begun: until then it is still being raced.
+        One that waits is logged once a later one has begun or the search has `ended`: until then
+        it is still being raced.
         """
         there = {
             (one.user_attrs.get("trial", one.number), one.state.name)
             for one in self._study.get_trials(deepcopy=False)
         }
         for trial in trials:
-            waits = trial.state == "paused" and trial is trials[-1]
+            waits = trial.state == "paused" and trial is trials[-1] and not ended
             state = _STATES.get(trial.state)
             if state is not None and not waits and (trial.number, state) not in there:
                 self._study.add_trial(_frozen(trial, self._distributions, self._constraints))

@@ -39,15 +39,16 @@ class Scores:
     def results(self, candidate: Candidate, task: str, split: str) -> dict[str, ItemResult]:
         """Item key to result, in order; may lack items."""
         indices = self.splits[task][split]
-        found: dict[str, ItemResult] = {}
+        best: dict[str, ItemResult] = {}
+        chosen = blocks(indices, split)
         for settings in self.settings:
-            chosen = blocks(indices, split)
             found = known_results(
                 self.ledger, candidate.recipe_hash, settings, self.tasks[task], chosen
             )
-            if len(found) == len(indices):
+            best = found if len(found) > len(best) else best
+            if len(best) == len(indices):
                 break
-        return found
+        return best
 
     def complete(self, candidate: Candidate, task: str, split: str) -> bool:
         """Whether a candidate was scored on every item of a split that has any."""

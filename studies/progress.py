@@ -132,7 +132,7 @@ class Display:
         shown = [(one, "dim") for one in self._references.values()]
         shown += [(one, "bold") for one in self._front()[-12:]]
         for one, style in shown:
-            scores = [f"{score:.4g}" for score in one.scores or ()] or [one.state]
+            scores = [f"{score:.4g}" for score in one.standing or ()] or [one.state]
             scores += [""] * (len(self.objectives) - len(scores))
             cost = [f"{one.build_seconds:.2f}", f"{one.score_seconds:.2f}"]
             table.add_row(Text(label(one)), *scores, *cost, style=style)

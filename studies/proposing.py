@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from search.blocks import looks
 from search.errors import SamplerError, SamplerOptionError
 from search.executors import Executor
 from search.gradients import Gradients
@@ -97,7 +98,11 @@ def _affordable(preflight: Preflight) -> int | None:
     if budget.trials or budget.items is None:
         return budget.trials
     searched = searched_tasks(preflight.tasks, preflight.objectives, preflight.study.constraints)
-    each = sum(len(preflight.splits[task]["search"]) for task in searched)
+    splits = [preflight.splits[task]["search"] for task in searched]
+    each = sum(map(len, splits))
+    if preflight.study.racing:  # half of the items go to first looks
+        first = sum(len(block) for one in splits for block in looks(one, None)[0])
+        each = min(each, 2 * first)
     return max(1, budget.items // max(1, each))
 
 

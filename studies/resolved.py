@@ -28,6 +28,7 @@ def identity(preflight: Preflight) -> Identity:
         "objectives": [repr(one) for one in preflight.objectives],
         "constraints": [repr(one) for one in study.constraints],
         "seed": study.seed,
+        "racing": study.racing,
     }
 
 

@@ -212,7 +212,12 @@ def _estimated(found: Found, candidate: Candidate) -> dict[str, view.Estimate]:
     errors = candidate.errors or ()
     for place, objective in enumerate(found.preflight.objectives):
         value = (candidate.estimates or ())[place]
-        reach = 1.96 * errors[place] if errors else None
+        if errors and not errors[place] and candidate.scores is not None:
+            shown[objective.name] = objective_estimate(
+                found.scores, candidate, objective, "search"
+            )
+            continue  # no numbers of single items, so no error of the race's
+        reach = 1.96 * errors[place] if errors and errors[place] else None
         items = sum(
             len(found.scores.results(candidate, task, "search")) for task, _ in objective.parts
         )

@@ -190,7 +190,7 @@ class Watcher:
 class NoLog:
     """In the place of the Optuna study where that is not what is tested: it takes a second."""
 
-    def add(self, trials: Sequence[Candidate]) -> None:
+    def add(self, trials: Sequence[Candidate], *, ended: bool = False) -> None:
         """Keeps nothing."""
 
 
