@@ -29,6 +29,7 @@ def notices_of(found: "Found") -> tuple[str, ...]:
         *_failures(found),
         *_random(found),
         *_stages(found),
+        *_raced(found),
     )
 
 
@@ -137,3 +138,16 @@ def _stages(found: "Found") -> list[str]:
         f", {LADDER[stage]} from trial {number} on" for stage, number in begun.items() if stage
     )
     return [f"anchors: auto: the search began with one number for all layers{text}."]
+
+
+def _raced(found: "Found") -> list[str]:
+    """How many trials were scored on some items only, and what their figures are."""
+    states = [one.state for one in found.trials]
+    waiting, dropped = states.count("paused"), states.count("dropped")
+    if not waiting + dropped:
+        return []
+    return [
+        f"Trials raced: {states.count('complete')} were scored on every item of the search split, "
+        f"{waiting} on some, {dropped} were dropped. Figures of trials on search are estimates "
+        "from the items seen and from neighbouring recipes, with their 95% intervals."
+    ]
