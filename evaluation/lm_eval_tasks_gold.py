@@ -15,9 +15,6 @@ from .gold import Gold, choice_gold, target_gold, text_gold
 from .lm_eval_tasks_requests import Asked
 from .task import Item
 
-PER_BYTE = ("bits_per_byte", "byte_perplexity", "word_perplexity")
-"""Metrics of rolling tasks."""
-
 
 def gold_of(asked: Asked, item: Item, metric: str) -> Gold:
     """The loss of one document.

@@ -49,6 +49,10 @@ class GradientPlan:
     starts: int
 
 
+FEW_TRIALS = 40
+"""A budget of minutes is taken for so many trials."""
+
+
 def plan_gradients(
     objectives: int,
     available: Mapping[str, int],
@@ -79,6 +83,8 @@ def plan_gradients(
         budget.items,
         None if budget.trials is None else budget.trials * items_per_candidate,
     ]
+    if budget.items is None and budget.trials is None:  # minutes steer nothing
+        amounts = [FEW_TRIALS * items_per_candidate]
     limits = [amount // SHARE for amount in amounts if amount is not None]
     limit = min(limits, default=None)
     whole = limit

@@ -234,15 +234,19 @@ class Gradients:
         losses = self._losses(plan, space)
         moved = moved_dimensions(space, space.method(begin))
         landscape = Landscape(losses, self._scales, begin, moved)
-        point = landscape.step(REFINE_STEPS)
+        about: dict[str, Any] = {"from": member.number, "stage": stage}
+        try:
+            point = landscape.step(REFINE_STEPS)
+        except UnfitError:
+            paid = losses.items, losses.seconds
+            return {**about, "values": None, "predicted": (), "cost": paid}
         values = landscape.values(point.at)
         lifted = [self._lifted(one, stage) for one in known]
         seen = [coordinates.rounded(one.values or {}) for one in lifted if one is not None]
         new = coordinates.rounded(values) not in seen and self._can_be_planned(space, values)
         return {
-            "from": member.number,
+            **about,
             "values": values if new else None,
-            "stage": stage,
             "predicted": point.utilities,
             "cost": (losses.items, losses.seconds),
         }

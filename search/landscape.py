@@ -4,6 +4,7 @@ What `gradients` searches: points are places of the unit cube of weights and lam
 else stays as it is at the point where a search begins.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -88,8 +89,14 @@ class Landscape:
         return _filled(found, history, count)
 
     def step(self, evaluations: int) -> Point:
-        """The best point near `begin`, for the scalarisation that `begin` is the best of."""
+        """The best point near `begin`, for the scalarisation that `begin` is the best of.
+
+        Raises:
+            UnfitError: `begin` has no finite loss.
+        """
         start = self.evaluate(self.place(self.begin))
+        if not all(map(math.isfinite, start.utilities)):
+            raise UnfitError("the loss of the member that it begins at is not finite")
         ideal = ideal_of([start])
         inverse = [1 / max(z - u, 1e-3) for z, u in zip(ideal, start.utilities, strict=True)]
         weights = tuple(one / sum(inverse) for one in inverse)
@@ -135,7 +142,9 @@ def _without(values: Values, names: set[str]) -> Mapping[str, Value]:
 def _filled(points: Sequence[Point], history: Sequence[Evaluation], count: int) -> list[Point]:
     """The points, and others of the front of what was evaluated, up to a count."""
     found = list(points[:count])
-    known = [one for one in history if one.slopes is not None]
+    known = [
+        one for one in history if one.slopes is not None and all(map(math.isfinite, one.utilities))
+    ]
     while len(found) < count:
         apart = [
             one for one in known if all(_distance(one.at, other.at) >= APART for other in found)

@@ -99,6 +99,17 @@ class Search:
         self.log.add(self.ledger.candidates("trial"), ended=True)
         return reached
 
+    def completed(self, trial: Candidate, references: Sequence[Candidate]) -> Candidate:
+        """A trial that a race left waiting, scored on every item: what its constraints rest on."""
+        if trial.state == "complete":
+            return trial
+        found = self.assessor.in_full(trial, references)
+        if found.scores is not None:
+            ranked = {"estimates": trial.estimates, "errors": trial.errors}
+            found = found.ended(looks=len(self.contestants.looks(trial)), **ranked)
+        self.ledger.put(found)
+        return found
+
     def _settle(self) -> None:
         """Gives every trial of a race its last estimates, from all that is known at the end."""
         trials = [one for one in self.ledger.candidates("trial") if one.state in SCORED]

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from evaluation.errors import NonFiniteError
+from evaluation.errors import EvaluationError, NonFiniteError
 from evaluation.task import Task
 from merging.errors import MergeError, UnsupportedError
 from merging.plan import TensorJob
@@ -86,9 +86,15 @@ class Losses:
                 own = self.executor.gradient(merge, self.asked, slopes=values is not None)
                 shares = None if values is None else self._shares_of(values)
                 parts = [
-                    [one.loss, {} if shares is None else shares.chained(one.slopes)] for one in own
+                    (one.loss, {} if shares is None else shares.chained(one.slopes)) for one in own
                 ]
             except NonFiniteError:
+                parts = []
+            except EvaluationError:
+                raise
+            except ValueError:  # of slopes: infinities of both signs in one sum
+                parts = []
+            if not all(_is_finite(loss, slopes) for loss, slopes in parts):
                 parts = []
             stored = {"parts": parts, "seconds": time.perf_counter() - started}
             self.ledger.set_meta(key, stored)
@@ -141,6 +147,10 @@ class Losses:
         ]
         text = json.dumps([recipe_hash, self.executor.settings, asked, moved, GRADIENTS])
         return f"gradient {hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}"
+
+
+def _is_finite(loss: float, slopes: Mapping[str, float]) -> bool:
+    return all(map(math.isfinite, (loss, *slopes.values())))
 
 
 GRADIENTS = 1

@@ -4,6 +4,7 @@ What each can search is known here; what is not here cannot propose for a study,
 `CmaEsSampler` is drawn by `cma`: Optuna's keeps its state pickled in the database.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -106,7 +107,7 @@ def _cma(spec: SamplerSpec) -> Sampler:
         raise SamplerOptionError(f"x0: expected a value for every parameter, got {x0!r}", "x0")
     for name, low in (("popsize", 3), ("sigma0", 0)):
         value = spec.options.get(name)
-        if value is not None and value <= low:
+        if value is not None and not low < value < math.inf:
             raise SamplerOptionError(f"{name}: expected more than {low}, got {value!r}", name)
     own = CmaOptions(**spec.options)
 

@@ -56,7 +56,10 @@ def decide(search: Search, rule: WinnerRule) -> Verdict:
     references = [one for one in everyone if one.scores is not None]
     trials = search.ledger.candidates("trial")
     scales = frozen_scales(everyone, search.objectives)
-    entrants = [*references, *finalists(trials, search.objectives, rule, scales)]
+    nominated = finalists(trials, search.objectives, rule, scales)
+    if search.constraints:
+        nominated = [search.completed(one, references) for one in nominated]
+    entrants = [*references, *nominated]
     contenders = contest(search, rule, scales, entrants)
     eligible = [one for one in contenders if feasible(one.candidate)]
     if not eligible:

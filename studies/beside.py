@@ -3,6 +3,7 @@
 No figure of `test` is here: see `search.beside`.
 """
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,8 @@ def beside_view(found: "Found") -> view.Beside | None:
     outcome = stored_beside(found.ledger)
     if outcome is None:
         return None
-    drawn = found.ledger.candidates("beside")
+    wanted = math.ceil(outcome.items / outcome.each)
+    drawn = found.ledger.candidates("beside")[:wanted]
     best = None if outcome.random is None else drawn[outcome.random.number]
     trial = None if outcome.search is None else found.trials[outcome.search.number]
     return view.Beside(

@@ -21,13 +21,15 @@ def optimism_of(found: "Found", winner: Candidate) -> tuple[view.Optimism, ...]:
     """One an objective that the winner was scored on in both splits."""
     base = next((one for one in found.references if one.role == "base"), None)
     shown = []
-    for objective in found.preflight.objectives:
+    for place, objective in enumerate(found.preflight.objectives):
         if not _scored(found, winner, objective):
             continue
         search, select = (
             objective_estimate(found.scores, winner, objective, split)
             for split in ("search", "select")
         )
+        if winner.estimates is not None:  # it raced: that is what it was nominated for
+            search = view.Estimate(winner.estimates[place], items=search.items)
         known = base is not None and _scored(found, base, objective)
         shown.append(
             view.Optimism(

@@ -16,6 +16,7 @@ from search.sampler_spec import SamplerSpec
 from search.samplers import SAMPLERS, choose_sampler
 from search.trials import Proposing
 
+from .config_sampler import read_sampler
 from .errors import StudyError
 from .preflight import Preflight
 
@@ -62,7 +63,8 @@ def refuse_sampler(preflight: Preflight) -> None:
             )
     except SamplerError as error:
         data: Any = study.document.data
-        if data.get("sampler") != study.sampler.written:
+        written = data.get("sampler")
+        if written is None or read_sampler(study.document, written) != study.sampler:
             raise
         option = error.option if isinstance(error, SamplerOptionError) else ""
         path = ("sampler", option) if option else ("sampler",)

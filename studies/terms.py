@@ -120,5 +120,7 @@ def reserved_items(preflight: Preflight) -> int:
     random = any(METHODS[name].random for name in preflight.space.methods)
     draws = MASK_SEEDS if random else 1
     select = (references + draws * MAX_FINALISTS) * items_per_candidate(preflight, "select")
+    if preflight.study.constraints and preflight.study.racing:  # finalists are scored in full
+        select += MAX_FINALISTS * items_per_candidate(preflight)
     test = sum(len(splits["test"]) for splits in preflight.splits.values())
     return select + (references + draws) * test

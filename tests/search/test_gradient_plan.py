@@ -32,7 +32,7 @@ def test_less_budget_looks_at_fewer_items_then_steps_then_points() -> None:
     assert sizes == [(64, 16, 8), (24, 16, 8), (16, 10, 5), (16, 6, 3)]
     assert isinstance(plan(Budget(2, None, None)), str)
     timed = plan(Budget(None, None, 5.0))
-    assert timed == GradientPlan(64, 16, 8, None, 6)
+    assert timed == plan(Budget(40, None, None))
 
 
 def test_steps_from_the_front_have_half_of_it() -> None:

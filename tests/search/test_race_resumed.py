@@ -10,6 +10,8 @@ from evaluation.errors import ExhaustedError
 from search.ledger import SCORED, Candidate, Ledger, label
 from search.loop import Search
 from search.objectives import Budget, ConstraintSpec, MetricRef
+from search.verdict import decide
+from search.winner import WinnerRule
 from tests.search.test_racing import OBJECTIVES, race
 
 
@@ -111,3 +113,25 @@ def test_a_trial_that_fails_leaves_nothing_on_the_board(world, ledger: Ledger) -
     assert first.state == "failed" and first.error == "objective down is nan"
     with pytest.raises(KeyError):
         broken.board.line("trial 0", ("up", "acc"))
+
+
+def test_with_constraints_finalists_are_scored_on_everything_first(world, ledger: Ledger) -> None:
+    bound = ConstraintSpec(MetricRef("down"), None, 0.45, None)
+    budget = Budget(None, 14 * 300, None)
+    search = race(world, ledger, constraints=(bound,), budget=budget)
+    world.run(search)
+    before = {one.number: one for one in ledger.candidates("trial")}
+    decide(search, WinnerRule("maximin", {}, None))
+    after = ledger.candidates("trial")
+    changed = [one for one in after if one.state != before[one.number].state]
+    assert changed and {(one.state, before[one.number].state) for one in changed} == {
+        ("complete", "paused")
+    }
+    for one in changed:
+        assert one.scores is not None and one.estimates == before[one.number].estimates
+        results = search.scorer.known(one.recipe_hash, "search", ["up", "down"])
+        assert [len(found) for found in results.values()] == [150, 150]
+    assert world.run(race(world, ledger, constraints=(bound,), budget=budget)) == "items"
+    assert {one.number: one.state for one in ledger.candidates("trial")} == {
+        one.number: one.state for one in after
+    }

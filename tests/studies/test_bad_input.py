@@ -15,6 +15,7 @@ name: pico                      | nmae: pico                   | study.yaml:1:1 
 sampler: random                 | samplr: random               | study.yaml:27:1 samplr: unknown key; did you mean 'sampler'
 sampler: random                 | sampler: rnadom              | 'rnadom'.*did you mean 'random'
 sampler: random                 | sampler: {tpe: 3}            | study.yaml:27:10 sampler: expected a name
+sampler: random                 | sampler: {name: tpee}      | study.yaml:27:10 sampler: unknown sampler 'tpee'
     choices: choices            |     choice: choices          | study.yaml:17:5 tasks\\[0\\].choice: unknown key; did you mean 'choices'
     choices: choices            |     fewshot: {nn: 2}         | study.yaml:17:15 tasks\\[0\\].fewshot.nn: unknown key; did you mean 'n'
     type: multiple_choice       |     type: multiple-choice    | study.yaml:15:11 tasks\\[0\\].type: .*multiple_choice
