@@ -40,8 +40,8 @@ def coordinates(make_space: MakeSpace, *changes: tuple[str, str], anchors: int =
     ("changes", "anchors", "objectives", "trials", "expected"),
     [
         ((), 2, 1, 100, "gp"),
-        ((), 2, 3, 250, "gp"),
-        ((), 24, 2, None, "gp"),
+        ((), 2, 3, 250, "tpe"),
+        ((), 24, 1, None, "gp"),
         ((), 25, 2, 100, "tpe"),  # 26 dimensions
         ((), 2, 4, 100, "tpe"),
         ((), 2, 2, 251, "tpe"),
@@ -84,7 +84,7 @@ def test_a_named_sampler_is_taken_where_it_can_search(make_space: MakeSpace, nam
 @pytest.mark.parametrize(
     ("name", "changes", "objectives", "message"),
     [
-        ("cmaes", (), 2, "cmaes takes one objective, the study has 2; use gp, or auto"),
+        ("cmaes", (), 2, "cmaes takes one objective, the study has 2; use tpe, or auto"),
         (
             "cmaes",
             CHOICE,
