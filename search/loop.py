@@ -143,7 +143,8 @@ class Search:
                     limits = replace(limits, elsewhere=self.gradients.uncharged(trials))
                 reached = limits.for_a_trial(references, trials)
                 waiting = None
-                if reached or self.contestants.is_due(trials):
+                ending = reached is not None and not self.contestants.is_settled(trials)
+                if ending or (reached is None and self.contestants.is_due(trials)):
                     waiting = self.contestants.next(trials, references)
                 if waiting is not None:
                     look = self.contestants.looks(waiting)[waiting.looks]

@@ -108,6 +108,15 @@ class Race:
         order = sorted(range(len(members)), key=lambda place: (-added[place], place))
         return [complete[members[place]] for place in order]
 
+    def nominated(self, known: Sequence[str]) -> list[str]:
+        """The members of the front by posterior estimates, of all trials given."""
+        if not known:
+            return []
+        members = pareto_front(
+            self._values(known)[0], [one.higher_is_better for one in self.objectives]
+        )
+        return [known[place] for place in members]
+
     def _raw(self, labels: Sequence[str]) -> Numbers:
         """Estimates without their neighbours, shape (labels, objectives)."""
         found = [

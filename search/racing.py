@@ -10,6 +10,7 @@ from .blocks import Block, fresh_round, looks
 from .board import Board, Part
 from .ledger import SCORED, Candidate, label
 from .race import Race
+from .winner import MAX_FINALISTS
 
 Look = Mapping[str, Sequence[Block]]
 """Task to the blocks that are scored between two looks."""
@@ -66,6 +67,13 @@ class Racing:
             first += sum(costs[:1])
             later += sum(costs[1:])
         return later < self.race.promoted * (first + later)
+
+    def is_settled(self, trials: Sequence[Candidate]) -> bool:
+        """Whether as many members of the front as can be finalists were scored on everything."""
+        able = [one for one in trials if one.state in ("complete", "paused")]
+        nominated = set(self.race.nominated([label(one) for one in able]))
+        done = [one for one in able if one.scores is not None and label(one) in nominated]
+        return len(done) >= MAX_FINALISTS
 
     def next(
         self, trials: Sequence[Candidate], references: Sequence[Candidate]
