@@ -65,7 +65,7 @@ def test_a_task_that_no_objective_reads_is_not_searched(bench) -> None:
 def test_the_sampler_it_names_is_the_one_that_searches(bench) -> None:
     bench.change(("budget: {trials: 6}\n", ""), ("sampler: random\n", ""))
     found = json.loads(bench.call("check", bench.study, "--json").stdout)
-    assert found["budget"] == "100 trials" and found["sampler"].startswith("gp (")
+    assert found["budget"] == "100 trials" and found["sampler"].startswith("tpe (")
 
 
 def test_a_person_reads_a_table_and_warnings_apart(searched) -> None:

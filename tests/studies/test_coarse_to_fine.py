@@ -137,7 +137,7 @@ def test_check_says_the_stages_and_what_they_are_searched_with(bench: Any) -> No
     assert found["stages"] == [
         "1 anchor: 3 dimensions", "2 anchors: 5 dimensions", "3 anchors: 7 dimensions"
     ]  # fmt: skip
-    assert found["sampler"].startswith("gp (2 objectives, 3 dimensions")
+    assert found["sampler"].startswith("tpe (2 objectives, 3 dimensions")
     bench.change()
     plain = json.loads(bench.call("check", bench.study, "--json").stdout)
     assert "stages" not in plain
