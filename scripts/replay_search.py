@@ -277,8 +277,8 @@ def grid_regret(world: World, search: Search) -> tuple[float, float]:
     return seen, true
 
 
-def proposal_seconds(sampler: str, seed: int) -> float:
-    """Of one proposal at 20 parameters, 200 trials, three objectives, one thread."""
+def proposal_seconds(sampler: str, seed: int, objectives: int) -> float:
+    """Of one proposal at 20 parameters, 200 trials, one thread."""
     models = "".join(
         f"    - {{model: m{n}, parameters: {{weight: {{range: [0.0, 1.0], anchors: 5}}}}}}\n"
         for n in range(4)
@@ -293,8 +293,10 @@ def proposal_seconds(sampler: str, seed: int) -> float:
         values = dict(zip(names, np.round(rng.random(len(names)), 6).tolist(), strict=True))
         mean = float(np.mean(list(values.values())))
         scores = (0.5 + 0.2 * mean, 0.6 - 0.2 * mean**2, 0.4 + 0.1 * values[names[0]])
-        told.append(Finished(number, values, scores))
-    request = ProposalRequest(seed, 200, sampler, coordinates, UP, tuple(told), trials=250)
+        told.append(Finished(number, values, scores[:objectives]))
+    request = ProposalRequest(
+        seed, 200, sampler, coordinates, UP[:objectives], tuple(told), trials=250
+    )
     return propose(request).seconds
 
 
