@@ -206,7 +206,7 @@ def bench_gradients(folder: Path, seed: int, sampler: str) -> dict[str, Any]:
     """The demo family itself, with and without gradients; what is true comes from the table."""
     from replay_live import live_histories
 
-    steps = list(range(4_000, 12_001, 1_000))
+    steps = list(range(5_000, 12_001, 1_000))
     found: dict[str, Any] = {}
     volumes = {
         name: live_histories(folder, table(folder, "sobol"), seed, steps, sampler, name)
