@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from .coordinates import Coordinate
 from .draws import Ask, Draw, Told
+from .positions import unit_share
 
 if TYPE_CHECKING:
     from cmaes import CMA  # type: ignore[import-untyped]
@@ -118,12 +119,7 @@ def _position(
     axes: Mapping[str, "Axis"], coordinates: Mapping[str, Coordinate]
 ) -> NDArray[np.float64]:
     """A point in the unit cube, logarithmic ranges on their scale."""
-    return np.array(
-        [
-            (_scaled(one, float(coordinates[name])) - _scaled(one, one.low)) / _width(one)
-            for name, one in axes.items()
-        ]
-    )
+    return np.array([unit_share(one, float(coordinates[name])) for name, one in axes.items()])
 
 
 def _coordinates(axes: Mapping[str, "Axis"], point: NDArray[np.float64]) -> dict[str, Coordinate]:

@@ -11,7 +11,7 @@ from .coordinates import Coordinate, Coordinates
 from .space_parts import Values
 
 if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+    from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
 
 def position(coordinates: Coordinates, values: Values) -> NDArray[np.float64] | None:
@@ -41,7 +41,12 @@ def _axes(one: "BaseDistribution", drawn: Mapping[str, Coordinate], name: str) -
     assert isinstance(one, FloatDistribution | IntDistribution)
     if name not in drawn:
         return [0.5]
-    low, high, value = (float(each) for each in (one.low, one.high, drawn[name]))
+    return [unit_share(one, float(drawn[name]))]
+
+
+def unit_share(one: "FloatDistribution | IntDistribution", value: float) -> float:
+    """Where a value lies in its range, from 0 to 1; on their scale in logarithmic ranges."""
+    low, high = float(one.low), float(one.high)
     if one.log:
         low, high, value = math.log(low), math.log(high), math.log(value)
-    return [(value - low) / (high - low) if high > low else 0.5]
+    return (value - low) / (high - low) if high > low else 0.5
