@@ -260,3 +260,30 @@ class World:
 def world(make_space: Callable[..., Space]) -> World:
     """A search in closed form."""
     return World(make_space(RECIPE))
+
+
+def killed_often(make: Callable[[], Search], run: Callable[[Search], Any], after: int) -> Any:
+    """Runs searches over one ledger, each killed before its block number `after`, until one ends.
+
+    Returns what `run` gave, how often it was killed, and everything that was scored.
+    """
+    scored: list[Any] = []
+    for stops in range(1000):
+        again = make()
+        executor = cast(ToyExecutor, again.executor)
+        blocks: list[int] = []
+
+        def stop(weights: object, task: str, indices: Sequence[int], blocks=blocks) -> None:
+            blocks.append(1)
+            if len(blocks) == after:
+                raise KeyboardInterrupt
+
+        executor.spoil = stop
+        try:
+            found = run(again)
+        except KeyboardInterrupt:
+            continue
+        finally:
+            scored += executor.scored
+        return found, stops, scored
+    raise AssertionError("it never ended")

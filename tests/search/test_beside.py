@@ -10,6 +10,7 @@ from search.ledger import Candidate, Ledger, label
 from search.objectives import Budget, ConstraintSpec, MetricRef
 from search.verdict import decide
 from search.winner import WinnerRule
+from tests.search.conftest import killed_often
 
 MAXIMIN = WinnerRule("maximin", {}, None)
 TEST = range(9, 12)
@@ -78,25 +79,10 @@ def test_killed_anywhere_it_goes_on_as_if_undisturbed(world, ledger, tmp_path: P
     with Ledger(f"sqlite:///{tmp_path / 'killed.db'}") as other:
         first = world.search(other)
         world.run(first)
-        scored, stops = list(first.executor.scored), 0
-        while True:
-            again = world.search(other)
-            blocks: list[int] = []
-
-            def stop(weights: object, task: str, indices: Sequence[int], blocks=blocks) -> None:
-                blocks.append(1)
-                if len(blocks) == 3:
-                    raise KeyboardInterrupt
-
-            again.executor.spoil = stop
-            try:
-                found = search_beside(again, MAXIMIN)
-            except KeyboardInterrupt:
-                stops += 1
-                scored += again.executor.scored
-                continue
-            scored += again.executor.scored
-            break
+        found, stops, scored = killed_often(
+            lambda: world.search(other), lambda one: search_beside(one, MAXIMIN), 3
+        )
+        scored = [*first.executor.scored, *scored]
         assert found == undisturbed and stops > 3
         assert len(scored) == len(set(scored))
         theirs = plain(other.candidates("beside"))

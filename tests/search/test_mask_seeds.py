@@ -15,6 +15,7 @@ from search.ledger import Ledger, label
 from search.mask_seeds import MASK_SEEDS, mask_seed_of, mask_seeds, redrawn, reseeded
 from search.verdict import decide, stored_verdict
 from search.winner import WinnerRule
+from tests.search.conftest import killed_often
 
 from .conftest import ToyExecutor
 
@@ -146,25 +147,10 @@ def test_killed_anywhere_it_ends_the_same_and_scores_nothing_twice(
     with Ledger(f"sqlite:///{tmp_path / 'killed.db'}") as other:
         first = random_search(world, other)
         world.run(first)
-        scored, stops = list(first.executor.scored), 0
-        while True:
-            again = random_search(world, other)
-            blocks: list[int] = []
-
-            def stop(weights: object, task: str, indices: Sequence[int], blocks=blocks) -> None:
-                blocks.append(1)
-                if len(blocks) == 4:
-                    raise KeyboardInterrupt
-
-            again.executor.spoil = stop
-            try:
-                verdict = decide(again, UP)
-            except KeyboardInterrupt:
-                stops += 1
-                scored += again.executor.scored
-                continue
-            scored += again.executor.scored
-            break
+        verdict, stops, scored = killed_often(
+            lambda: random_search(world, other), lambda one: decide(one, UP), 4
+        )
+        scored = [*first.executor.scored, *scored]
     assert stops > 10 and verdict == undisturbed
     assert len(scored) == len(set(scored)) and set(scored) == set(whole.executor.scored)
 
