@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from .ends import bootstrap_ends
 from .pairing import PairedTask, Utility, utility_difference
@@ -180,11 +179,6 @@ def paired_p_value(
         tolerance = 1e-12 * max(1.0, observed)
         extreme += int((np.abs(difference(swaps)) >= observed - tolerance).sum())
     return (1 + extreme) / (1 + resamples)
-
-
-def mcnemar_exact(b: int, c: int) -> float:
-    """Exact two-sided p-value for right and wrong items: A alone is right on `b`, B on `c`."""
-    return float(stats.binomtest(b, b + c, 0.5).pvalue) if b + c else 1.0
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:

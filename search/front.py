@@ -33,11 +33,6 @@ def pareto_front(values: ArrayLike, higher_is_better: Sequence[bool]) -> list[in
     return [int(index) for index in finite[kept]]
 
 
-def feasible(violations: Sequence[Sequence[float]]) -> list[int]:
-    """Indices of the candidates that keep every constraint: no violation above 0."""
-    return [index for index, one in enumerate(violations) if all(value <= 0 for value in one)]
-
-
 def hypervolume(
     values: ArrayLike, higher_is_better: Sequence[bool], references: ArrayLike
 ) -> float:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search.front import feasible, hypervolume, hypervolume_history, pareto_front
+from search.front import hypervolume, hypervolume_history, pareto_front
 
 NUMBERS = st.integers(0, 5).map(float)
 
@@ -80,7 +80,3 @@ def test_the_history_never_falls_and_ends_at_the_whole(
 def test_a_failed_point_adds_nothing() -> None:
     history = hypervolume_history([(2.0,), (np.nan,), (3.0,)], [True], [(1.0,), (2.0,)])
     assert history == [1.0, 1.0, 2.0]
-
-
-def test_the_feasible_keep_every_constraint() -> None:
-    assert feasible([(), (0.0, -1.0), (0.1, -5.0), (-1.0, 2.0)]) == [0, 1]
