@@ -11,27 +11,13 @@ from .lost_indentation import parameter_names
 from .methods.method import Method
 from .methods.table import METHODS, find_method
 from .recipe import Recipe
+from .recipe_keys import OWN_KEYS, RECIPE_KEYS
 from .recipe_rules import check_models, check_numbers
 from .recipe_sources import SourceReader
 from .recipe_tokenizer import check_tokenizer, read_chat_template, read_tokenizer
 from .recipe_values import Reading, read_model, read_parameters, shown
 
 DTYPES = ("float32", "bfloat16", "float16")
-KEYS = (
-    "merge_method",
-    "base_model",
-    "models",
-    "slices",
-    "modules",
-    "parameters",
-    "dtype",
-    "out_dtype",
-    "tokenizer",
-    "tokenizer_source",
-    "chat_template",
-    "eutectic",
-    "name",
-)
 MAX_SEED = 2**63 - 1
 
 
@@ -107,7 +93,7 @@ def _check_form(reading: Reading, data: dict[str, object]) -> None:
     """The top-level keys: nothing unknown, one of models, slices and modules."""
     document = reading.document
     for key in data:
-        if key not in KEYS:
+        if key not in RECIPE_KEYS:
             _tell_unknown_top(reading, data, key)
     given = [key for key in ("models", "slices", "modules") if data.get(key)]
     if len(given) != 1:
@@ -119,7 +105,8 @@ def _check_form(reading: Reading, data: dict[str, object]) -> None:
 
 def _tell_unknown_top(reading: Reading, data: dict[str, object], key: str) -> None:
     if key not in parameter_names():
-        hint = did_you_mean(key, {*KEYS, *parameter_names()}) or f" ({', '.join(KEYS)})"
+        hint = did_you_mean(key, {*RECIPE_KEYS, *parameter_names()})
+        hint = hint or f" ({', '.join(RECIPE_KEYS)})"
         reading.unknown((key,), f"a recipe has no key {key!r}{hint}")
         return
     lost = "parameters" in data and not data["parameters"]
@@ -156,13 +143,12 @@ def _dtype(document: Document, data: dict[str, object], key: str) -> str | None:
 
 def _own(reading: Reading, data: dict[str, object]) -> tuple[int, bool]:
     """`eutectic: {mask_seed: N, exact: true}`, which mergekit ignores; 0 and false by default."""
-    known = ("mask_seed", "exact")
     own = reading.mapping(data.get("eutectic"), ("eutectic",))
     for key in own:
-        if key in known:
+        if key in OWN_KEYS:
             continue
-        hint = did_you_mean(key, known)
-        message = f"`eutectic` has no key {key!r}{hint or ': ' + ', '.join(known)}"
+        hint = did_you_mean(key, OWN_KEYS)
+        message = f"`eutectic` has no key {key!r}{hint or ': ' + ', '.join(OWN_KEYS)}"
         raise reading.document.error(("eutectic", key), message, key=True)
     seed = own.get("mask_seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:

@@ -10,6 +10,7 @@ from .document import Document, Path, did_you_mean
 from .lost_indentation import parameter_names
 from .methods.method import Method
 from .recipe import ModelReference, Module, Slice, Source
+from .recipe_keys import MODULE_KEYS, SLICE_KEYS, SLICE_SOURCE_KEYS, SOURCE_KEYS, Keys
 from .recipe_values import Reading, read_model, read_parameters, shown
 
 MAX_LAYER = 2**20
@@ -57,7 +58,7 @@ class SourceReader:
 
     def _module(self, name: str, value: object, path: Path) -> Module:
         data = self.reading.mapping(value, path)
-        _only(self.reading, data, path, ("models", "slices", "parameters"), "a module")
+        _only(self.reading, data, path, MODULE_KEYS, "a module")
         if bool(data.get("models")) == bool(data.get("slices")):
             got = "both" if data.get("models") else "neither"
             raise self.reading.document.error(
@@ -70,7 +71,7 @@ class SourceReader:
 
     def _slice(self, value: object, path: Path) -> Slice:
         data = self.reading.mapping(value, path)
-        _only(self.reading, data, path, ("sources", "base_model", "parameters"), "a slice")
+        _only(self.reading, data, path, SLICE_KEYS, "a slice")
         named = data.get("base_model")
         own = read_model(self.reading.document, named, (*path, "base_model")) if named else None
         written = enumerate(self.reading.sequence(data.get("sources"), (*path, "sources")))
@@ -89,7 +90,7 @@ class SourceReader:
         """One entry of `models` or of a slice's `sources`."""
         reading = self.reading
         data = reading.mapping(value, path)
-        keys = ("model", "parameters", "layer_range") if sliced else ("model", "parameters")
+        keys = SLICE_SOURCE_KEYS if sliced else SOURCE_KEYS
         _only(reading, data, path, keys, "a source" if sliced else "a model")
         if "model" not in data:
             raise reading.document.error(path, "the key `model` is missing: whose weights?")
@@ -105,7 +106,7 @@ class SourceReader:
         return Source(model, parameters, layers)
 
 
-def _only(reading: Reading, data: Data, path: Path, keys: tuple[str, ...], what: str) -> None:
+def _only(reading: Reading, data: Data, path: Path, keys: Keys, what: str) -> None:
     """Tells of every key that has no meaning here."""
     for key in data:
         if key in keys:

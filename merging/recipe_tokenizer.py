@@ -5,11 +5,13 @@ are opened (`aligned`).
 """
 
 import re
+from collections.abc import Collection
 from typing import Literal
 
 from .chat_templates import BUILT_IN
 from .document import Document, Path, did_you_mean
 from .recipe import ModelReference, Recipe, TokenizerSection, TokenRow, TokenRule, models_of
+from .recipe_keys import ROW_KEYS, TOKEN_KEYS, TOKENIZER_KEYS
 from .recipe_values import Reading, read_model, shown
 
 MAX_MULTIPLE = 2**16
@@ -41,7 +43,7 @@ def read_tokenizer(reading: Reading, data: dict[str, object]) -> TokenizerSectio
     if isinstance(written, str):
         raise document.error(at, f"expected {{source: {written}}}, got {shown(written)}")
     section = reading.mapping(written, at)
-    _only(reading, section, at, ("source", "tokens", "pad_to_multiple_of"), "`tokenizer`")
+    _only(reading, section, at, TOKENIZER_KEYS, "`tokenizer`")
     tokens = reading.mapping(section.get("tokens"), (*at, "tokens"))
     return TokenizerSection(
         source=_source(document, section.get("source", "union"), (*at, "source")),
@@ -121,7 +123,7 @@ def _source(
 def _rule(reading: Reading, value: object, path: Path) -> TokenRule:
     """`{source: ..., force: true}` of one token."""
     data = reading.mapping(value, path)
-    _only(reading, data, path, ("source", "force"), "a token")
+    _only(reading, data, path, TOKEN_KEYS, "a token")
     if not path[-1]:
         raise reading.document.error(path, "an empty text is no token", key=True)
     force = data.get("force", False)
@@ -150,7 +152,7 @@ def _row(reading: Reading, value: object, path: Path) -> TokenRow:
         return TokenRow(None)
     if kind != "model_token":
         raise document.error((*path, "kind"), f"expected model_token or zero, got {shown(kind)}")
-    _only(reading, value, path, ("kind", "model", "token", "token_id"), "a model_token")
+    _only(reading, value, path, ROW_KEYS, "a model_token")
     model = read_model(document, value.get("model"), (*path, "model"))
     return _other_token(document, value, path, model)
 
@@ -191,7 +193,7 @@ def _multiple(document: Document, value: object) -> int | None:
 
 
 def _only(
-    reading: Reading, data: dict[str, object], path: Path, keys: tuple[str, ...], what: str
+    reading: Reading, data: dict[str, object], path: Path, keys: Collection[str], what: str
 ) -> None:
     for key in data:
         if key not in keys:

@@ -17,6 +17,7 @@ from .methods.method import Method
 from .methods.parameters import Parameter
 from .methods.table import METHODS
 from .recipe import Conditional, Gradient, ModelReference, Scalar, Setting
+from .recipe_keys import FILTER_KEYS
 from .references import parse_reference
 
 MAX_GRADIENT = 4096
@@ -148,7 +149,7 @@ def _read_setting(
     reading: Reading, value: object, path: Path, parameter: Parameter, *, checked: bool
 ) -> Setting:
     """One value, a gradient, or filters; a bare `{filter, value}` counts as a list of one."""
-    if isinstance(value, dict) and not {"filter", "value"}.isdisjoint(value):
+    if isinstance(value, dict) and not FILTER_KEYS.keys().isdisjoint(value):
         return (_read_entry(reading, value, path, parameter, checked),)
     if not isinstance(value, list) or not any(isinstance(item, dict) for item in value):
         return _read_plain(reading, value, path, parameter, checked)
@@ -180,8 +181,8 @@ def _read_entry(
         got = shown(value)
         raise document.error(path, f"expected {{filter, value}} like its neighbours, got {got}")
     for key in value:
-        if key not in ("filter", "value"):
-            hint = did_you_mean(key, ("filter", "value"))
+        if key not in FILTER_KEYS:
+            hint = did_you_mean(key, FILTER_KEYS)
             reading.unknown((*path, key), f"{key!r} is not part of a filter{hint}")
     filter = value.get("filter")
     if filter is not None and not isinstance(filter, str):

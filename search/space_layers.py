@@ -15,15 +15,16 @@ from typing import Any, NoReturn
 from merging.document import Document, Path
 from merging.errors import RecipeError
 from merging.recipe_sources import MAX_LAYER
+from merging.recipe_values import shown
 
 from .layer_stack import End, SliceEnds, Stack
+from .range_keys import LAYER_KEYS
 from .space_parts import Dimension, Knot, Slot
 from .space_ranges import Range, is_range, read_range
 from .space_walk import entries, is_searched, mappings, positions
 
 LAYERS = "layer_range"
 """The key, and what its dimensions are called as a parameter."""
-_KEYS = ("range", "step", "start", "choice")
 
 
 def read_stack(document: Document, data: Mapping[str, Any]) -> Stack:
@@ -75,6 +76,8 @@ class _Reader:
         if not sources:
             raise self.document.error(path[:-1], "the slice has no `sources`")
         searched = is_searched(self.cut)
+        if searched:
+            self.refuse_others(path, self.cut["sources"])
         if searched and not is_searched({"sources": sources[:1]}):
             self.refuse_second(path, sources)
         start, end = self.ends((*path, 0, LAYERS), sources[0].get(LAYERS))
@@ -93,6 +96,13 @@ class _Reader:
         names = tuple(str(source.get("model")) for source in sources)
         return SliceEnds(start, end, names, tuple(shifts), tuple(places))
 
+    def refuse_others(self, path: Path, sources: object) -> None:
+        """Refuses sources that are no mappings: their layers are to be written into them."""
+        for at, source in enumerate(sources if isinstance(sources, list) else []):
+            if not isinstance(source, Mapping):
+                text = f"expected keys and values, got {shown(source)}"
+                raise self.document.error((*path, at), text)
+
     def ends(self, path: Path, data: object) -> tuple[End, End]:
         if not isinstance(data, list) or len(data) != 2:
             text = f"expected [first, end]: two whole numbers, or ranges of them; got {data!r}"
@@ -106,7 +116,7 @@ class _Reader:
             return End(path, Range(choices=(self.number(path, data),)))
         assert isinstance(data, Mapping)
         for key in data:
-            if key not in _KEYS:
+            if key not in LAYER_KEYS:
                 text = (
                     f"a layer's number has no {key!r}; it takes range, step and start, or choice"
                 )

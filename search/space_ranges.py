@@ -15,14 +15,14 @@ from typing import Any, Literal, NoReturn, TypeGuard
 
 from merging.document import Document, Path, did_you_mean
 from merging.recipe import Scalar
+from merging.recipe_keys import Keys
 
 from .anchors import rungs
+from .range_keys import CHOICE_KEYS, RANGE_KEYS
 
 Value = Scalar | str
 """What a dimension can be: a number, a switch, the name of a merge method."""
 
-_RANGE_KEYS = ("range", "log", "step", "start", "anchors", "blocks")
-_CHOICE_KEYS = ("choice", "start")
 MAX_STEPS = 1_000_000
 
 
@@ -142,7 +142,7 @@ class _Reader:
     def read(self, data: object) -> Range:
         if not isinstance(data, Mapping):
             self.fail(f"expected a range, got {data!r}")
-        keys = _CHOICE_KEYS if "choice" in data and "range" not in data else _RANGE_KEYS
+        keys = CHOICE_KEYS if "choice" in data and "range" not in data else RANGE_KEYS
         for key in data:
             if key not in keys:
                 self.unknown(key, keys)
@@ -267,8 +267,8 @@ class _Reader:
             self.fail(f"expected a finite number, got {data!r}", *path)
         return float(data)
 
-    def unknown(self, key: object, keys: tuple[str, ...]) -> NoReturn:
-        if key in _RANGE_KEYS:
+    def unknown(self, key: object, keys: Keys) -> NoReturn:
+        if key in RANGE_KEYS:
             self.fail(f"{key!r} does not go with a choice; a choice takes: {', '.join(keys)}")
         hint = did_you_mean(str(key), keys) or f"; a range takes: {', '.join(keys)}"
         message = f"unknown key {key!r} in a range{hint}"

@@ -14,14 +14,13 @@ from merging.document import Document, Path, nearest
 from .schema import (
     BudgetForm,
     ConstraintForm,
-    FewshotForm,
     MeanForm,
     MetricForm,
     SplitForm,
     StudyForm,
-    TaskForm,
     WinnerForm,
 )
+from .schema_tasks import FewshotForm, TaskForm
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

@@ -8,7 +8,7 @@ from merging.document import Document
 from merging.document import Path as KeyPath
 
 from .errors import StudyError
-from .schema import FewshotForm, TaskForm
+from .schema_tasks import FewshotForm, TaskForm
 
 NATIVE_KEYS = frozenset(
     "file type prompt choices answer target description until max_new_tokens extract score group "

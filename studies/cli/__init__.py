@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from . import looking, merging_commands, searching
+from . import editing, looking, merging_commands, searching
 from .shadowing import shadowed
 
 app = typer.Typer(
@@ -47,6 +47,7 @@ def options(
 searching.register(app)
 looking.register(app)
 merging_commands.register(app)
+editing.register(app)
 
 
 def main() -> None:

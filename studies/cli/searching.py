@@ -231,6 +231,10 @@ def init(
             "--task", metavar="FILE", help="A JSONL, CSV or Parquet of questions; repeatable."
         ),
     ] = [],  # noqa: B006
+    schema: Annotated[
+        bool,
+        typer.Option("--schema", help="Write study.schema.json beside the output, for editors."),
+    ] = False,
     map: Map = [],  # noqa: B006
     methods: Methods = [],  # noqa: B006
 ) -> None:
@@ -238,11 +242,17 @@ def init(
 
     Example: eutectic init recipe.yml --task questions.jsonl -o study.yaml
     """
+    from ..schema_file import MODELINE, write_schema
     from ..starting import study_text
 
     if output is not None and output.exists():
         raise StudyError(f"{output}: exists already; choose another name")
+    if schema and output is None:
+        raise StudyError("--schema: give -o FILE too; the schema is written beside it")
     text = study_text(recipe, [Path(one) for one in task], output, parse_maps(map))
+    if schema and output is not None:
+        write_schema(output.parent)
+        text = MODELINE + text
     if output is None:
         print(text, end="")
         return

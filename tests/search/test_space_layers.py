@@ -231,6 +231,8 @@ FAULTS = [
     ("{model: base, layer_range: [0, {range: [4, 9]}]}",
      "{model: base}\n        - {model: math, layer_range: [0, {range: [4, 9]}]}",
      "sources[1].layer_range[1]: the layers of a slice are searched with its first source"),
+    ("[0, {range: [4, 9]}]}", "[0, {range: [4, 9]}]}\n        -",
+     "study.yaml:6:10 recipe.slices[0].sources[1]: expected keys and values, got nothing"),
     ("[0, {range: [4, 9]}]", "{range: [4, 9]}", "as an end of a slice's layer_range, only"),
     ("- {model: base, layer_range: [0, {range: [4, 9]}]}", "- [layer_range, {range: [4, 9]}]",
      "a range may stand in"),
