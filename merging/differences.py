@@ -1,8 +1,8 @@
 """Where eutectic differs from mergekit 0.1.5 on purpose: one table.
 
-README shows it, held equal by `tests/test_readme.py`. `--mergekit-exact`, or `eutectic: {exact:
-true}` in a recipe, takes mergekit's side where `exact` says so; `where` names the module that
-decides. Each line was found by running mergekit. What both refuse (a model listed twice, a slice
+docs/mergekit.md shows it, held equal by `tests/test_readme.py`. `--mergekit-exact`, or `eutectic:
+{exact: true}` in a recipe, takes mergekit's side where `exact` says so; `where` names the module
+that decides. Each line was found by running mergekit. What both refuse (a model listed twice, a slice
 without its base, DELLA's epsilon beyond its density) is no difference and is not here.
 """
 

@@ -1,8 +1,8 @@
 """A merge recipe: mergekit's YAML as frozen dataclasses.
 
 `recipe_reader` makes them of a document, `recipe_writer` prints them, without loss. Meaning of
-each field: docs of mergekit; differences: README. A recipe here has numbers only; ranges are the
-business of `search.space`, which fills them before a recipe is read.
+each field: docs/study_file.md; differences from mergekit: docs/mergekit.md. A recipe here has
+numbers only; ranges are the business of `search.space`, which fills them before it is read.
 """
 
 from collections.abc import Mapping

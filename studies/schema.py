@@ -67,7 +67,7 @@ class ConstraintForm(Form):
     source: str = Field(
         default="base",
         alias="from",
-        description="Whom `max_drop` starts from: `base`, `best_parent`, or a model by its name.",
+        description="Whom `max_drop` starts from: `base`, `best_parent`, or a parent by its name.",
         examples=["best_parent"],
     )
 
@@ -97,7 +97,7 @@ class WinnerForm(Form):
     rule: Literal["maximin", "weighted", "task"] = Field(
         default="maximin",
         description="On a scale where the base is 0 and the best parent 1: `maximin`, the largest "
-        "smallest objective; `weighted`, the largest mean; `task`, one objective.",
+        "smallest objective; `weighted`, the largest weighted mean; `task`, one objective.",
         examples=["weighted"],
     )
     weights: dict[str, Weight] | None = Field(

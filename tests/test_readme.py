@@ -1,4 +1,4 @@
-"""What README says of code is true."""
+"""What README and the tables of the documentation say of code is true."""
 
 import re
 from pathlib import Path
@@ -9,11 +9,17 @@ from merging.methods.table import METHODS, Method
 from studies.cli import app
 from studies.config import study_from
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def page(name: str) -> str:
+    """A page of the documentation."""
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
 
 
 def methods_table() -> str:
-    """The table of merge methods as README shows it."""
+    """The table of merge methods as docs/methods.md shows it."""
     head = "| method | needs a base | parameters (default) | paper |\n|---|---|---|---|\n"
     return head + "".join(line(method) for method in METHODS.values())
 
@@ -28,13 +34,13 @@ def line(method: Method) -> str:
 
 
 def test_the_table_of_methods_is_the_one_in_the_code() -> None:
-    shown = re.search(r"test_readme\.py -->\n(.*?)<!-- end of methods", README, re.S)
+    shown = re.search(r"test_readme\.py -->\n(.*?)<!-- end of methods", page("methods.md"), re.S)
     assert shown is not None
     assert shown[1] == methods_table()
 
 
 def differences_table() -> str:
-    """The table of differences from mergekit as README shows it."""
+    """The table of differences from mergekit as docs/mergekit.md shows it."""
     head = "| | mergekit 0.1.5 | eutectic | `--mergekit-exact` |\n|---|---|---|---|\n"
     return head + "".join(
         f"| {one.what} | {one.mergekit} | {one.eutectic} | {one.exact} |\n" for one in DIFFERENCES
@@ -42,7 +48,8 @@ def differences_table() -> str:
 
 
 def test_the_table_of_differences_is_the_one_in_the_code() -> None:
-    shown = re.search(r"held equal to merging/differences\.py.* -->\n(.*?)<!--", README, re.S)
+    text = page("mergekit.md")
+    shown = re.search(r"held equal to merging/differences\.py.* -->\n(.*?)<!--", text, re.S)
     assert shown is not None
     assert shown[1] == differences_table()
 

@@ -1,6 +1,6 @@
 """The merge methods: one explicit table of parameters, ranges, defaults, papers and functions.
 
-Recipes are checked against it, search spaces are bounded by it, `explain` and README print it, and
+Recipes are checked against it, search spaces are bounded by it, `explain` and docs print it, and
 `merge_tensor` calls it; nobody repeats it. Defaults and meanings are mergekit's. Importing it
 costs no torch: the functions only turn numbers into a formula, which an engine (`merging.kernels`)
 evaluates.

@@ -63,8 +63,8 @@ MergekitExact = Annotated[
     bool,
     typer.Option(
         "--mergekit-exact",
-        help="Round at every step and read recipes as mergekit does (README lists the "
-        "differences); a recipe can say it itself: eutectic: {exact: true}.",
+        help="Round at every step and read recipes as mergekit does (docs/mergekit.md lists "
+        "the differences); a recipe can say it itself: eutectic: {exact: true}.",
     ),
 ]
 Methods = Annotated[
