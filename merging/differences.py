@@ -2,8 +2,8 @@
 
 docs/mergekit.md shows it, held equal by `tests/test_readme.py`. `--mergekit-exact`, or `eutectic:
 {exact: true}` in a recipe, takes mergekit's side where `exact` says so; `where` names the module
-that decides. Each line was found by running mergekit. What both refuse (a model listed twice, a slice
-without its base, DELLA's epsilon beyond its density) is no difference and is not here.
+that decides. Each line was found by running mergekit. What both refuse (a model listed twice, a
+slice without its base, DELLA's epsilon beyond its density) is no difference and is not here.
 """
 
 from .difference import Difference

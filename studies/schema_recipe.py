@@ -239,14 +239,18 @@ def _gradient(scalar: Schema) -> Schema:
 def _tokenizer() -> Schema:
     tokens = {"type": ["object", "null"], "additionalProperties": ref("token")}
     padded = {"type": ["integer", "null"], "minimum": 0, "maximum": MAX_MULTIPLE}
-    forms = {"source": {"type": "string"}, "tokens": tokens, "pad_to_multiple_of": padded}
+    forms: dict[str, Schema] = {
+        "source": {"type": "string"},
+        "tokens": tokens,
+        "pad_to_multiple_of": padded,
+    }
     return _mapping(TOKENIZER_KEYS, forms)
 
 
 def _token() -> Schema:
     """Where the row of one token comes from."""
     zero = _mapping(ROW_KEYS, {"kind": {"const": "zero"}}, "kind")
-    forms = {
+    forms: dict[str, Schema] = {
         "kind": {"const": "model_token"},
         "model": MODEL,
         "token": {"type": ["string", "null"], "minLength": 1},

@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from evaluation.native import load_native_task
 from evaluation.spec import NativeSpec
 from merging.document import parse_document
+from merging.methods.own import load_methods
 from search.space import space_from
 from studies.cli import app
 from studies.config import study_from
@@ -100,9 +101,21 @@ def test_commands_exist_with_their_options(line: str) -> None:
     words = shlex.split(line.removeprefix("$ "), comments=True)
     group: Any = typer.main.get_command(app)
     command = group.commands[words[1]]
-    context = command.make_context(words[1], [], resilient_parsing=True)
+    context = command.context_class(command, info_name=words[1])
     arguments = [one for one in words[2:] if one not in ("|", ">", "&&")]
     command.make_parser(context).parse_args(args=list(arguments))
+
+
+def test_a_command_that_is_not_there_is_found() -> None:
+    with pytest.raises(Exception, match="No such option: --nope"):
+        test_commands_exist_with_their_options("eutectic search study.yaml --nope 3")
+
+
+def test_the_merge_method_of_the_page_merges(tmp_path: Path) -> None:
+    (block,) = (one for one in blocks(ROOT / "docs" / "methods.md") if one.language == "python")
+    (tmp_path / "mine.py").write_text(block.text, encoding="utf-8")
+    (method,) = load_methods(tmp_path / "mine.py")
+    assert (method.name, [one.name for one in method.parameters]) == ("clipped", ["weight", "cut"])
 
 
 def rows_of(page: Path) -> dict[str, str]:
