@@ -1,5 +1,6 @@
 """The documentation is true where code can tell: studies, recipes, commands, rows, links, keys."""
 
+import json
 import re
 import runpy
 import shlex
@@ -11,6 +12,7 @@ import pytest
 import typer
 import yaml
 from jsonschema import Draft202012Validator
+from typer.testing import CliRunner
 
 from evaluation.native import load_native_task
 from evaluation.spec import NativeSpec
@@ -85,7 +87,7 @@ COMMANDS = [
 def test_pages_have_their_examples() -> None:
     counts = {name: sum(one.place.startswith(f"{name}:") for one, _ in STUDIES) for name in OWN}
     assert all(counts[name] >= least for name, least in OWN.items()), counts
-    assert len(COMMANDS) > 8
+    assert len(COMMANDS) > 8 and len(CHECKED) > 2
 
 
 @pytest.mark.parametrize(("block", "study"), STUDIES, ids=[one.place for one, _ in STUDIES])
@@ -94,6 +96,35 @@ def test_studies_are_studies(block: Block, study: dict[str, Any], tmp_path: Path
     read = study_from(document, tmp_path)
     assert space_from(read.recipe, layers=24).dimensions
     assert not [f"{one.json_path}: {one.message}" for one in VALIDATOR.iter_errors(study)]
+
+
+CHECKED = [
+    (block, study)
+    for block, study in STUDIES
+    if block.place.startswith(("README.md", "search_spaces.md"))
+    and set(re.findall(r"model: ([^\s,}]+)", block.text)) <= {"./base", "./math", "./code"}
+    and "layer_range" not in block.text
+]
+
+
+@pytest.mark.parametrize(("block", "study"), CHECKED, ids=[one.place for one, _ in CHECKED])
+def test_check_finds_no_fault(
+    block: Block, study: dict[str, Any], pico_family: Any, tmp_path: Path
+) -> None:
+    parts = (pico_family.base, pico_family.experts["alpha"], pico_family.experts["beta"])
+    for name, place in zip(("base", "math", "code"), parts, strict=True):
+        (tmp_path / name).symlink_to(place, target_is_directory=True)
+    rows = [
+        {"question": f"{k} + {k} =", "choices": [f"{2 * k}", "x"], "answer": 0} for k in range(200)
+    ]
+    texts = [{"text": f"line {k} of all"} for k in range(200)]
+    for name, lines in (("logic", rows), ("code", texts), ("t", texts)):
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        (tmp_path / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
+    result = CliRunner().invoke(app, ["check", str(file)])
+    assert result.exit_code == 0 and "No fault found" in result.stdout, result.output
 
 
 @pytest.mark.parametrize("line", [line for _, line in COMMANDS], ids=[one for one, _ in COMMANDS])
