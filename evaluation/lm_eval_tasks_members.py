@@ -115,6 +115,11 @@ class LmEvalGroup:
         """Whether a subtask draws its worked examples from all of its documents."""
         return any(member.shots_from_items for member in self.members)
 
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The data sets of the hub that its subtasks read."""
+        return tuple(dict.fromkeys(one for member in self.members for one in member.datasets))
+
     def score(self, item: Item, responses: Sequence[Response]) -> ItemResult:
         """Every metric's numbers from the responses to the item's requests.
 

@@ -62,6 +62,8 @@ class LmEvalTask:
     """The task's templates, compiled."""
     shots_from_items: bool = False
     """Whether worked examples are drawn from all documents, those of the study's test included."""
+    datasets: tuple[str, ...] = ()
+    """The data sets of the Hugging Face hub that its documents are of; empty for local files."""
 
     def full_name(self, metric: str) -> str:
         """`metric,filter`, as lm-eval prints it."""
@@ -171,7 +173,13 @@ def member_of(read: Sequence[Read], templates: Compile) -> LmEvalTask:
         filters,
         templates,
         not in_python and shots_from_items(source.config),
+        _datasets(source.config),
     )
+
+
+def _datasets(config: Config) -> tuple[str, ...]:
+    source = config.get("dataset_path") or getattr(config.get("class"), "DATASET_PATH", None)
+    return (str(source),) if source and is_remote({**config, "dataset_path": source}) else ()
 
 
 def _named(spec: LmEvalSpec, plan: Plan, subtask: Subtask) -> LmEvalSpec:

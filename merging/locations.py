@@ -18,7 +18,7 @@ from .recipe import ModelReference
 PATIENCE = 4.0
 """Seconds the hub has to answer before it counts as out of reach."""
 
-SMALL_FILES = ("*.json", "tokenizer*", "*.model", "*.txt", "*.jinja", "*.py")
+SMALL_FILES = ("*.json", "tokenizer*", "*.model", "*.txt", "*.jinja", "*.py", "README.md")
 INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 
 

@@ -36,6 +36,7 @@ from .run import Identity, RunFolder, find_run, hold, refuse_other_study
 from .scoring_terms import refuse_other_scoring, scoring_of
 from .session import Hardware, open_executor, refuse_hardware, shrink
 from .terms import SearchOptions, overridden, refuse_hopeless, reserved_items
+from .tracking.watch import watching
 from .view import RunView
 
 
@@ -98,9 +99,12 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
             display.note(slow)
         if changed := changed_code(preflight, ledger):
             display.note(changed)
-        search = assemble(preflight, ledger, executor, log, display)
+        watch = stack.enter_context(watching(display, options.tracks, preflight, ledger, run))
+        search = assemble(preflight, ledger, executor, log, watch)
         beside = options.beside is not None
-        return _search_in_memory(search, preflight, run, display, executor, hardware, beside)
+        outcome = _search_in_memory(search, preflight, run, display, executor, hardware, beside)
+        watch.finish(outcome.view)
+        return outcome
 
 
 def _begun(run: RunFolder, wanted: Identity) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from search.verdict import Verdict, stored_verdict
 from search.winner import feasible, front
 
 from . import view
+from .benchmarks import benchmarks_of
 from .beside import beside_view
 from .claims import RULES, choice_text, claim_text, test_rows, utility_gain
 from .estimates import Scores, objective_estimate
@@ -134,6 +135,7 @@ def build_view(preflight: Preflight, ledger: Ledger, state: str) -> view.RunView
         if found.verdict is None or chosen is None
         else winner_masks(found, found.verdict, chosen, found.named(found.verdict.rival)),
         beside=beside_view(found),
+        benchmarks=benchmarks_of(preflight.tasks),
     )
 
 

@@ -3,6 +3,7 @@
 study.db      the Optuna study and the ledger
 study.yaml    the study as it was run: its folder, the `--map`s, hashes of models and tasks
 report.html   winner.yaml   trials.csv   log.txt
+tensorboard   event files, where a search was told to write them
 """
 
 import json
@@ -28,6 +29,8 @@ Identity = Mapping[str, Any]
 WRITTEN = (
     "study.db study.db-wal study.db-shm study.yaml report.html winner.yaml trials.csv log.txt"
 ).split()
+EVENTS = "tensorboard"
+"""The folder of TensorBoard's event files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class RunFolder:
         """Deletes what a search wrote here, and nothing else."""
         for name in WRITTEN:
             (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.path / EVENTS, ignore_errors=True)
 
 
 def find_run(path: Path) -> RunFolder:
@@ -121,7 +125,7 @@ def _refuse_foreign_database(run: RunFolder) -> None:
 def _strangers(path: Path) -> bool:
     if not path.is_dir():
         return True
-    ours = {".lock", ".holder", *WRITTEN}
+    ours = {".lock", ".holder", EVENTS, *WRITTEN}
     return any(one.name not in ours and one.suffix != ".partial" for one in path.iterdir())
 
 

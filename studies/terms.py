@@ -20,6 +20,7 @@ from .errors import StudyError
 from .preflight import Permissions, Preflight
 from .proposing import refuse_sampler
 from .session import Hardware
+from .tracking.spec import Track
 
 DEFAULT_BUDGET = Budget(trials=100, items=None, minutes=None)
 
@@ -39,6 +40,8 @@ class SearchOptions:
     """`--from RUN`: another run whose results are reused where they apply."""
     beside: str | None = None
     """`--beside random`: another search of as many items, to compare with."""
+    tracks: tuple[Track, ...] = ()
+    """`--track TOOL`: the trackers that are told."""
     max_failed: float = 0.2
     quiet: bool = False
     exact: bool = False

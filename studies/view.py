@@ -143,6 +143,18 @@ class Beside:
 
 
 @dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A task whose items others know too."""
+
+    datasets: tuple[str, ...]
+    """Names of the Hugging Face hub; empty where it is not known which."""
+    searched_on_test: bool
+    """Whether the search was run on the benchmark's own test split."""
+    tested_on_test: bool
+    """Whether the sealed test split is the benchmark's own."""
+
+
+@dataclass(frozen=True, slots=True)
 class Winner:
     """The recipe that won. `number` is None when a reference won (then `name` says which)."""
 
@@ -204,3 +216,5 @@ class RunView:
     """None where the winner draws no masks."""
     beside: Beside | None = None
     """None where none was asked for."""
+    benchmarks: Mapping[str, Benchmark] = field(default_factory=dict)
+    """Task name to what is public about its items; nothing for a task of local files."""

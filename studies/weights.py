@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from merging.plan import plan_recipe
-from merging.recipe import donor_of
+from merging.recipe import donor_of, models_of
 from merging.recipe_reader import read_recipe
 from merging.sources import open_models
 from merging.writer import write_merged
@@ -13,6 +13,7 @@ from search.ledger import Candidate, label
 
 from .card import model_card
 from .config import Study
+from .licences import licences_of
 from .view import RunView, Winner
 
 
@@ -29,6 +30,7 @@ def write_weights(
     """Merges a candidate to disk; `text` is its YAML, which goes along."""
     recipe, _ = read_recipe(study.recipe.with_data(candidate.data), strict=True)
     checkpoints = open_models(recipe, folder=study.folder, mapping=maps, allow_pickle=allow_pickle)
+    licences = licences_of(models_of(recipe), study.folder, maps)
     write_merged(
         out,
         plan_recipe(recipe, checkpoints),
@@ -36,7 +38,7 @@ def write_weights(
         recipe.mask_seed,
         donor=checkpoints[donor_of(recipe)],
         recipe_text=text,
-        card=model_card(of_candidate(view, candidate), text, str(donor_of(recipe))),
+        card=model_card(of_candidate(view, candidate), text, str(donor_of(recipe)), licences),
     )
 
 

@@ -67,6 +67,14 @@ def search(
         Beside | None,
         typer.Option(help="Then search at random with as many items, to compare on select."),
     ] = None,
+    track: Annotated[
+        list[str],
+        typer.Option(
+            "--track",
+            metavar="TOOL[:PLACE]",
+            help="Also tell mlflow[:URI], tensorboard[:DIR] or wandb[:PROJECT]; repeatable.",
+        ),
+    ] = [],  # noqa: B006 - typer copies defaults
     max_failed: Annotated[
         float, typer.Option(min=0, max=1, help="Share of failed trials that makes exit code 3.")
     ] = 0.2,
@@ -95,7 +103,9 @@ def search(
     from ..preflight import Permissions
     from ..session import Hardware
     from ..terms import SearchOptions
+    from ..tracking.spec import parse_tracks
 
+    tracks = parse_tracks(track)
     if workers != 1 or executor != "inline":
         raise StudyError(
             f"--workers {workers} --executor {executor}: this release searches with one worker, "
@@ -113,6 +123,7 @@ def search(
         fresh=fresh,
         source=source,
         beside=None if beside is None else beside.value,
+        tracks=tracks,
         max_failed=max_failed,
         quiet=quiet,
         exact=mergekit_exact,

@@ -378,6 +378,12 @@ def propose_here() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def make_bench(propose_here: None) -> Callable[[Path, PicoFamily], Bench]:
+    """`make_bench(folder, family)`: a bench in a folder that is there."""
+    return furnish
+
+
 @pytest.fixture
 def bench(
     tmp_path: Path,
