@@ -1,6 +1,8 @@
 """What `trials`, `report`, `export` and `dashboard` do with a run folder."""
 
+import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -11,6 +13,7 @@ from .errors import NoWinnerError, RunError, StudyError
 from .export import Names, candidate_yaml, find_candidate
 from .preflight import Permissions, inspect
 from .reopen import reopened
+from .push import Push, push_folder, refuse_push
 from .results import build_view, stored_view
 from .run import find_run
 from .table import readable, spreadsheet_safe, trial_frame
@@ -71,9 +74,22 @@ def write_run_report(path: Path, output: Path | None) -> Path:
 
 
 def export_run(
-    path: Path, trial: int | None, names: str, weights: Path | None, *, allow_pickle: bool
+    path: Path,
+    trial: int | None,
+    names: str,
+    weights: Path | None,
+    push: Push | None = None,
+    *,
+    allow_pickle: bool,
 ) -> str:
-    """The YAML of the winner or of a trial; with `weights`, its checkpoint too."""
+    """The YAML of the winner or of a trial; with `weights`, its checkpoint too.
+
+    With `push` that goes to the hub: what can be refused there is refused before it is built.
+    """
+    if push is not None:
+        if weights is None:
+            raise StudyError("--push-to-hub: say where to build with --weights DIR")
+        refuse_push(push)
     study, maps = reopened(find_run(path))
     with Ledger(find_run(path).url) as ledger:
         if trial is None:
@@ -90,10 +106,15 @@ def export_run(
         candidate, study.recipe, study.folder, maps, run=study.name, names=cast(Names, names)
     )
     if weights is not None:
-        from .weights import write_weights
+        from .weights import is_built, write_weights
 
-        view = run_view(path)
-        write_weights(weights, candidate, text, view, study, maps, allow_pickle=allow_pickle)
+        build = partial(write_weights, weights, candidate, text, run_view(path), study, maps)
+        if push is None:
+            build(allow_pickle=allow_pickle)
+        else:
+            if not is_built(weights, text):
+                build(allow_pickle=allow_pickle, portable=True)
+            print(f"uploaded to {push_folder(weights, push)}", file=sys.stderr)
     return text
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from merging.description import RECIPE
 from merging.plan import plan_recipe
 from merging.recipe import donor_of, models_of
 from merging.recipe_reader import read_recipe
@@ -12,6 +13,7 @@ from merging.writer import write_merged
 from search.ledger import Candidate, label
 
 from .card import model_card
+from .card_text import without_paths
 from .config import Study
 from .licences import licences_of
 from .view import RunView, Winner
@@ -26,8 +28,12 @@ def write_weights(
     maps: Mapping[str, Path],
     *,
     allow_pickle: bool,
+    portable: bool = False,
 ) -> None:
-    """Merges a candidate to disk; `text` is its YAML, which goes along."""
+    """Merges a candidate to disk; `text` is its YAML, which goes along.
+
+    `portable`: for other machines, so that no absolute path is in any of its files.
+    """
     recipe, _ = read_recipe(study.recipe.with_data(candidate.data), strict=True)
     checkpoints = open_models(recipe, folder=study.folder, mapping=maps, allow_pickle=allow_pickle)
     licences = licences_of(models_of(recipe), study.folder, maps)
@@ -37,9 +43,15 @@ def write_weights(
         checkpoints,
         recipe.mask_seed,
         donor=checkpoints[donor_of(recipe)],
-        recipe_text=text,
+        recipe_text=without_paths(text) if portable else text,
         card=model_card(of_candidate(view, candidate), text, str(donor_of(recipe)), licences),
     )
+
+
+def is_built(folder: Path, text: str) -> bool:
+    """Whether a folder holds the merge of this recipe, written to be taken elsewhere."""
+    recipe = folder / RECIPE
+    return recipe.is_file() and recipe.read_text(encoding="utf-8") == without_paths(text)
 
 
 def of_candidate(view: RunView, candidate: Candidate) -> RunView:

@@ -103,6 +103,20 @@ def export(
         Path | None, typer.Option(metavar="DIR", help="Write a loadable checkpoint too.")
     ] = None,
     names: Annotated[Names, typer.Option(help="How local models are named.")] = Names.absolute,
+    push_to_hub: Annotated[
+        str | None,
+        typer.Option(
+            metavar="USER/NAME", help="Upload what --weights builds; HF_TOKEN or a login."
+        ),
+    ] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="A new repository is private.")
+    ] = False,
+    revision: Annotated[str | None, typer.Option(help="The branch to upload to.")] = None,
+    commit_message: Annotated[str, typer.Option(help="Of the upload.")] = "",
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Replace the model of a repository that is there.")
+    ] = False,
     allow_pickle: AllowPickle = False,
     methods: Methods = [],  # noqa: B006
     storage: Storage = None,
@@ -114,8 +128,17 @@ def export(
     from ..show import export_run
 
     _no_storage(storage)
+    push = None
+    if push_to_hub is not None:
+        from ..push import Push
+
+        push = Push(push_to_hub, private, revision, commit_message, yes)
+    elif private or yes or revision is not None or commit_message:
+        raise StudyError(
+            "--private, --revision, --commit-message and --yes are for --push-to-hub USER/NAME"
+        )
     with interruptible():
-        text = export_run(run, trial, names.value, weights, allow_pickle=allow_pickle)
+        text = export_run(run, trial, names.value, weights, push, allow_pickle=allow_pickle)
     if output is None:
         print(text, end="")
     else:

@@ -42,7 +42,8 @@ RECIPES = {
   merge_method: ties
   base_model: base
   models:
-    - {model: alpha, parameters: {weight: {range: [0.1, 1.0], anchors: 3}, density: {range: [0.2, 0.9]}}}
+    - model: alpha
+      parameters: {weight: {range: [0.1, 1.0], anchors: 3}, density: {range: [0.2, 0.9]}}
     - {model: beta, parameters: {weight: {range: [0.1, 1.0]}, density: 0.5}}
   parameters: {normalize: true, lambda: {range: [0.5, 1.5]}}
   dtype: float32
@@ -66,7 +67,8 @@ RECIPES = {
   base_model: base
   models:
     - model: alpha
-      parameters: {weight: {range: [0.1, 1.0], anchors: 3}, density: {range: [0.2, 0.9], blocks: 2}}
+      parameters:
+        {weight: {range: [0.1, 1.0], anchors: 3}, density: {range: [0.2, 0.9], blocks: 2}}
     - {model: gamma, parameters: {weight: {range: [0.1, 1.0]}, density: 0.7}}
   parameters: {normalize: false}
   dtype: float32
@@ -76,7 +78,8 @@ RECIPES = {
   base_model: base
   models:
     - model: alpha
-      parameters: {weight: {range: [0.1, 1.0]}, density: {range: [0.4, 0.9]}, gamma: {range: [0.0, 0.1]}}
+      parameters:
+        {weight: {range: [0.1, 1.0]}, density: {range: [0.4, 0.9]}, gamma: {range: [0.0, 0.1]}}
     - {model: beta, parameters: {weight: {range: [0.1, 1.0]}, density: 0.6}}
   parameters: {select_topk: {range: [0.2, 1.0]}}
   dtype: float32
@@ -118,7 +121,10 @@ RECIPES = {
   merge_method: slerp
   base_model: base
   models: [{model: base}, {model: alpha}]
-  parameters: {t: [{filter: mlp, value: {range: [0.1, 0.9], anchors: 3}}, {value: {range: [0.1, 0.9]}}]}
+  parameters:
+    t:
+      - {filter: mlp, value: {range: [0.1, 0.9], anchors: 3}}
+      - {value: {range: [0.1, 0.9]}}
   dtype: float32
   eutectic: {exact: true}
 """,
