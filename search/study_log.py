@@ -9,11 +9,13 @@ the same user attribute `trial`.
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from .ledger import Candidate
 from .objectives import Objective
 from .space import Dimension
+from .winner import feasible
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -53,9 +55,10 @@ class StudyLog:
         self._storage = storage
         self._distributions = recipe_distributions(dimensions)
         self._constraints = constraints
+        self._names = [one.name for one in objectives]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # marked experimental since Optuna 3.2
-            self._study.set_metric_names([one.name for one in objectives])
+            self._study.set_metric_names(self._names)
 
     def add(self, trials: Sequence[Candidate], *, ended: bool = False) -> None:
         """Logs the ended trials that are not there yet; `trials` are in order of number.
@@ -71,7 +74,27 @@ class StudyLog:
             waits = trial.state == "paused" and trial is trials[-1] and not ended
             state = _STATES.get(trial.state)
             if state is not None and not waits and (trial.number, state) not in there:
-                self._study.add_trial(_frozen(trial, self._distributions, self._constraints))
+                frozen = _frozen(trial, self._distributions, self._constraints)
+                frozen.user_attrs |= self._named(trial)
+                self._study.add_trial(frozen)
+
+    def _named(self, trial: Candidate) -> dict[str, Any]:
+        """What only the study's names make readable."""
+        named = zip(self._names, trial.estimates or (), strict=False)
+        return {"estimates": estimates} if (estimates := dict(named)) else {}
+
+    def conclude(self, attributes: Mapping[str, str], note: str) -> None:
+        """Shows how the search ended: user attributes of the study, and a note in Markdown.
+
+        The note is optuna-dashboard's; where that is not installed there is none.
+        """
+        for name, text in attributes.items():
+            self._study.set_user_attr(name, text)
+        try:
+            from optuna_dashboard import save_note
+        except ImportError:
+            return
+        save_note(self._study, note)
 
     def close(self) -> None:
         """Lets go of the database."""
@@ -88,7 +111,7 @@ def _frozen(
 
     complete = trial.state == "complete"
     values = dict(trial.values or {})
-    return optuna.trial.create_trial(
+    frozen = optuna.trial.create_trial(
         state=optuna.trial.TrialState[_STATES[trial.state]],
         values=list(trial.scores or ()) if complete else None,
         params=values,
@@ -96,6 +119,11 @@ def _frozen(
         constraints=dict(zip(constraints, trial.violations, strict=True)) if complete else None,
         user_attrs=_attributes(trial),
     )
+    # Timelines and durations would show nothing: a trial is added when it has ended.
+    spent = trial.propose_seconds + trial.build_seconds + trial.score_seconds
+    assert frozen.datetime_complete is not None  # it has ended
+    frozen.datetime_start = frozen.datetime_complete - timedelta(seconds=spent)
+    return frozen
 
 
 def _attributes(trial: Candidate) -> dict[str, Any]:
@@ -106,7 +134,7 @@ def _attributes(trial: Candidate) -> dict[str, Any]:
         "items": trial.items,
         "build_seconds": round(trial.build_seconds, 3),
         "score_seconds": round(trial.score_seconds, 3),
-        **({"estimates": trial.estimates} if trial.estimates else {}),
+        **({"feasible": feasible(trial)} if trial.violations else {}),
         **({"error": trial.error} if trial.error else {}),
     }
 

@@ -13,6 +13,7 @@ import yaml
 from .card_text import HUB_NAME
 from .licences import Licence, shared_licence
 from .view import Benchmark, RunView, TestRow
+from .wording import clean
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -32,7 +33,7 @@ def front_matter(
     names = [part for name in (base_model or "", *view.models) for part in name.split("+")]
     known = list(dict.fromkeys(name for name in names if HUB_NAME.fullmatch(name)))
     results = list(_results(view))
-    named = {"model_name": view.name, "eval_results": results} if results else {}
+    named = {"model_name": clean(view.name), "eval_results": results} if results else {}
     matter = ModelCardData(
         base_model=known or None,
         datasets=_datasets(view) or None,
@@ -43,7 +44,7 @@ def front_matter(
     order = {"base_model": known, "base_model_relation": "merge"} if known else {}
     licence = shared_licence(licences)
     order |= {} if licence is None else licence.matter
-    text = yaml.safe_dump({**order, **matter}, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump({**order, **matter}, sort_keys=False, allow_unicode=True, width=10**6)
     return f"---\n{text.strip()}\n---"
 
 
@@ -75,10 +76,10 @@ def _result(column: str, row: TestRow, benchmarks: Mapping[str, Benchmark]) -> "
     return EvalResult(
         task_type="text-generation",
         dataset_type=datasets[0] if len(datasets) == 1 else OWN_DATA,
-        dataset_name=task,
+        dataset_name=clean(task),
         dataset_split="test" if official else None,
-        metric_type=metric,
+        metric_type=clean(metric),
         metric_value=estimate.value,
-        metric_name=f"{column} on the sealed test split",
+        metric_name=f"{clean(column)} on the sealed test split",
         metric_args={**told, **({"interval": "95%"} if "low" in told else {})} or None,
     )

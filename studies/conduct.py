@@ -23,6 +23,7 @@ from search.study_log import StudyLog
 from search.verdict import NoWinner, decide
 from search.winner import WinnerRule
 
+from .conclusion import note_markdown, summary_attributes
 from .config import Study
 from .errors import RunError
 from .outputs import replace_text, write_outputs
@@ -103,6 +104,7 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
         search = assemble(preflight, ledger, executor, log, watch)
         beside = options.beside is not None
         outcome = _search_in_memory(search, preflight, run, display, executor, hardware, beside)
+        log.conclude(summary_attributes(outcome.view), note_markdown(outcome.view))
         watch.finish(outcome.view)
         return outcome
 

@@ -10,6 +10,7 @@ from merging.locations import locate
 from merging.recipe import ModelReference
 
 from .card_text import escaped, name_cell
+from .wording import clean
 
 KEYS = ("license", "license_name", "license_link")
 LARGEST = 2**20
@@ -27,7 +28,7 @@ class Licence:
     @property
     def matter(self) -> dict[str, str]:
         """The keys of the front matter."""
-        pairs = zip(KEYS, (self.id, self.name, self.link), strict=True)
+        pairs = zip(KEYS, map(clean, (self.id, self.name, self.link)), strict=True)
         return {key: value for key, value in pairs if value}
 
 

@@ -12,8 +12,8 @@ from search.verdict import stored_verdict
 from .errors import NoWinnerError, RunError, StudyError
 from .export import Names, candidate_yaml, find_candidate
 from .preflight import Permissions, inspect
-from .reopen import reopened
 from .push import Push, push_folder, refuse_push
+from .reopen import reopened
 from .results import build_view, stored_view
 from .run import find_run
 from .table import readable, spreadsheet_safe, trial_frame

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..conclusion import claim_markdown
 from .facts import CandidateFacts, EndFacts, RunFacts, final_measures, summary_of
-from .words import claim_markdown
 
 EXPERIMENT = "eutectic"
 ID, KEY = "eutectic.run", "eutectic.candidate"

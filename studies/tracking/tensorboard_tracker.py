@@ -7,10 +7,10 @@ trials with their parameters, `TEXT` the claim, the test table and the winner's 
 from pathlib import Path
 from typing import Any
 
+from ..conclusion import claim_markdown, recipe_markdown
 from ..run import EVENTS
 from ..view import RunView
 from .facts import CandidateFacts, EndFacts, RunFacts, final_measures, summary_of
-from .words import claim_markdown, recipe_markdown
 
 
 class TensorboardTracker:

@@ -7,10 +7,10 @@ machine is told to it, nor code: a place given on the command line may hold a pa
 import os
 from typing import Any
 
+from ..conclusion import claim_markdown
 from ..errors import StudyError
 from ..view import RunView
 from .facts import CandidateFacts, EndFacts, RunFacts, Value, summary_of
-from .words import claim_markdown
 
 PROJECT = "eutectic"
 

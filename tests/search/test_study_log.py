@@ -59,9 +59,25 @@ def test_trials_are_added_once_in_order_and_as_they_were(make_space, url: str) -
     assert [one.state.name for one in found] == ["COMPLETE", "FAIL", "COMPLETE"]
     assert found[0].values == [0.0, 1 / 3] and found[0].params == trials[0].values
     assert found[0].constraints == {"a": 0.5, "b": -1.0}
+    assert found[0].user_attrs["feasible"] is False
     assert found[1].user_attrs["error"] == "NaN" and found[1].params == trials[1].values
     assert found[2].params == trials[2].values
     assert found[0].user_attrs["items"] == 7 and found[0].user_attrs["recipe_hash"] == "h0"
+
+
+def test_times_and_estimates_are_readable(make_space, url: str) -> None:
+    seconds = {"propose_seconds": 1.0, "build_seconds": 2.0, "score_seconds": 4.5}
+    raced = trial(0, state="dropped", scores=None, estimates=(0.25, 0.5), **seconds)
+    with closing(
+        StudyLog(url, "study", OBJECTIVES, make_space(TEXT).dimensions, ["a", "b"])
+    ) as log:
+        log.add([raced])
+        log.conclude({"winner": "trial 0"}, "# Won")
+    (found,) = logged(url)
+    assert found.user_attrs["estimates"] == {"up": 0.25, "down": 0.5}
+    assert found.duration is not None and found.duration.total_seconds() == pytest.approx(7.5)
+    study = optuna.load_study(study_name="study", storage=url)
+    assert study.user_attrs == {"winner": "trial 0"}
 
 
 def test_distributions_are_the_ranges_as_written(make_space, url: str) -> None:

@@ -3,9 +3,16 @@
 import dataclasses
 import re
 
+import pytest
 import yaml
+from huggingface_hub import ModelCard
+from huggingface_hub.repocard_data import eval_results_to_model_index
 
+from merging.recipe import ModelReference
 from studies.card import model_card
+from studies.licences import licences_of
+from studies.view import Benchmark
+from studies.wording import clean
 
 
 def front_matter(card: str) -> dict:
@@ -18,6 +25,7 @@ def test_front_matter_lists_hub_names_once_base_first(make_view):
         make_view(), models=("org/a", "org/base", "./local", "/abs/b", "org/c+org/lora", "a/b/c")
     )
     matter = front_matter(model_card(view, "merge_method: ties\n", "org/base"))
+    assert matter.pop("model-index")[0]["name"] == "skills"
     assert matter == {
         "base_model": ["org/base", "org/a", "org/c", "org/lora"],
         "base_model_relation": "merge",
@@ -29,7 +37,74 @@ def test_front_matter_lists_hub_names_once_base_first(make_view):
 def test_without_hub_names_no_base_model_is_claimed(make_view):
     view = dataclasses.replace(make_view(), models=("./a", "/b/c"))
     matter = front_matter(model_card(view, "merge_method: linear\n", None))
-    assert set(matter) == {"library_name", "tags"}
+    assert set(matter) == {"library_name", "model-index", "tags"}
+
+
+def test_the_hub_reads_test_figures_with_their_intervals(make_view):
+    view = dataclasses.replace(
+        make_view(),
+        benchmarks={"logic": Benchmark(("allenai/ai2_arc",), False, True)},
+    )
+    card = ModelCard(model_card(view, "merge_method: ties\n", "org/base"))
+    card.data.to_yaml()
+    assert card.data.datasets == ["allenai/ai2_arc"]
+    won = next(row for row in view.test_rows if row.kind == "winner").values
+    results = {one.dataset_name: one for one in card.data.eval_results}
+    assert results.keys() == {"logic", "code"}
+    logic = results["logic"]
+    assert (logic.dataset_type, logic.dataset_split) == ("allenai/ai2_arc", "test")
+    assert (logic.metric_type, logic.metric_value) == ("acc", won["logic acc"].value)
+    told = {"low": won["logic acc"].low, "high": won["logic acc"].high, "items": 120}
+    assert logic.metric_args == {**told, "interval": "95%"}
+    assert (results["code"].dataset_type, results["code"].dataset_split) == ("custom", None)
+    assert eval_results_to_model_index("skills", card.data.eval_results)
+
+
+def test_a_benchmark_that_was_optimised_is_warned_of_first(make_view):
+    known = {
+        "logic": Benchmark(("allenai/ai2_arc",), False, False),
+        "code": Benchmark((), True, False),
+        "prose": Benchmark((), False, True),
+    }
+    card = model_card(
+        dataclasses.replace(make_view(), benchmarks=known), "merge_method: ties\n", None
+    )
+    warnings = [line for line in card.splitlines() if line.startswith("> **Warning:** ")]
+    assert len(warnings) == 2 and card.index(warnings[0]) < card.index("## Scores")
+    assert "documents of allenai/ai2\\_arc" in warnings[0]
+    assert "optimised on the official test split of code" in warnings[1]
+    assert "Warning" not in model_card(make_view(), "merge_method: ties\n", None)
+
+
+@pytest.mark.parametrize(
+    ("cards", "matter", "sentence"),
+    [
+        (("license: mit", "license: mit"), {"license": "mit"}, "given under mit; so is this"),
+        (("license: mit", "license: apache-2.0"), {}, "alpha: mit, beta: apache-2.0"),
+        (("license: mit", None), {}, "alpha: mit, beta: not said"),
+        (("license: mit", "- license: [mit"), {}, "beta: not said"),
+        (
+            ("license: other\nlicense_name: own\nlicense_link: LICENSE",) * 2,
+            {"license": "other", "license_name": "own", "license_link": "LICENSE"},
+            "given under own; so is this",
+        ),
+    ],
+)
+def test_a_licence_is_that_of_all_models_or_left_out(make_view, tmp_path, cards, matter, sentence):
+    models = [ModelReference("alpha"), ModelReference("base", adapter="beta")]
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "README.md").write_text(f"---\n{cards[0]}\n---\n# base\n")
+    for name, text in zip(("alpha", "beta"), cards, strict=True):
+        (tmp_path / name).mkdir()
+        if text is not None:
+            (tmp_path / name / "README.md").write_text(f"---\n{text}\n---\n# {name}\n")
+    found = licences_of(models, tmp_path, {})
+    assert list(found) == ["alpha", "base", "beta"]
+    card = model_card(make_view(), "merge_method: ties\n", None, found)
+    told = {key: value for key, value in front_matter(card).items() if key.startswith("license")}
+    assert told == matter
+    text = card.split("## Licence")[1]
+    assert sentence.replace("alpha: mit, ", "alpha: mit, base: mit, ").replace("_", "\\_") in text
 
 
 def test_tables_show_every_row_with_intervals_and_signed_differences(make_view):
@@ -80,6 +155,7 @@ def test_hostile_names_stay_text(make_view):
     view = dataclasses.replace(make_view(names=(hostile, "zoo/code", "zoo/prose")), name=hostile)
     card = model_card(view, "merge_method: ties\n", hostile)
     assert front_matter(card)["base_model"] == ["zoo/base", "zoo/code", "zoo/prose"]
+    assert ModelCard(card).data.model_name == clean(hostile)
     body = card.split("---\n", 2)[2]
     assert "\n# owned" not in body and "\n---\n" not in body
     assert not re.search(r"(?<!\\)<script", body) and "](javascript" not in body.replace("\\]", "")

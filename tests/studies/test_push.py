@@ -47,12 +47,15 @@ class Handler(BaseHTTPRequestHandler):
         """Says nothing."""
 
     def do_GET(self) -> None:
+        """A question."""
         self._handle("GET")
 
     def do_POST(self) -> None:
+        """Most calls."""
         self._handle("POST")
 
     def do_PUT(self) -> None:
+        """The bytes of a large file."""
         self._handle("PUT")
 
     def _handle(self, verb: str) -> None:
