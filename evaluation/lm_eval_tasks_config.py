@@ -66,6 +66,12 @@ def is_remote(config: Config) -> bool:
     return not local and config.get("custom_dataset") is None
 
 
+def hub_datasets(config: Config) -> tuple[str, ...]:
+    """The data set of the hub that the documents are of; nothing where they are local files."""
+    source = config.get("dataset_path") or getattr(config.get("class"), "DATASET_PATH", None)
+    return (str(source),) if source and is_remote({**config, "dataset_path": source}) else ()
+
+
 def test_spec(spec: LmEvalSpec, config: Config) -> LmEvalSpec:
     """The wish for the documents of the official test split, where `test: official` asks for them.
 

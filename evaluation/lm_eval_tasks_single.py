@@ -9,6 +9,7 @@ from .lm_eval_tasks_building import Chat, build_requests, built
 from .lm_eval_tasks_config import (
     check_config,
     chosen_split,
+    hub_datasets,
     is_remote,
     shots_from_items,
     task_config,
@@ -173,13 +174,8 @@ def member_of(read: Sequence[Read], templates: Compile) -> LmEvalTask:
         filters,
         templates,
         not in_python and shots_from_items(source.config),
-        _datasets(source.config),
+        hub_datasets(source.config),
     )
-
-
-def _datasets(config: Config) -> tuple[str, ...]:
-    source = config.get("dataset_path") or getattr(config.get("class"), "DATASET_PATH", None)
-    return (str(source),) if source and is_remote({**config, "dataset_path": source}) else ()
 
 
 def _named(spec: LmEvalSpec, plan: Plan, subtask: Subtask) -> LmEvalSpec:

@@ -33,14 +33,15 @@ def front_matter(
     names = [part for name in (base_model or "", *view.models) for part in name.split("+")]
     known = list(dict.fromkeys(name for name in names if HUB_NAME.fullmatch(name)))
     results = list(_results(view))
-    named = {"model_name": clean(view.name), "eval_results": results} if results else {}
-    matter = ModelCardData(
+    data = ModelCardData(
         base_model=known or None,
         datasets=_datasets(view) or None,
         library_name="transformers",
         tags=list(TAGS),
-        **named,
-    ).to_dict()
+        model_name=clean(view.name) if results else None,
+        eval_results=results or None,
+    )
+    matter = data.to_dict()  # type: ignore[no-untyped-call]
     order = {"base_model": known, "base_model_relation": "merge"} if known else {}
     licence = shared_licence(licences)
     order |= {} if licence is None else licence.matter

@@ -36,7 +36,7 @@ def refuse_push(push: Push) -> None:
     """Raises StudyError, before anything is built, for what the hub would refuse in the end."""
     from huggingface_hub import HfApi, constants, get_token
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     try:
         validate_repo_id(push.repo)

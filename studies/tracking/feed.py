@@ -78,6 +78,11 @@ class Feed:
         self._told = True
         return f"{self._fault}; the search goes on, what is missing is sent when it answers"
 
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing has failed yet."""
+        return not self._fault
+
     def taken(self) -> dict[str, str]:
         """What the tracker has taken by now, for the next search of the run."""
         with self._changed:

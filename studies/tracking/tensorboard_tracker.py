@@ -27,7 +27,7 @@ class TensorboardTracker:
 
         root = Path(self._place).expanduser() if self._place else run.folder / EVENTS
         folder = root / f"{run.name}-{run.id}"
-        self._writer = SummaryWriter(str(folder), flush_secs=10)  # type: ignore[no-untyped-call]
+        self._writer = SummaryWriter(str(folder), flush_secs=10)
         lines = [f"- {name}: `{value}`" for name, value in run.settings.items()]
         self._writer.add_text("settings", "\n".join(lines))
 

@@ -17,7 +17,8 @@ from .feed import Feed
 from .spec import Track
 
 PATIENCE = 60.0
-"""Seconds that a tracker has after the search for what it has not taken yet."""
+"""Seconds that a tracker has after the search for what it has not taken yet; one that has failed
+before has a quarter of it."""
 RESULTS = ("report.html", "winner.yaml", "trials.csv")
 
 
@@ -114,7 +115,7 @@ class Watch:
         for feed in self.feeds:
             feed.end(facts)
         for feed in self.feeds:
-            if missing := feed.close(PATIENCE):
+            if missing := feed.close(PATIENCE if feed.healthy else PATIENCE / 4):
                 self.display.note(f"warning: {missing}")
         self._keep()
 

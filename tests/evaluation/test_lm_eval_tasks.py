@@ -14,6 +14,7 @@ from lm_eval.api import metrics as lm_eval_metrics
 from evaluation import lm_eval_tasks_guard as guard
 from evaluation.errors import TaskError
 from evaluation.lm_eval_tasks import LmEvalTask, load_lm_eval_task
+from evaluation.lm_eval_tasks_config import hub_datasets
 from evaluation.lm_eval_tasks_confusion import confusion_aggregate
 from evaluation.lm_eval_tasks_results import LmEvalAggregate
 from evaluation.resampling import SumAggregate, WideSumAggregate
@@ -513,3 +514,14 @@ def test_values_of_another_kind_are_told(folder: Path, old: str, new: str, messa
         assert message in refused("own_capitals", folder)
     else:
         assert own("own_capitals", folder).items
+
+
+def test_which_data_sets_of_the_hub_a_task_is_of() -> None:
+    assert own("own_sums").datasets == ()
+    assert hub_datasets({"dataset_path": "allenai/ai2_arc"}) == ("allenai/ai2_arc",)
+    assert (
+        hub_datasets({"dataset_path": "json"}) == hub_datasets({"dataset_path": str(DATA)}) == ()
+    )
+    in_python = type("Task", (), {"DATASET_PATH": "rajpurkar/squad_v2"})
+    assert hub_datasets({"class": in_python}) == ("rajpurkar/squad_v2",)
+    assert hub_datasets({"custom_dataset": len}) == ()

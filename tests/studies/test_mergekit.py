@@ -17,9 +17,11 @@ import yaml
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-PYTHON = Path(os.environ.get("EUTECTIC_MERGEKIT", ROOT / ".mergekit/bin/python"))
+MADE = ROOT / ".mergekit"
+PYTHON = Path(os.environ.get("EUTECTIC_MERGEKIT") or MADE / "bin/python")
 pytestmark = pytest.mark.skipif(
-    not PYTHON.is_file(), reason="no environment with mergekit; scripts/mergekit makes it"
+    "EUTECTIC_MERGEKIT" not in os.environ and not (MADE / "installed").is_file(),
+    reason="no environment with mergekit; scripts/mergekit makes it",
 )
 DRIVER = """\
 import json, sys
