@@ -79,6 +79,11 @@ class Feed:
         return f"{self._fault}; the search goes on, what is missing is sent when it answers"
 
     @property
+    def waits(self) -> bool:
+        """Whether there is something that the tracker has not taken."""
+        return bool(self._jobs)
+
+    @property
     def healthy(self) -> bool:
         """Whether nothing has failed yet."""
         return not self._fault
@@ -98,7 +103,7 @@ class Feed:
             missing = len(self._jobs) + self._lost
         if not missing:
             return ""
-        why = self._fault or f"it did not answer within {seconds:.0f} s"
+        why = self._fault or f"{self.tool} did not answer within {seconds:.0f} s"
         return f"{why}: {missing} of its messages are missing there"
 
     def _begin(self) -> None:

@@ -4,8 +4,11 @@ Online, offline or disabled as `wandb` itself is set (WANDB_MODE). Neither the c
 machine is told to it, nor code: a place given on the command line may hold a password.
 """
 
+import netrc
 import os
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..conclusion import claim_markdown
 from ..errors import StudyError
@@ -16,20 +19,38 @@ PROJECT = "eutectic"
 
 
 def refuse_unknown_user() -> None:
-    """Asks in a terminal for a key if there is none; elsewhere raises StudyError, before work."""
+    """Asks in a terminal for a key if there is none; elsewhere raises StudyError, before work.
+
+    Speaks to no server where there is one: it may be away.
+    """
     import wandb
 
-    if os.environ.get("WANDB_MODE", "online") != "online":
-        return
-    if wandb.setup(settings=wandb.Settings(silent=True)).settings.mode != "online":
+    settings = wandb.setup(settings=wandb.Settings(silent=True)).settings
+    if settings.mode not in (None, "online") or _has_key(settings):
         return
     try:
-        wandb.login()
+        known = wandb.login()
     except wandb.errors.Error as error:
+        known, reason = False, str(error)
+    else:
+        reason = "nobody is logged in."
+    if not known:
         raise StudyError(
-            f"--track wandb: {error} Or set WANDB_API_KEY, or WANDB_MODE=offline and "
+            f"--track wandb: {reason} Or set WANDB_API_KEY, or WANDB_MODE=offline and "
             "`wandb sync` later"
-        ) from None
+        )
+
+
+def _has_key(settings: Any) -> bool:
+    """Whether a key is set, or was kept by `wandb login` in the user's netrc file."""
+    if settings.api_key or settings.identity_token_file or os.environ.get("WANDB_API_KEY"):
+        return True
+    default = Path.home() / ("_netrc" if os.name == "nt" else ".netrc")
+    try:
+        known = netrc.netrc(os.environ.get("NETRC") or default)
+    except (OSError, netrc.NetrcParseError):
+        return False
+    return known.authenticators(urlsplit(settings.base_url).hostname or "") is not None
 
 
 class WandbTracker:
@@ -51,6 +72,7 @@ class WandbTracker:
             disable_job_creation=True,
             x_disable_meta=True,
             x_save_requirements=False,
+            init_timeout=20,
             finish_timeout=45,
         )
         self._run = wandb.init(

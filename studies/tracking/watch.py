@@ -19,6 +19,8 @@ from .spec import Track
 PATIENCE = 60.0
 """Seconds that a tracker has after the search for what it has not taken yet; one that has failed
 before has a quarter of it."""
+SOON = 3.0
+"""Seconds after which somebody who waits is told what for."""
 RESULTS = ("report.html", "winner.yaml", "trials.csv")
 
 
@@ -115,7 +117,12 @@ class Watch:
         for feed in self.feeds:
             feed.end(facts)
         for feed in self.feeds:
-            if missing := feed.close(PATIENCE if feed.healthy else PATIENCE / 4):
+            seconds = PATIENCE if feed.healthy else PATIENCE / 4
+            missing = feed.close(min(SOON, seconds))
+            if missing and feed.waits:
+                self.display.note(f"{feed.tool} has {seconds:.0f} s for what it lacks")
+                missing = feed.close(seconds)
+            if missing:
                 self.display.note(f"warning: {missing}")
         self._keep()
 
