@@ -7,6 +7,7 @@ The runs are found again by a tag that holds the run's id. Credentials are MLflo
 import logging
 import os
 import re
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -118,9 +119,8 @@ class MlflowTracker:
         tags: Mapping[str, str] | None = None,
     ) -> None:
         from mlflow.entities import Metric, Param, RunTag
-        from mlflow.utils.time import get_current_time_millis
 
-        now = get_current_time_millis()
+        now = time.time_ns() // 10**6
         names = valid_keys([*(metrics or {}), *(params or {})])
         points = [
             Metric(names[name], float(one), now, step) for name, one in (metrics or {}).items()

@@ -143,9 +143,8 @@ def trial_table(view: RunView) -> Any:
 
     frame = trial_frame(view)
     cells = frame.astype(object).where(frame.notna(), None)
-    return wandb.Table(
-        columns=list(cells.columns), data=cells.values.tolist(), allow_mixed_types=True
-    )
+    data: list[Any] = cells.values.tolist()
+    return wandb.Table(columns=list(cells.columns), data=data, allow_mixed_types=True)
 
 
 def test_table(view: RunView) -> Any:
@@ -153,7 +152,7 @@ def test_table(view: RunView) -> Any:
     import wandb
 
     ends = [f"{column}{end}" for column in view.columns for end in ("", " low", " high")]
-    rows = []
+    rows: list[Any] = []
     for row in view.test_rows:
         cells: list[Any] = [row.name, row.kind]
         for column in view.columns:

@@ -91,7 +91,7 @@ def test_names_as_mlflow_takes_them() -> None:
     assert all(0 < len(key) <= 250 for key in keys.values())
 
 
-def test_tensorboard_has_curves_trials_and_words(bench) -> None:
+def test_tensorboard_has_curves_trials_and_words(bench, searched) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -104,6 +104,10 @@ def test_tensorboard_has_curves_trials_and_words(bench) -> None:
     for event in read.Scalars("objective/sums"):
         points[event.step] = event.value
     assert sorted(points) == [one.number for one in trials] == [0, 1, 2, 3, 4]
+    untracked = trials_of(searched.run)[:5]
+    assert [(one.values, one.scores) for one in trials] == [
+        (one.values, one.scores) for one in untracked
+    ]
     seen = [event.step for event in read.Scalars("hypervolume")]
     assert seen == sorted(seen)
     text = read.Tensors("winner/text_summary")[-1].tensor_proto.string_val[0].decode()
