@@ -17,6 +17,7 @@ from .api_options import (
     as_path,
     checked_maps,
     hardware_of,
+    let_threads_sleep,
     mode_of,
     one_of,
     refuse_less,
@@ -66,6 +67,7 @@ class Study:
             allow_code: Files that may be run: scorers, samplers, lm-eval YAMLs.
             exact: Round at every step and read recipes as mergekit does.
         """
+        let_threads_sleep()
         self.path = Path(path)
         self.exact = exact
         self._maps = dict(maps or {})
@@ -130,6 +132,7 @@ class Study:
 
         That takes a few minutes, once; it lies in EUTECTIC_CACHE or the user's cache folder.
         """
+        let_threads_sleep()
         from merging.hashing import cache_folder
 
         from .demo.family import ensure_family
@@ -188,8 +191,6 @@ class Study:
             NoWinnerError: nothing usable came out.
             KeyboardInterrupt: interrupted; the run is saved, the same call goes on with it.
         """
-        # OpenMP threads that spin at barriers make scoring slower; read when torch is loaded.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from .conduct import conduct
         from .summary import refuse_unusable
         from .terms import SearchOptions

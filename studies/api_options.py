@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 
 
+def let_threads_sleep() -> None:
+    """Before torch is loaded: OpenMP's threads sleep at barriers, as those of the commands do.
+
+    On a busy machine threads that spin there make scoring many times slower.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def written(path: Path, text: str) -> Path:
     """The path, with the text in it; raises StudyError where something else is."""
     if path.exists():

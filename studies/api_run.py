@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .api_options import PathLike
+from .api_options import PathLike, let_threads_sleep
 from .errors import StudyError
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Run:
 
     def __init__(self, path: PathLike) -> None:
         """Opens a run folder; raises RunError for one that is not there."""
+        let_threads_sleep()
         from .run import find_run
 
         self.path = find_run(Path(path)).path

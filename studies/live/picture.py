@@ -7,7 +7,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from ..wording import clean, count, duration, number, shorten
-from .charts import STYLES, charts, glyph
+from .charts import NARROWEST, STYLES, charts, glyph
 from .snapshot import Best, Mark, Snapshot
 
 TALLEST = 44
@@ -61,7 +61,7 @@ def _body(shot: Snapshot, width: int, rows: int, ascii_only: bool) -> list[Text]
     beside = len(shot.objectives) <= 2 and width >= BESIDE
     room = left if beside else left - len(table)
     drawn: list[Text] = []
-    if shot.marks and room >= 6:
+    if shot.marks and room >= 6 and width >= NARROWEST:
         legend = _legend(shot, ascii_only)
         if beside:
             columns = max(36, width - 50)

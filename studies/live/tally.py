@@ -1,5 +1,6 @@
 """What a search has told so far, and the snapshot of it at a moment."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -209,6 +210,7 @@ def _best(marks: Sequence[Mark], place: int, higher: bool) -> Best:
 
     def first(*kinds: str) -> Mark | None:
         able = [one for one in marks if one.kind in kinds and one.feasible]
+        able = [one for one in able if math.isfinite(one.values[place])]
         return max(able, key=lambda one: sign * one.values[place], default=None)
 
     return Best(first("front", "trial"), first("parent") or first("base"))

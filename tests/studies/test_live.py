@@ -111,13 +111,38 @@ def plain(text: str) -> str:
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 @pytest.mark.parametrize(
     ("width", "height"),
-    [(80, 24), (120, 40), (60, 14), (40, 10), (20, 5), (12, 3), (300, 100), (80, 8), (30, 60)],
+    [
+        (80, 24),
+        (120, 40),
+        (60, 14),
+        (40, 10),
+        (20, 5),
+        (12, 3),
+        (300, 100),
+        (80, 8),
+        (30, 60),
+        (24, 50),
+        (8, 30),
+        (1, 1),
+        (1, 40),
+    ],
 )
 def test_it_fits(count: int, width: int, height: int) -> None:
     for found in (tally(count), searched(count), searched(count, trials=0)):
         lines = plain(shown(found.snapshot(), width, height)).splitlines()
         assert 0 < len(lines) <= max(1, height - 1)
         assert all(len(line) <= width for line in lines)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e300, 0.5])
+def test_no_value_breaks_it(count: int, value: float) -> None:
+    found = tally(count, trials=10)
+    found.enter("search")
+    found.ended(trial(0, *(value,) * count))
+    assert len(shown(found.snapshot()).splitlines()) == 23
+    found.ended(trial(1, *(0.95,) * count))
+    assert value == 1e300 or "0.950" in shown(found.snapshot())
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

@@ -32,10 +32,13 @@ def test_what_is_exported_is_there_and_light() -> None:
     with pytest.raises(AttributeError, match="studies.*'Stduy'"):
         studies.Stduy  # noqa: B018
     heavy = ("torch", "transformers", "lm_eval", "optuna", "plotly", "pandas", "numba", "scipy")
-    probe = f"import sys, studies; studies.Study('x.yaml')\nprint({heavy!r} & sys.modules.keys())"
+    probe = (
+        f"import sys, studies; studies.Study('x.yaml')\nprint({heavy!r} & sys.modules.keys())\n"
+    )
+    probe += "import os; print(os.environ['OMP_WAIT_POLICY'])"
     probe = probe.replace(f"{heavy!r}", f"set({heavy!r})")
     found = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=ROOT)
-    assert found.stdout.strip() == "set()", found.stdout + found.stderr
+    assert found.stdout.split() == ["set()", "PASSIVE"], found.stdout + found.stderr
 
 
 def test_a_search_is_that_of_the_command(bench, searched) -> None:
