@@ -258,6 +258,12 @@ class Watch:
         self.passes, self.trials = passes, []
         self.then = (time.perf_counter(), 0.0)
 
+    def phase(self, name: str, candidates: int = 0) -> None:
+        """Nothing to note."""
+
+    def step(self, step: Any) -> None:
+        """Nothing to note."""
+
     def scoring(self, candidate: Any) -> None:
         """Nothing to note."""
 

@@ -21,6 +21,7 @@ from search.front import hypervolume, pareto_front
 from search.ledger import Candidate, Ledger
 from search.loop import Search
 from search.objectives import Budget, Objective
+from search.observer import Step
 from search.proposals import Finished, Proposal, ProposalRequest, propose
 from search.samplers import choose_sampler
 from search.scoring import Scorer
@@ -104,6 +105,12 @@ class Here:
 
 class Silent:
     """Observer and Optuna log of a search that nobody watches."""
+
+    def phase(self, name: str, candidates: int = 0) -> None:
+        """Nothing."""
+
+    def step(self, step: Step) -> None:
+        """Nothing."""
 
     def scoring(self, candidate: Candidate) -> None:
         """Nothing."""

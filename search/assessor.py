@@ -111,8 +111,8 @@ class Assessor:
             found = self._unless_failed(found)
         found = self.judge.constrained(found, references)
         others = [*references, *(one for one in trials if one.number != trial.number)]
-        if found.state == "paused" and self.contestants.is_dropped(found, others):
-            return found.ended(state="dropped")
+        if found.state == "paused" and (winner := self.contestants.beaten_by(found, others)):
+            return found.ended(state="dropped", dropped_for=winner)
         return found
 
     def _score_looks(self, trial: Candidate, looks: int, had: int) -> Candidate:

@@ -91,6 +91,7 @@ def _candidates(search: Search, references: Sequence[Candidate], wanted: int) ->
     """Random candidates up to a number, scored; those that were stored are as they were."""
     stored = search.ledger.candidates("beside")
     found: list[Candidate] = []
+    search.observer.phase("beside", wanted)
     for number in range(wanted):
         one = stored[number] if number < len(stored) else _drawn(search, found)
         settled = one.state == "failed" or one.settings == search.executor.settings

@@ -81,10 +81,12 @@ def contest(
     candidates: Sequence[Candidate],
 ) -> list[Contender]:
     """Scores candidates on `select`; one that gives NaN or Inf, with any of its masks, is out."""
+    drawn_of = [(one, draws_of(search, one)) for one in candidates]
+    search.observer.phase("select", sum(len(drawn) for _, drawn in drawn_of))
     found = []
-    for one in candidates:
+    for one, every in drawn_of:
         draws = []
-        for seed, drawn in draws_of(search, one):
+        for seed, drawn in every:
             values = _values(search, drawn)
             if values is None:
                 break

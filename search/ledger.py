@@ -79,6 +79,8 @@ class Candidate:
     """Of the objectives, from the items scored so far; at the end of a race, of every trial."""
     errors: tuple[float, ...] | None = None
     """Standard errors of the estimates, at the end of a race."""
+    dropped_for: str = ""
+    """Label of who was shown to dominate it in a race."""
     looks: int = 0
     """How often a race looked at it: what it was scored on follows from that."""
     items: int = 0

@@ -45,10 +45,32 @@ class Limits:
             return "items"
         if self.budget.minutes is None:
             return None
+        late = self._seconds(everything, items, more) > 60 * self.budget.minutes
+        return "minutes" if late else None
+
+    def used(
+        self, references: Sequence[Candidate], trials: Sequence[Candidate]
+    ) -> dict[str, tuple[float, float]]:
+        """Each limit of the budget by name: what is used of it, and it.
+
+        Minutes count those that select and test will take.
+        """
+        everything = [*references, *trials]
+        items = self.elsewhere + sum(one.items for one in everything)
+        found: dict[str, tuple[float, float]] = {}
+        if self.budget.trials is not None:
+            found["trials"] = (len(trials), self.budget.trials)
+        if self.budget.items is not None:
+            found["items"] = (items, self.budget.items)
+        if self.budget.minutes is not None:
+            found["minutes"] = (self._seconds(everything, items, 0) / 60, self.budget.minutes)
+        return found
+
+    def _seconds(self, everything: Sequence[Candidate], items: int, more: int) -> float:
+        """Seconds so far, and those of select, test and `more` items at the pace so far."""
         scoring = sum(one.build_seconds + one.score_seconds for one in everything)
         seconds = scoring + sum(one.propose_seconds for one in everything)
-        reserve = scoring / max(items, 1) * (self.reserved_items + more)
-        return "minutes" if seconds + reserve > 60 * self.budget.minutes else None
+        return seconds + scoring / max(items, 1) * (self.reserved_items + more)
 
 
 def refuse_small_budget(budget: Budget, references: int, items_per_candidate: int) -> None:

@@ -25,7 +25,7 @@ from .ledger import SCORED, Candidate, Ledger, label
 from .limits import Limits, refuse_small_budget
 from .next_trial import next_trial
 from .objectives import Budget, ConstraintSpec, MetricRef, Objective, resolve_metric
-from .observer import Observer
+from .observer import Observer, Step
 from .proposals import Proposal, Proposer
 from .race import Race
 from .racing import Racing
@@ -126,13 +126,16 @@ class Search:
     def _run(self, proposer: Proposer) -> str:
         refuse_small_budget(self.budget, len(self.references), self.items_per_candidate)
         limits = Limits(self.budget, self.items_per_candidate, self.reserved_items)
+        self.observer.phase("references", len(self.references))
         references = self._score_references()
         self.proposing = self.proposing.compared_with(references)
         if self.gradients is not None:
+            self.observer.phase("gradients")
             starts = self.gradients.starts(self.ledger.candidates("trial"))
             self.proposing = replace(self.proposing, gradient_starts=starts)
         trials = self._take_up(references)
         self.log.add(trials)
+        self.observer.phase("search")
         self.observer.resumed([one for one in trials if one.state != "running"])
         shown = self._warps(references)
         prepared: Future[Proposal] | None = None
@@ -177,6 +180,7 @@ class Search:
         waited = time.perf_counter()
         number = len(trials)
         shadow = stored_shadow(self.ledger, number)
+        self.observer.step(Step("proposing"))
         trial = next_trial(
             self.proposing,
             self.gradients,

@@ -13,6 +13,7 @@ import hashlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -149,7 +150,8 @@ class Proposer:
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_prepare_process,
         )
-        self._pool.submit(_load)
+        with _without_main():
+            self._pool.submit(_load)
 
     def submit(self, request: ProposalRequest) -> "Future[Proposal]":
         """Begins `propose(request)`; its result is that of the function."""
@@ -164,6 +166,20 @@ class Proposer:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """A process that starts here does not run the caller's script again: it needs none of it."""
+    main = sys.modules["__main__"]
+    before = dict(vars(main))
+    vars(main).update(__spec__=None, __file__=None)
+    try:
+        yield
+    finally:
+        for name in ("__spec__", "__file__"):
+            del vars(main)[name]
+            vars(main).update({name: before[name]} if name in before else {})
 
 
 def _ask(request: ProposalRequest, sampler: Sampler) -> Ask:

@@ -44,8 +44,8 @@ class Race:
     optimism: float = OPTIMISM
     promoted: float = PROMOTED
 
-    def is_dropped(self, label: str, front: Sequence[str], looks: int) -> bool:
-        """Whether a member of the front is shown to dominate a candidate.
+    def beaten_by(self, label: str, front: Sequence[str], looks: int) -> str:
+        """The first member of the front that is shown to dominate a candidate; empty: none is.
 
         Args:
             label: The candidate.
@@ -54,7 +54,8 @@ class Race:
         """
         rivals = [one for one in front if one != label][:RIVALS]
         alpha = ALPHA / max(1, len(rivals) * looks)
-        return any(dominated(self._differences(label, rival), alpha) for rival in rivals)
+        beats = (one for one in rivals if dominated(self._differences(label, one), alpha))
+        return next(beats, "")
 
     def gains(
         self,

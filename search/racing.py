@@ -49,15 +49,15 @@ class Racing:
         """Items of a look."""
         return sum(len(block) for blocks in look.values() for block in blocks)
 
-    def is_dropped(self, trial: Candidate, others: Sequence[Candidate]) -> bool:
-        """Whether the front shows that a trial need not be scored any further.
+    def beaten_by(self, trial: Candidate, others: Sequence[Candidate]) -> str:
+        """The member of the front that shows a trial need not be scored further; empty: none.
 
         `others` are references and trials; those that are complete and keep every constraint
         count.
         """
         complete = [label(one) for one in others if _stands(one)]
         looks = len(self.looks(trial))
-        return self.race.is_dropped(label(trial), self.race.front(complete), looks)
+        return self.race.beaten_by(label(trial), self.race.front(complete), looks)
 
     def is_due(self, trials: Sequence[Candidate]) -> bool:
         """Whether one that waits comes before a new trial: by the share of items spent on such."""

@@ -1,8 +1,8 @@
 """One candidate on one split: blocks of items, scored only where the ledger lacks them."""
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from evaluation.task import ItemResult, Task
 
@@ -10,6 +10,7 @@ from .blocks import Block, block_name, blocks
 from .executors import Executor, Merge
 from .ledger import Candidate, Ledger
 from .objectives import Results
+from .observer import Step
 
 
 @dataclass(slots=True)
@@ -33,6 +34,10 @@ class Spent:
         )
 
 
+def _unwatched(_step: Step) -> None:
+    """Nobody is told."""
+
+
 @dataclass(slots=True)
 class Scorer:
     """Scores candidates through an executor, and keeps what it learns in the ledger."""
@@ -42,11 +47,17 @@ class Scorer:
     tasks: Mapping[str, Task]
     splits: Mapping[str, Mapping[str, Sequence[int]]]
     """Task to split to item indices, in order."""
+    tell: Callable[[Step], None] = _unwatched
     _built: str = field(default="", init=False)
 
     def score(self, merge: Merge, split: str, tasks: Sequence[str], spent: Spent) -> Results:
         """Every item of a split; raises NonFiniteError. `spent` grows as blocks end."""
-        return {task: self._task(merge, split, task, spent) for task in tasks}
+        found, done = {}, 0
+        wanted = sum(len(self.splits[task][split]) for task in tasks)
+        for task in tasks:
+            found[task] = self._task(merge, split, task, spent, Step("scoring", done, wanted))
+            done += len(self.splits[task][split])
+        return found
 
     def score_blocks(
         self, merge: Merge, chosen: Mapping[str, Sequence[Block]], spent: Spent
@@ -56,11 +67,13 @@ class Scorer:
         Raises:
             NonFiniteError: a result is no number.
         """
+        done, wanted = 0, sum(len(block) for ones in chosen.values() for block in ones)
         for task, ones in chosen.items():
             known = self._known(merge.hash, "search", task)
             for block in ones:
                 if any(self.tasks[task].items[index].key not in known for index in block):
-                    self._block(merge, task, block, spent)
+                    self._block(merge, task, block, spent, Step("scoring", done, wanted))
+                done += len(block)
 
     def known(self, merge_hash: str, split: str, tasks: Sequence[str]) -> Results:
         """What the ledger has of a candidate on a split; items never scored are absent."""
@@ -71,12 +84,15 @@ class Scorer:
         chosen = blocks(self.splits[task][split], split)
         return known_results(self.ledger, merge_hash, settings, self.tasks[task], chosen)
 
-    def _task(self, merge: Merge, split: str, task: str, spent: Spent) -> Mapping[str, ItemResult]:
+    def _task(
+        self, merge: Merge, split: str, task: str, spent: Spent, step: Step
+    ) -> Mapping[str, ItemResult]:
         known = self._known(merge.hash, split, task)
         for block in blocks(self.splits[task][split], split):
             items = [self.tasks[task].items[index] for index in block]
             if any(item.key not in known for item in items):
-                known.update(self._block(merge, task, block, spent))
+                known.update(self._block(merge, task, block, spent, step))
+            step = replace(step, done=step.done + len(block))
         # In the order of the items, whatever was known before: sums depend on order in the last
         # bit.
         return {
@@ -85,14 +101,16 @@ class Scorer:
         }
 
     def _block(
-        self, merge: Merge, task: str, block: Sequence[int], spent: Spent
+        self, merge: Merge, task: str, block: Sequence[int], spent: Spent, step: Step
     ) -> Mapping[str, ItemResult]:
         started = time.perf_counter()
         if self._built != merge.hash:
+            self.tell(replace(step, stage="building"))
             self._built = ""  # a build that fails half way leaves neither candidate
             self.executor.build(merge)
             self._built = merge.hash
         built = time.perf_counter()
+        self.tell(step)
         results = self.executor.score(task, block)
         spent.build_seconds += built - started
         spent.score_seconds += time.perf_counter() - built

@@ -119,6 +119,7 @@ def _open_test(search: Search, winner: Candidate, references: Sequence[Candidate
         # first.
         search.ledger.set_meta("test_opened", [*opened, opening])
     draws = [drawn for _, drawn in draws_of(search, winner)]
+    search.observer.phase("test", len(draws) + len(references))
     for one in [*draws[:1], *references, *draws[1:]]:
         search.observer.scoring(one)
         merge = search.executor.prepare(one.data)

@@ -12,10 +12,8 @@ from search.beside import search_beside
 from search.errors import SamplerError
 from search.executors import Executor, InlineExecutor
 from search.ledger import Ledger
-from search.loop import (
-    Search,
-    constraint_name,
-)
+from search.limits import Limits
+from search.loop import Search, constraint_name
 from search.observer import Observer
 from search.proposals import Proposer
 from search.scoring import Scorer
@@ -26,9 +24,11 @@ from search.winner import WinnerRule
 from .conclusion import note_markdown, summary_attributes
 from .config import Study
 from .errors import RunError
+from .live.display import Display
+from .live.tally import Heading, Tally
+from .live.voices import refuse_mode
 from .outputs import replace_text, write_outputs
 from .preflight import Preflight, inspect
-from .progress import Display
 from .proposing import changed_code, gradients_of, proposing_of
 from .reopen import begun_exact, open_study
 from .resolved import identity, resolved_study
@@ -36,7 +36,13 @@ from .results import test_columns
 from .run import Identity, RunFolder, find_run, hold, refuse_other_study
 from .scoring_terms import refuse_other_scoring, scoring_of
 from .session import Hardware, open_executor, refuse_hardware, shrink
-from .terms import SearchOptions, overridden, refuse_hopeless, reserved_items
+from .terms import (
+    SearchOptions,
+    items_per_candidate,
+    overridden,
+    refuse_hopeless,
+    reserved_items,
+)
 from .tracking.watch import watching
 from .view import RunView
 
@@ -63,6 +69,7 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
 
     What can be refused is refused before a weight is loaded, and before an old run is touched.
     """
+    refuse_mode(options.progress)
     named, remembered = open_study(path)
     run = RunFolder(options.out or Path("runs") / named.name)
     if not options.fresh and begun_exact(run):
@@ -91,11 +98,9 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
         if source is not None:
             _reuse(ledger, source)
         log = stack.enter_context(closing(_study_log(preflight, run)))
-        display = stack.enter_context(
-            Display(preflight.objectives, study.budget.trials, run.log, options.quiet)
-        )
+        display = stack.enter_context(Display(_tally(preflight), run.log, options.progress))
         for notice in preflight.notices:
-            display.note(f"warning: {notice}")
+            display.warn(notice)
         if slow := executor.harness.runner.slow():
             display.note(slow)
         if changed := changed_code(preflight, ledger):
@@ -150,7 +155,7 @@ def assemble(
 ) -> Search:
     """The search of a study over an open ledger."""
     study = preflight.study
-    scorer = Scorer(ledger, executor, preflight.tasks, preflight.splits)
+    scorer = Scorer(ledger, executor, preflight.tasks, preflight.splits, display.step)
     return Search(
         ledger=ledger,
         executor=executor,
@@ -167,6 +172,14 @@ def assemble(
         gradients=gradients_of(preflight, ledger, executor, display.note),
         racing=study.racing,
     )
+
+
+def _tally(preflight: Preflight) -> Tally:
+    """What the display counts, before anything has happened."""
+    study = preflight.study
+    limits = Limits(study.budget, items_per_candidate(preflight), reserved_items(preflight))
+    heading = Heading(study.name, str(study.sampler), study.seed)
+    return Tally(heading, preflight.objectives, limits)
 
 
 def rule_of(study: Study) -> WinnerRule:
@@ -209,7 +222,9 @@ def _search(
         state = "interrupted"
         display.note("interrupted: the run is saved, the same command goes on with it")
     ended = state if state == "interrupted" else "finished"
+    display.phase("report")
     view = write_outputs(run, preflight, search.ledger, ended)
+    display.over(state == "interrupted")
     trials = search.ledger.candidates("trial")
     everything = [*search.ledger.candidates("reference"), *trials]
     return Outcome(

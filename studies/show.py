@@ -95,10 +95,7 @@ def export_run(
         if trial is None:
             verdict = stored_verdict(ledger)
             if verdict is None:
-                raise NoWinnerError(
-                    f"{path}: the search has not ended, so nothing has won yet; go on with "
-                    "`eutectic search`, or take one with --trial N"
-                )
+                raise nothing_won(path)
             candidate = find_candidate(ledger, verdict.winner)
         else:
             candidate = find_candidate(ledger, trial)
@@ -116,6 +113,14 @@ def export_run(
                 build(allow_pickle=allow_pickle, portable=True)
             print(f"uploaded to {push_folder(weights, push)}", file=sys.stderr)
     return text
+
+
+def nothing_won(path: Path) -> NoWinnerError:
+    """What to raise where a winner is asked for and there is none."""
+    return NoWinnerError(
+        f"{path}: the search has not ended, so nothing has won yet; go on with "
+        "`eutectic search`, or take one with --trial N"
+    )
 
 
 def serve_dashboard(path: Path, port: int) -> None:

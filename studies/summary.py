@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .conduct import Outcome
+from .errors import NoWinnerError
 from .truth_text import (
     beside_json,
     beside_sentences,
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
     from .view import Estimate, RunView, TestRow
 
 
-def print_outcome(outcome: Outcome) -> None:
-    """The test table, the claim and the files, on standard output."""
+def print_outcome(outcome: Outcome, *, short: bool = False) -> None:
+    """The test table, the claim and the files, on standard output; `short`: the last two."""
     console = Console(highlight=False)
     if outcome.view.winner is None:
+        return
+    if short:
+        console.print(outcome.view.winner.claim, markup=False)
+        _print_files(console, outcome)
         return
     console.print(test_table(outcome.view))
     console.print(outcome.view.winner.claim, markup=False)
@@ -37,8 +42,23 @@ def print_outcome(outcome: Outcome) -> None:
             console.print(f"{'  ' if number else ''}{sentence}", markup=False)
     for notice in outcome.view.notices:
         console.print(f"Note: {notice}", markup=False, style="dim")
+    _print_files(console, outcome)
+
+
+def _print_files(console: Console, outcome: Outcome) -> None:
     for name in ("winner.yaml", "report.html", "trials.csv"):
         console.print(str(outcome.run.path / name), markup=False, soft_wrap=True)
+
+
+def refuse_unusable(outcome: Outcome, max_failed: float) -> None:
+    """Raises NoWinnerError where nothing won, or too large a share of the trials failed."""
+    if outcome.problem:
+        raise NoWinnerError(outcome.problem)
+    if outcome.trials and outcome.failed / outcome.trials > max_failed:
+        raise NoWinnerError(
+            f"{outcome.failed} of {outcome.trials} trials failed, more than --max-failed "
+            f"{max_failed:g}; `eutectic trials {outcome.run.path}` shows them"
+        )
 
 
 def test_table(view: "RunView") -> Table:

@@ -17,6 +17,7 @@ from search.winner import MAX_FINALISTS
 from .config import RESERVED, Study
 from .config_sampler import sampler_option
 from .errors import StudyError
+from .live.modes import Mode
 from .preflight import Permissions, Preflight
 from .proposing import refuse_sampler
 from .session import Hardware
@@ -44,6 +45,9 @@ class SearchOptions:
     """`--track TOOL`: the trackers that are told."""
     max_failed: float = 0.2
     quiet: bool = False
+    """Nothing of the progress, and little of the result."""
+    progress: Mode = Mode.auto
+    """How the search shows itself on standard error."""
     exact: bool = False
     """`--mergekit-exact`: candidates are rounded, and their recipes read, as mergekit does."""
     maps: Mapping[str, Path] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..errors import StudyError
+from ..live.modes import Mode
 from .faults import guarded
 
 Map = Annotated[
@@ -76,6 +77,22 @@ Methods = Annotated[
         help="Run this file and add its merge methods; repeatable.",
     ),
 ]
+Progress = Annotated[
+    Mode | None,
+    typer.Option(
+        "--progress",
+        help="How to show the search on standard error: live (a picture), plain (lines), json (a "
+        "JSON object a line), none; auto is live on a terminal and plain elsewhere.",
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        help="Warnings, faults and the last lines of the result only.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]
 
 
@@ -89,6 +106,11 @@ def use_methods(files: Sequence[Path]) -> Sequence[Path]:
         for file in files:
             add_methods(load_methods(file))
     return files
+
+
+def shown(progress: Mode | None, quiet: bool) -> Mode:
+    """How a search shows itself: as was asked for, else nothing where quiet is wanted."""
+    return progress or (Mode.none if quiet else Mode.auto)
 
 
 def parse_maps(entries: Sequence[str]) -> Mapping[str, Path]:

@@ -2,14 +2,13 @@
 
 import json
 import sys
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import NoWinnerError, StudyError
+from ..errors import StudyError
 from .faults import INTERRUPTED, guarded, interruptible
 from .options import (
     AllowBenchmarkTest,
@@ -21,15 +20,17 @@ from .options import (
     Map,
     MergekitExact,
     Methods,
+    Progress,
+    Quiet,
     Threads,
     TokenBudget,
     TrustRemoteCode,
     TrustTaskCode,
     parse_maps,
+    shown,
 )
 
 if TYPE_CHECKING:
-    from ..conduct import Outcome
     from ..terms import SearchOptions
 
 
@@ -93,7 +94,8 @@ def search(
     allow_benchmark_test: AllowBenchmarkTest = False,
     allow_code: AllowCode = [],  # noqa: B006
     mergekit_exact: MergekitExact = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    progress: Progress = None,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Search a study; the same command again goes on where it stopped.
@@ -126,6 +128,7 @@ def search(
         tracks=tracks,
         max_failed=max_failed,
         quiet=quiet,
+        progress=shown(progress, quiet),
         exact=mergekit_exact,
         maps=parse_maps(map),
         hardware=Hardware(device, dtype, token_budget, threads),
@@ -143,31 +146,21 @@ def search(
 def run_search(study: Path, options: "SearchOptions", as_json: bool) -> None:
     """Searches, tells how it ended, and exits accordingly."""
     from ..conduct import conduct
-    from ..summary import outcome_json, print_outcome
+    from ..summary import outcome_json, print_outcome, refuse_unusable
 
     with interruptible():
         outcome = conduct(study, options)
     if as_json:
         print(json.dumps(outcome_json(outcome)))
-    elif not options.quiet:
-        print_outcome(outcome)
-    _exit(outcome, options.max_failed)
-
-
-def _exit(outcome: "Outcome", max_failed: float) -> None:
+    else:
+        print_outcome(outcome, short=options.quiet)
     if outcome.reached == "interrupted":
         print(
             f"interrupted; {outcome.run.path} is saved, the same command goes on with it",
             file=sys.stderr,
         )
         raise typer.Exit(INTERRUPTED)
-    if outcome.problem:
-        raise NoWinnerError(outcome.problem)
-    if outcome.trials and outcome.failed / outcome.trials > max_failed:
-        raise NoWinnerError(
-            f"{outcome.failed} of {outcome.trials} trials failed, more than --max-failed "
-            f"{max_failed:g}; `eutectic trials {outcome.run.path}` shows them"
-        )
+    refuse_unusable(outcome, options.max_failed)
 
 
 @guarded
@@ -209,7 +202,8 @@ def demo(
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/demo by default.")] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Trials in all.")] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Search anew.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    progress: Progress = None,
+    quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Train (once) a small model family, search it, report, export: the whole job, no download.
@@ -219,13 +213,16 @@ def demo(
     from merging.hashing import cache_folder
 
     from ..demo.family import ensure_family
+    from ..live.voices import refuse_mode
     from ..progress import training_display
     from ..terms import SearchOptions
 
-    with training_display(quiet) as progress:
-        family = ensure_family(cache_folder(), progress=progress)
-    options = SearchOptions(trials=trials, out=out, fresh=fresh, quiet=quiet)
-    run_search(family.study, replace(options), as_json)
+    mode = shown(progress, quiet)
+    refuse_mode(mode)
+    with training_display(mode) as show:
+        family = ensure_family(cache_folder(), progress=show)
+    options = SearchOptions(trials=trials, out=out, fresh=fresh, quiet=quiet, progress=mode)
+    run_search(family.study, options, as_json)
 
 
 @guarded

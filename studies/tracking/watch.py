@@ -7,8 +7,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from search.ledger import Candidate, Ledger
-from search.observer import Observer
+from search.observer import Phase, Step
 
+from ..live.display import Display
 from ..preflight import Preflight
 from ..run import RunFolder
 from ..view import RunView
@@ -56,7 +57,7 @@ class Watch:
     What each tracker has taken is kept in the ledger, so that the same run goes on there.
     """
 
-    display: Observer
+    display: Display
     ledger: Ledger
     run: RunFolder
     tally: Tally
@@ -74,6 +75,14 @@ class Watch:
     ) -> None:
         if not self._ended:
             self._end(EndFacts("interrupted" if kind is KeyboardInterrupt else "failed"))
+
+    def phase(self, name: Phase, candidates: int = 0) -> None:
+        """Another part begins."""
+        self.display.phase(name, candidates)
+
+    def step(self, step: Step) -> None:
+        """How far the candidate under way has come."""
+        self.display.step(step)
 
     def scoring(self, candidate: Candidate) -> None:
         """A candidate is about to be built and scored."""
@@ -109,7 +118,7 @@ class Watch:
     def _relay(self) -> None:
         for feed in self.feeds:
             if fault := feed.fault():
-                self.display.note(f"warning: {fault}")
+                self.display.warn(fault)
         self._keep()
 
     def _end(self, facts: EndFacts) -> None:
@@ -123,7 +132,7 @@ class Watch:
                 self.display.note(f"{feed.tool} has {seconds:.0f} s for what it lacks")
                 missing = feed.close(seconds)
             if missing:
-                self.display.note(f"warning: {missing}")
+                self.display.warn(missing)
         self._keep()
 
     def _keep(self) -> None:
@@ -135,7 +144,7 @@ class Watch:
 
 
 def watching(
-    display: Observer,
+    display: Display,
     tracks: Sequence[Track],
     preflight: Preflight,
     ledger: Ledger,

@@ -28,6 +28,7 @@ from search.executors import Merge
 from search.ledger import Candidate, Ledger
 from search.loop import Search
 from search.objectives import Budget, Objective
+from search.observer import Step
 from search.proposals import Proposal, ProposalRequest, Proposer, propose
 from search.scoring import Scorer
 from search.space import Space, space_from
@@ -170,6 +171,16 @@ class Watcher:
         self.ends: list[Candidate] = []
         self.before: list[Candidate] = []
         self.notes: list[str] = []
+        self.phases: list[tuple[str, int]] = []
+        self.steps: list[Step] = []
+
+    def phase(self, name: str, candidates: int = 0) -> None:
+        """Keeps it."""
+        self.phases.append((name, candidates))
+
+    def step(self, step: Step) -> None:
+        """Keeps it."""
+        self.steps.append(step)
 
     def scoring(self, candidate: Candidate) -> None:
         """Nothing to keep."""

@@ -46,6 +46,8 @@ def test_references_then_warm_starts_then_proposals(world, ledger: Ledger) -> No
     assert [one.watermark for one in trials[started:]] == list(range(started - 2, 4))
     assert all(one.state == "complete" for one in [*references, *trials])
     assert [one.name for one in search.observer.ends[:4]] == ["base", "math", "code", "uniform"]
+    assert search.observer.phases == [("references", 4), ("search", 0)]
+    assert [one.stage for one in search.observer.steps] == ["proposing"] * 6
 
 
 def test_scores_in_closed_form(world, ledger: Ledger) -> None:

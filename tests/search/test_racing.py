@@ -109,6 +109,8 @@ def test_a_race_scores_most_on_little_and_the_best_on_much(world, ledger: Ledger
     assert spoiled and all(one.state != "complete" or one.number < 6 for one in spoiled)
     assert all(one.estimates is not None and one.errors is not None for one in trials)
     assert all(one.scores is None for one in trials if one.state != "complete")
+    whole = {label(one) for one in [*ledger.candidates("reference"), *trials] if one.scores}
+    assert all((one.dropped_for in whole) == (one.state == "dropped") for one in trials)
     costs = [search.contestants.cost(look) for look in search.contestants.looks(trials[0])]
     assert costs[:3] == [32, 32, 64] and sum(costs) == 300
     best = max(front(trials, OBJECTIVES), key=lambda one: sum(one.standing or ()))

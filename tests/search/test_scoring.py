@@ -1,6 +1,7 @@
 """Blocks of items: scored once, recorded whole, and only ever reused in the same company."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from search import blocks as layout
 from search.blocks import block_name, blocks
 from search.ledger import Candidate, Ledger
+from search.observer import Step
 from search.scoring import Scorer, Spent, known_results
 
 
@@ -38,6 +40,19 @@ def test_every_item_once_in_its_order(world, ledger: Ledger, small_blocks: None)
     again = Spent()
     assert scorer.score(a_merge(scorer), "search", ["up", "down"], again) == found
     assert again.items == 0 and len(scorer.executor.scored) == 12
+
+
+def test_who_watches_is_told_how_far_it_is(world, ledger: Ledger, small_blocks: None) -> None:
+    told: list[Step] = []
+    scorer = replace(world.search(ledger).scorer, tell=told.append)
+    merge = a_merge(scorer)
+    scorer.score(merge, "search", ["up", "down"], Spent())
+    assert told[0] == Step("building", 0, 12)
+    assert told[1:] == [Step("scoring", done, 12) for done in (0, 4, 6, 10)]
+    told.clear()
+    looks = {"up": blocks(range(6), "select"), "down": blocks(range(6, 9), "search")}
+    scorer.score_blocks(merge, looks, Spent())
+    assert told == [Step("scoring", 6, 9)]  # the rest is known
 
 
 def test_what_was_missing_is_scored_and_the_order_stays(

@@ -75,9 +75,43 @@ def test_what_a_person_sees(another) -> None:
     assert re.search(r"trial 6/7 \[random\] sums 0\.\d+ +lines \d", result.stderr)
 
 
-def test_quiet_prints_nothing(bench) -> None:
+def test_quiet_prints_the_claim_and_the_files_only(bench) -> None:
     result = bench.search("--trials", "1")
-    assert (result.exit_code, result.output) == (0, "")
+    assert (result.exit_code, result.stderr) == (0, "")
+    *claim, recipe, report, trials = result.stdout.splitlines()
+    assert "nothing is claimed" in " ".join(claim)
+    names = ("winner.yaml", "report.html", "trials.csv")
+    assert [recipe, report, trials] == [str(Path("runs/pico") / name) for name in names]
+
+
+def test_quiet_still_warns(bench) -> None:
+    bench.change(("normalize: false", "normalize: false, int8_mask: true"))
+    result = bench.search("--trials", "1", "--json")
+    assert json.loads(result.stdout)["trials"] == 1
+    told = result.stderr.splitlines()
+    assert told and all(line.startswith("warning: ") for line in told)
+
+
+def test_progress_as_json_lines(another) -> None:
+    result = another.search("--trials", "7", "--progress", "json", "--json")
+    events = [json.loads(line) for line in result.stderr.splitlines()]
+    assert json.loads(result.stdout)["trials"] == 7
+    assert [one["event"] for one in events[:2]] == ["start", "phase"]
+    assert events[0]["budget"] == {"trials": 7} and events[0]["study"] == "pico"
+    phases = [one["phase"] for one in events if one["event"] == "phase"]
+    assert phases == ["references", "gradients", "search", "select", "test", "report"]
+    (trial,) = [one for one in events if one.get("kind") == "trial"]
+    assert (trial["number"], trial["state"]) == (6, "complete")
+    assert trial["budget"] == {"trials": {"used": 7, "limit": 7}}
+    assert list(trial["objectives"]) == ["sums", "lines"] and not trial["estimated"]
+    assert events[-1] == {"event": "end", "time": events[-1]["time"], "state": "ended"}
+
+
+def test_a_live_picture_needs_a_terminal(bench) -> None:
+    for command in (("search", bench.study), ("demo",)):
+        result = bench.call(*command, "--progress", "live")
+        assert result.exit_code == 2 and "is no terminal" in result.stderr
+    assert not (bench.folder / "runs").exists()
 
 
 def test_a_search_extended_after_the_test_split_was_opened_says_so_everywhere(another) -> None:
