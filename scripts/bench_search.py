@@ -17,8 +17,6 @@ sum     mean accuracy of the best: eutectic with 25 full evaluations against CMA
 race    eutectic with and without racing: hypervolume at the same items, items to the same
         hypervolume, members of the true front that racing kept from `select`
 grid    regret on 21 x 21 and 11 x 11 x 11 recipes after 30 candidates
-gradients   the family itself in the place of the table, with and without: items to 95% of the
-        hypervolume that 12,000 items come to without
 cost    seconds a proposal at 20 parameters and 200 trials
 """
 
@@ -202,27 +200,6 @@ def bench_grid(folder: Path, seed: int, sampler: str) -> dict[str, Any]:
     return found
 
 
-def bench_gradients(folder: Path, seed: int, sampler: str) -> dict[str, Any]:
-    """The demo family itself, with and without gradients; what is true comes from the table."""
-    from replay_live import live_histories
-
-    steps = list(range(5_000, 12_001, 1_000))
-    found: dict[str, Any] = {}
-    volumes = {
-        name: live_histories(folder, table(folder, "sobol"), seed, steps, sampler, name)
-        for name in ("auto", "off")
-    }
-    goal = 0.95 * volumes["off"][-1]
-    for name, own in volumes.items():
-        found[f"gradients {name}: hypervolume at {steps[0]:,} items"] = own[0]
-        found[f"gradients {name}: hypervolume at {steps[-1]:,} items"] = own[-1]
-        reached = [items for items, volume in zip(steps, own, strict=True) if volume >= goal]
-        found[f"gradients {name}: items to 95% of the last without"] = (
-            reached[0] if reached else steps[-1]
-        )
-    return found
-
-
 def bench_cost(folder: Path, seed: int, sampler: str) -> dict[str, Any]:
     """Seconds of one proposal after 200 trials of 20 parameters."""
     from replay_search import proposal_seconds
@@ -243,7 +220,7 @@ def table(folder: Path, sets: str):  # type: ignore[no-untyped-def]
 
 BENCHES: dict[str, Callable[[Path, int, str], dict[str, Any]]] = {
     "front": bench_front, "sum": bench_sum, "race": bench_race, "grid": bench_grid,
-    "gradients": bench_gradients, "cost": bench_cost,
+    "cost": bench_cost,
 }  # fmt: skip
 
 if __name__ == "__main__":

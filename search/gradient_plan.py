@@ -1,37 +1,68 @@
-"""How much the gradient phase may cost, and what it does with that.
+"""Whether the gradient phase takes part in a search, how much it may cost, what it does with that.
 
-A backward pass costs three item evaluations an item (design, section 1). The phase takes at most
-a quarter of the budget of items (of what the trials come to, where trials are the budget): with
-less it looks at fewer items, then makes fewer steps, then gives fewer points, then none.
+A backward pass counts as three item evaluations an item (design, section 1) and gives the
+derivative by every weight at once. So it is worth the more, the more weights are searched: with a
+few, a racing search finds its way for less (docs/search.md), and `auto` leaves gradients out.
+
+With a small budget the phase looks at fewer items, then makes fewer steps and gives fewer points.
 """
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from evaluation.task import Task
 
 from .executors import GoldItems
 from .objectives import Budget, Objective
 
+Mode = Literal["auto", "on", "refine"]
+"""Where gradients were measured to pay; everywhere; with steps from the front too."""
+
+LEAST_WEIGHTS = 12
+"""With fewer weights and lambdas `auto` leaves gradients out: measured (docs/search.md)."""
 SHARE = 4
 """One in so many item evaluations may go into gradients."""
+WISHED = 0.1
+"""The share of the budget that decides on how many items losses are taken."""
 PASSES = 3
 """Item evaluations that a backward pass costs an item."""
 POINTS = {1: 4, 2: 8, 3: 12}
 MOST_POINTS = 16
-STEPS = 2
-"""Evaluations of slopes for each point, where the budget has them."""
-SIZES = (64, 48, 32, 24, 16)
-"""Items a task, the most that cost no more than `WISHED` of what gradients may; else the last.
-
-Tried on the demo family (one seed, 12 points; hypervolume, and the sampler's alone at as many item
-evaluations): 16 items and 12 passes 0.39 (0.34), 24 and 12 0.35 (0.36), 32 and 12 0.44 (0.36), 16
-and 24 0.41 (0.36), 48 and 24 0.43 (0.42): few items pay, and which they are matters as much.
-"""
-WISHED = 1 / 3
-FEWEST_ITEMS = 8
+STEPS = 8
+"""Evaluations of slopes, at least; one for each point: where the budget has them."""
+SIZES = (64, 48, 32, 24, 16, 8)
+"""Items a task: the most for which the phase costs what is wished, else the last."""
 FEWEST_STEPS = 4
+FEW_TRIALS = 40
+"""A budget of minutes is taken for so many trials, where gradients are asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class GradientTerms:
+    """What a study says of its gradients."""
+
+    mode: Mode
+    weights: int
+    """Weights and lambdas that are searched: where the search begins, of the method with most."""
+    objectives: int
+    available: Mapping[str, int]
+    """Task to the items of its calibration split, for every task of an objective."""
+    budget: Budget
+    items_per_trial: int
+    """Item evaluations of one trial: in full, or what a race spends on one."""
+    references: int
+    """Base and parents, whose loss gives the scale."""
+    starts: int
+    """Warm starts that a step can begin at."""
+
+    @property
+    def items(self) -> int | None:
+        """What the budget comes to in item evaluations; None where minutes alone bound it."""
+        trials = self.budget.trials
+        amounts = [self.budget.items, None if trials is None else trials * self.items_per_trial]
+        return min((one for one in amounts if one is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,73 +70,68 @@ class GradientPlan:
     """`items` a task of the calibration split, `evaluations` of slopes, starting `points`.
 
     So many of the warm `starts` are asked for their loss, to begin at the best. `limit` is what
-    gradients may cost over the whole search, None where nothing bounds it.
+    gradients may cost over the whole search.
     """
 
     items: int
     evaluations: int
     points: int
-    limit: int | None
+    limit: int
     starts: int
 
 
-FEW_TRIALS = 40
-"""A budget of minutes is taken for so many trials."""
+def plan_gradients(terms: GradientTerms) -> GradientPlan | str:
+    """The plan that the budget allows, or why there is none."""
+    if why := _left_out(terms):
+        return why
+    budget = terms.items or FEW_TRIALS * terms.items_per_trial
+    limit = budget // SHARE
+    room = limit // 2 if terms.mode == "refine" else limit  # the other half is for steps
+    points = POINTS.get(terms.objectives, MOST_POINTS)
+    points = min(points, limit // max(1, terms.items_per_trial))
+    wanted = max(STEPS, points)
+    for items in SIZES:
+        plan = GradientPlan(items, wanted, points, limit, terms.starts)
+        if points and cost_of(plan, terms) <= min(room, WISHED * budget):
+            return plan
+    each = _each(SIZES[-1], terms)
+    for asked in (terms.starts, 1):
+        steps = min((room // each - terms.references - asked) // PASSES, wanted)
+        if points and steps >= FEWEST_STEPS:
+            return GradientPlan(SIZES[-1], steps, min(points, steps), limit, asked)
+    return f"what the budget leaves ({room:,} items) is too little for gradients"
 
 
-def plan_gradients(
-    objectives: int,
-    available: Mapping[str, int],
-    budget: Budget,
-    items_per_candidate: int,
-    references: int,
-    starts: int,
-    steps_too: bool = False,
-) -> GradientPlan | str:
-    """The plan that the budget allows, or why there is none.
+def cost_of(plan: GradientPlan, terms: GradientTerms) -> int:
+    """Item evaluations of the phase, at most."""
+    passes = terms.references + plan.starts + PASSES * plan.evaluations
+    return _each(plan.items, terms) * passes
 
-    Args:
-        objectives: How many.
-        available: Task to the items of its calibration split, for every task of an objective.
-        budget: Of the search.
-        items_per_candidate: Item evaluations of one candidate.
-        references: Base and parents, whose loss gives the scale.
-        starts: Warm starts.
-        steps_too: Leave half of what gradients may cost to steps from the front.
-    """
-    for task, count in available.items():
-        if count < FEWEST_ITEMS:
+
+def _each(items: int, terms: GradientTerms) -> int:
+    """Item evaluations of the loss on so many items a task, where there are as many."""
+    return sum(min(items, count) for count in terms.available.values())
+
+
+def _left_out(terms: GradientTerms) -> str:
+    """Why gradients take no part; empty: they do, if the budget allows."""
+    if terms.mode == "auto" and terms.weights < LEAST_WEIGHTS:
+        return (
+            f"with fewer than {LEAST_WEIGHTS} weights, and here are {terms.weights}, a search is "
+            "faster without (`gradients: on` takes them all the same)"
+        )
+    if terms.mode == "auto" and terms.items is None:
+        return (
+            "of a budget of minutes it is not known how much they would take (`gradients: on` "
+            f"takes it for that of {FEW_TRIALS} trials)"
+        )
+    for task, count in terms.available.items():
+        if count < SIZES[-1]:
             return (
-                f"task {task!r} has {count} items in `calibration`, at least {FEWEST_ITEMS} are "
+                f"task {task!r} has {count} items in `calibration`, at least {SIZES[-1]} are "
                 "needed"
             )
-    amounts = [
-        budget.items,
-        None if budget.trials is None else budget.trials * items_per_candidate,
-    ]
-    if budget.items is None and budget.trials is None:  # minutes steer nothing
-        amounts = [FEW_TRIALS * items_per_candidate]
-    limits = [amount // SHARE for amount in amounts if amount is not None]
-    limit = min(limits, default=None)
-    whole = limit
-    limit = None if limit is None else limit // (1 + steps_too)
-    points = POINTS.get(objectives, MOST_POINTS)
-    if whole is not None:
-        points = min(points, whole // max(1, items_per_candidate))
-    if points < 1:
-        return "the budget has no room for a starting point"
-    for items in SIZES:
-        each = sum(min(items, count) for count in available.values())
-        cost = each * (references + starts + PASSES * STEPS * points)
-        if limit is None or cost <= limit * (1 if items == SIZES[-1] else WISHED):
-            return GradientPlan(items, STEPS * points, points, whole, starts)
-    assert limit is not None  # without one the largest plan fits
-    for items, asked in ((SIZES[-1], starts), (FEWEST_ITEMS, starts), (FEWEST_ITEMS, 1)):
-        each = sum(min(items, count) for count in available.values())
-        steps = min((limit // each - references - asked) // PASSES, STEPS * points)
-        if steps >= FEWEST_STEPS:
-            return GradientPlan(items, steps, min(points, steps), whole, asked)
-    return f"what the budget leaves ({limit:,} items) is too little for gradients"
+    return ""
 
 
 def gold_items(

@@ -24,17 +24,17 @@ from merging.sloped import refusal
 
 from .chebyshev import Point
 from .executors import Executor
-from .gradient_plan import PASSES, GradientPlan, gold_items, plan_gradients
+from .gradient_plan import PASSES, GradientPlan, GradientTerms, gold_items, plan_gradients
 from .gradient_starts import GradientStart, standing
 from .landscape import Landscape, UnfitError, begin_at_best, loss_scales
 from .ledger import Candidate, Ledger
 from .losses import Losses
-from .objectives import Budget, Objective, Scale
+from .objectives import Objective, Scale
 from .shadow import Shadow
 from .space_parts import Values
 from .space_points import Space
 from .space_ranges import Value
-from .space_slopes import moved_dimensions
+from .space_slopes import can_move, moved_dimensions
 from .stages import Stages, stage_of
 from .trials import with_mask_seed
 from .warm_start import Reference, WarmStart
@@ -44,6 +44,7 @@ REFINE_EVERY = 8
 """With `gradients: refine`, one proposal in so many is a gradient's step from the front."""
 REFINE_STEPS = 3
 """Evaluations of slopes of one such step."""
+ROUNDED = "candidates are rounded at every step, as mergekit does"
 POINTS, PLAN = "gradient_points", "gradient_plan"
 
 
@@ -59,11 +60,9 @@ class Gradients:
     objectives: Sequence[Objective]
     references: Sequence[Reference]
     warm_starts: Sequence[WarmStart]
-    budget: Budget
-    items_per_candidate: int
+    terms: GradientTerms
     seed: int
     mask_seed: int
-    refine: bool
     tell: Callable[[str], None]
     _scales: tuple[Scale, ...] = field(default=(), init=False)
     _starts: tuple[GradientStart, ...] = field(default=(), init=False)
@@ -127,12 +126,12 @@ class Gradients:
         number, known = len(trials), [one for one in trials if one.values is not None]
         first = len(self.warm_starts) + len(self._starts)
         turn, due = divmod(number - first, REFINE_EVERY)
-        if not self.refine or number < first or due != REFINE_EVERY - 1:
+        if self.terms.mode != "refine" or number < first or due != REFINE_EVERY - 1:
             return None
         stage = max((stage_of(one.system_attrs) for one in known), default=0)
         told = front([_as_told(one, shadow) for one in known], self.objectives)
         lifted = [self._lifted(one, stage) for one in told]
-        members = [one for one in lifted if one is not None and self._moves(one.values or {})]
+        members = [one for one in lifted if one is not None and self._can_move(one)]
         followed, _ = standing(self._starts, trials, shadow.scores, self.objectives)
         if not members or not self._scales or not followed:
             return None
@@ -155,6 +154,7 @@ class Gradients:
     def _found(self) -> dict[str, Any]:
         """The points as they are stored; none, the reason told, where gradients do not apply."""
         try:
+            self._refuse_unable()
             plan = self._plan()
             if isinstance(plan, str):
                 raise UnfitError(plan)
@@ -170,8 +170,8 @@ class Gradients:
     def _searched(self, plan: GradientPlan) -> dict[str, Any]:
         losses = self._losses_taken = self._losses(plan)
         scales = loss_scales(losses, self.references)
-        able = self._able()[: plan.starts]
-        landscape, known = begin_at_best(losses, scales, self.space, able)
+        starts = self._able()[: plan.starts]
+        landscape, known = begin_at_best(losses, scales, self.space, starts)
         points = landscape.points(known, plan.points, plan.evaluations)
         named = self._named(points, landscape)
         self.tell(
@@ -189,19 +189,18 @@ class Gradients:
         }
 
     def _able(self) -> list[WarmStart]:
-        """The warm starts whose merge method has a derivative."""
-        found = [one for one in self.warm_starts if self._moves(one.values)]
-        if not found:
-            why = [text for name in self.space.methods if (text := refusal(METHODS[name]))]
-            raise UnfitError(why[0] if why else "no weight and no lambda is searched")
-        merge = self.executor.prepare(found[0].data)
-        if any(job.stepwise is not None for job in merge.jobs):
-            raise UnfitError("candidates are rounded at every step, as mergekit does")
-        return found
+        return able(self.space, self.warm_starts)
 
-    def _moves(self, values: Values) -> bool:
-        method = self.space.method(values)
-        return not refusal(METHODS[method]) and bool(moved_dimensions(self.space, method))
+    def _refuse_unable(self) -> None:
+        """Refuses where none has, and candidates whose numbers are rounded on the way."""
+        if why := unable(self.space, self.warm_starts):
+            raise UnfitError(why)
+        merge = self.executor.prepare(self._able()[0].data)
+        if any(job.stepwise is not None for job in merge.jobs):
+            raise UnfitError(ROUNDED)
+
+    def _can_move(self, trial: Candidate) -> bool:
+        return can_move(self.space, trial.values or {})
 
     def _named(
         self, points: Sequence[Point], landscape: Landscape
@@ -272,20 +271,7 @@ class Gradients:
     def _plan(self) -> GradientPlan | str:
         """The plan that the run was begun with, else what the budget allows now."""
         stored = self.ledger.meta(PLAN)
-        if stored is not None:
-            return GradientPlan(*stored)
-        parts = {task for one in self.objectives for task, _ in one.parts}
-        available = {task: len(self.splits[task].get("calibration", ())) for task in sorted(parts)}
-        parents = sum(one.role in ("base", "parent") for one in self.references)
-        return plan_gradients(
-            len(self.objectives),
-            available,
-            self.budget,
-            self.items_per_candidate,
-            parents,
-            len(self._able()),
-            self.refine,
-        )
+        return plan_gradients(self.terms) if stored is None else GradientPlan(*stored)
 
     def _spent(self, number: int) -> int:
         """Item evaluations that gradients have cost before a trial."""
@@ -293,15 +279,26 @@ class Gradients:
         steps = (self.ledger.meta(f"gradient step {one}") for one in range(number))
         return int(phase) + sum(int(one["cost"][0]) for one in steps if one is not None)
 
-    def _room(self, plan: GradientPlan) -> float:
+    def _room(self, plan: GradientPlan) -> int:
         """What may have been spent before another step still fits under the limit."""
-        if plan.limit is None:
-            return float("inf")
         each = sum(
             len(one.indices)
             for one in gold_items(self.objectives, self.tasks, self.splits, plan.items, self.seed)
         )
         return plan.limit - PASSES * REFINE_STEPS * each
+
+
+def able(space: Space, starts: Sequence[WarmStart]) -> list[WarmStart]:
+    """The warm starts whose merge method has a derivative."""
+    return [one for one in starts if can_move(space, one.values)]
+
+
+def unable(space: Space, starts: Sequence[WarmStart]) -> str:
+    """Why none has; empty where one does."""
+    if able(space, starts):
+        return ""
+    why = [text for name in space.methods if (text := refusal(METHODS[name]))]
+    return why[0] if why else "no weight and no lambda is searched"
 
 
 def _as_told(trial: Candidate, shadow: Shadow) -> Candidate:

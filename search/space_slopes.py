@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from merging.errors import MergeError
+from merging.methods.table import METHODS
 from merging.plan import TensorJob
-from merging.sloped import Slope
+from merging.sloped import Slope, refusal
 
 from .space_parts import Dimension, Values
 from .space_points import Space
@@ -56,6 +57,18 @@ def moved_dimensions(space: Space, method: str) -> tuple[Dimension, ...]:
         for one in space.active(method)
         if one.kind == "float" and one.parameter in MOVED and one.range.high > one.range.low
     )
+
+
+def can_move(space: Space, values: Values) -> bool:
+    """Whether there is a gradient at a point: by its merge method, and what is searched of it."""
+    method = space.method(values)
+    return not refusal(METHODS[method]) and bool(moved_dimensions(space, method))
+
+
+def most_moved(space: Space) -> int:
+    """Dimensions that a gradient moves, of the merge method with most of them."""
+    able = [one for one in space.methods if not refusal(METHODS[one])]
+    return max((len(moved_dimensions(space, one)) for one in able), default=0)
 
 
 def shares_at(space: Space, values: Values, plan: Plan) -> Shares:

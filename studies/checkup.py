@@ -20,7 +20,7 @@ from search.anchors import LADDER
 from .errors import StudyError
 from .notices import few_groups, restated_items, shots_notices
 from .preflight import Permissions, Preflight, check_weights, inspect
-from .proposing import samplers_of
+from .proposing import gradients_text, samplers_of
 from .reopen import open_study
 from .results import budget_text
 from .sealing import restated_counts
@@ -124,6 +124,7 @@ def _study_checkup(found: Preflight) -> Checkup:
         "objectives": [f"{one.name} ({one.metric})" for one in found.objectives],
         "references": [one.name for one in found.references],
         "warm_starts": [one.name for one in found.warm_starts],
+        "gradients": gradients_text(found),
         "budget": budget_text(study.budget),
         "items_per_candidate": items_per_candidate(found),
         "items_for_select_and_test_at_most": reserved_items(found),

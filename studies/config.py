@@ -28,8 +28,8 @@ from .schema import (
     WinnerForm,
 )
 
-Gradients = Literal["auto", "off", "refine"]
-"""Starting points from gradients where they apply, none, or steps from the front as well."""
+Gradients = Literal["auto", "on", "refine", "off"]
+"""Points from gradients where they pay, wherever they apply, steps from the front too; none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from typing import Any
 from search.blocks import looks
 from search.errors import SamplerError, SamplerOptionError
 from search.executors import Executor
-from search.gradients import Gradients
+from search.gradient_plan import GradientTerms, cost_of, plan_gradients
+from search.gradients import ROUNDED, Gradients, able, unable
 from search.ledger import Ledger
 from search.loop import searched_tasks
 from search.own_samplers import with_code
@@ -14,6 +15,7 @@ from search.refinement import Refinement
 from search.rehearsal import rehearse
 from search.sampler_spec import SamplerSpec
 from search.samplers import SAMPLERS, choose_sampler
+from search.space_slopes import most_moved
 from search.trials import Proposing
 
 from .config_sampler import read_sampler
@@ -99,13 +101,18 @@ def _affordable(preflight: Preflight) -> int | None:
     budget = preflight.study.budget
     if budget.trials or budget.items is None:
         return budget.trials
+    return max(1, budget.items // max(1, _items_per_trial(preflight)))
+
+
+def _items_per_trial(preflight: Preflight) -> int:
+    """Item evaluations of one trial: in full, or what a race spends on one."""
     searched = searched_tasks(preflight.tasks, preflight.objectives, preflight.study.constraints)
     splits = [preflight.splits[task]["search"] for task in searched]
     each = sum(map(len, splits))
-    if preflight.study.racing:  # half of the items go to first looks
-        first = sum(len(block) for one in splits for block in looks(one, None)[0])
-        each = min(each, 2 * first)
-    return max(1, budget.items // max(1, each))
+    if not preflight.study.racing:
+        return each
+    first = sum(len(block) for one in splits for block in looks(one, None)[0])
+    return min(each, 2 * first)  # half of the items go to first looks
 
 
 def proposing_of(preflight: Preflight) -> Proposing:
@@ -138,10 +145,9 @@ def gradients_of(
     preflight: Preflight, ledger: Ledger, executor: Executor, tell: Callable[[str], None]
 ) -> Gradients | None:
     """The gradient phase of a study; None where the study wants none."""
-    study = preflight.study
-    if study.gradients == "off":
+    study, terms = preflight.study, gradient_terms(preflight)
+    if terms is None:
         return None
-    searched = searched_tasks(preflight.tasks, preflight.objectives, study.constraints)
     return Gradients(
         ledger=ledger,
         executor=executor,
@@ -151,10 +157,41 @@ def gradients_of(
         objectives=preflight.objectives,
         references=preflight.references,
         warm_starts=preflight.warm_starts,
-        budget=study.budget,
-        items_per_candidate=sum(len(preflight.splits[task]["search"]) for task in searched),
+        terms=terms,
         seed=study.seed,
         mask_seed=study.seed,
-        refine=study.gradients == "refine",
         tell=tell,
+    )
+
+
+def gradient_terms(preflight: Preflight) -> GradientTerms | None:
+    """What the study says of its gradients; None where it wants none."""
+    study, space = preflight.study, preflight.space
+    if study.gradients == "off":
+        return None
+    parts = sorted({task for one in preflight.objectives for task, _ in one.parts})
+    return GradientTerms(
+        mode=study.gradients,
+        weights=most_moved(space),
+        objectives=len(preflight.objectives),
+        available={task: len(preflight.splits[task].get("calibration", ())) for task in parts},
+        budget=study.budget,
+        items_per_trial=_items_per_trial(preflight),
+        references=sum(one.role in ("base", "parent") for one in preflight.references),
+        starts=len(able(space, preflight.warm_starts)),
+    )
+
+
+def gradients_text(preflight: Preflight) -> str:
+    """What gradients will cost, or why there are none; a task may still have no gold answers."""
+    terms = gradient_terms(preflight)
+    if terms is None:
+        return "off"
+    why = unable(preflight.space, preflight.warm_starts)
+    plan = why or (ROUNDED if preflight.recipe.exact else plan_gradients(terms))
+    if isinstance(plan, str):
+        return f"none: {plan}"
+    return (
+        f"at most {plan.points} starting points by {plan.evaluations} backward passes over "
+        f"{plan.items} items a task: {cost_of(plan, terms):,} item evaluations"
     )

@@ -16,11 +16,11 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 def _switched(value: object) -> object:
-    """YAML takes a bare `off` for false."""
-    return "off" if value is False else value
+    """YAML takes a bare `on` for true and a bare `off` for false."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
-GradientMode = Annotated[Literal["auto", "off", "refine"], BeforeValidator(_switched)]
+GradientMode = Annotated[Literal["auto", "on", "refine", "off"], BeforeValidator(_switched)]
 
 
 class MetricForm(Form):

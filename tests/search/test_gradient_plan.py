@@ -1,58 +1,88 @@
-"""What gradients may cost: at most a quarter of the budget, on items of calibration only."""
+"""Where gradients take part, and what they may cost: at most a quarter of the budget."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from search.gradient_plan import PASSES, SHARE, GradientPlan, gold_items, plan_gradients
+from search.gradient_plan import (
+    LEAST_WEIGHTS,
+    SHARE,
+    WISHED,
+    GradientPlan,
+    GradientTerms,
+    cost_of,
+    gold_items,
+    plan_gradients,
+)
 from search.objectives import Budget, Objective
 
+ON = GradientTerms("on", 24, 2, {"a": 90, "b": 90}, Budget(64, None, None), 540, 4, 6)
 
-def plan(budget: Budget, **changes: Any) -> GradientPlan | str:
-    given = {"objectives": 2, "available": {"a": 90, "b": 90}, "references": 4, "starts": 6}
-    given |= {"items_per_candidate": 540, **changes}
-    return plan_gradients(budget=budget, **given)
+
+def terms(trials: int | None = 64, **changes: Any) -> GradientTerms:
+    return replace(ON, **{"budget": Budget(trials, None, None), **changes})
+
+
+def plan(trials: int | None = 64, **changes: Any) -> GradientPlan:
+    found = plan_gradients(terms(trials, **changes))
+    assert not isinstance(found, str), found
+    return found
+
+
+def why(trials: int | None = 64, **changes: Any) -> str:
+    found = plan_gradients(terms(trials, **changes))
+    assert isinstance(found, str)
+    return found
 
 
 @pytest.mark.parametrize("trials", [12, 20, 40, 64, 200, 1000])
-def test_the_phase_costs_at_most_a_quarter(trials: int) -> None:
+def test_the_phase_costs_at_most_a_quarter_and_mostly_a_tenth(trials: int) -> None:
     for budget in (Budget(trials, None, None), Budget(None, trials * 540, None)):
-        found = plan(budget)
-        assert not isinstance(found, str)
-        cost = 2 * found.items * (4 + found.starts + PASSES * found.evaluations)
-        assert cost <= trials * 540 // SHARE
-        assert found.limit == trials * 540 // SHARE
+        found = plan(budget=budget)
+        cost = cost_of(found, ON)
+        assert cost == 2 * found.items * (4 + found.starts + 3 * found.evaluations)
+        assert cost <= found.limit == trials * 540 // SHARE
+        assert found.items == 8 or cost <= WISHED * trials * 540
         assert 1 <= found.points <= max(1, trials // SHARE)
 
 
-def test_less_budget_looks_at_fewer_items_then_steps_then_points() -> None:
-    found = [plan(Budget(n, None, None)) for n in (1000, 64, 20, 12)]
-    sizes = [(one.items, one.evaluations, one.points) for one in found if not isinstance(one, str)]
-    assert sizes == [(64, 16, 8), (24, 16, 8), (16, 10, 5), (16, 6, 3)]
-    assert isinstance(plan(Budget(2, None, None)), str)
-    timed = plan(Budget(None, None, 5.0))
-    assert timed == plan(Budget(40, None, None))
+def test_less_budget_looks_at_fewer_items_then_makes_fewer_steps() -> None:
+    found = [plan(1000), plan(200), plan(64), plan(10), plan(5, starts=20)]
+    assert [one.items for one in found] == [64, 64, 48, 8, 8]
+    assert [one.evaluations for one in found] == [8, 8, 8, 8, 6]
+    # With more of what comes before the first step, one warm start is looked at and no other.
+    assert plan(5, starts=40).starts == 1
+    assert "too little" in why(1)
+
+
+def test_with_few_weights_auto_leaves_them_out_and_on_does_not() -> None:
+    few, enough = LEAST_WEIGHTS - 1, LEAST_WEIGHTS
+    assert f"here are {few}" in why(mode="auto", weights=few)
+    assert plan(mode="auto", weights=enough) == plan(mode="on", weights=few) == plan()
+
+
+def test_minutes_are_no_budget_for_auto_and_forty_trials_where_they_are_asked_for() -> None:
+    minutes = Budget(None, None, 5.0)
+    assert "minutes" in why(mode="auto", budget=minutes)
+    assert plan(budget=minutes) == plan(40)
+    assert plan(mode="auto", budget=Budget(64, None, 5.0)) == plan(64)
 
 
 def test_steps_from_the_front_have_half_of_it() -> None:
-    budget = Budget(64, None, None)
-    alone, shared = plan(budget), plan(budget, steps_too=True)
-    assert not isinstance(alone, str) and not isinstance(shared, str)
+    alone, shared = plan(12), plan(12, mode="refine")
     assert shared.limit == alone.limit
-    cost = 2 * shared.items * (4 + shared.starts + PASSES * shared.evaluations)
-    assert cost <= (alone.limit or 0) // 2
+    assert cost_of(shared, ON) <= alone.limit // 2
 
 
 def test_the_smaller_of_two_budgets_counts() -> None:
-    both = plan(Budget(1000, 64 * 540, None))
-    assert both == plan(Budget(64, None, None))
+    assert plan(budget=Budget(1000, 64 * 540, None)) == plan(64)
 
 
 def test_too_few_items_are_told() -> None:
-    found = plan(Budget(100, None, None), available={"a": 90, "b": 7})
-    assert isinstance(found, str) and "'b' has 7 items in `calibration`" in found
-    assert "0 items" in str(plan(Budget(100, None, None), available={"a": 0}))
+    assert "'b' has 7 items in `calibration`" in why(100, available={"a": 90, "b": 7})
+    assert "0 items" in why(100, available={"a": 0})
 
 
 def test_items_are_of_calibration_only_and_follow_the_seed() -> None:

@@ -17,7 +17,7 @@ from merging.recipe import ModelReference
 from merging.sloped import Slope
 from search.coordinates import Coordinates
 from search.executors import GoldItems, GoldSlopes, Merge
-from search.gradient_plan import POINTS
+from search.gradient_plan import POINTS, GradientTerms
 from search.gradients import REFINE_EVERY, REFINE_STEPS, Gradients
 from search.ledger import Candidate, Ledger
 from search.objectives import Budget
@@ -142,6 +142,16 @@ class Build:
         search = self.world.search(ledger, executor=executor)
         search.observer.notes = []
         budget = Budget(trials, None, None)
+        terms = GradientTerms(
+            mode="refine" if refine else "on",
+            weights=2,
+            objectives=2,
+            available=dict.fromkeys(tasks, len(CALIBRATION)),
+            budget=budget,
+            items_per_trial=2 * len(SEARCH) * 20,  # as if items were many: room for all steps
+            references=len(search.references) - 1,
+            starts=len(search.proposing.warm_starts),
+        )
         gradients = Gradients(
             ledger=ledger,
             executor=executor,
@@ -151,11 +161,9 @@ class Build:
             objectives=search.objectives,
             references=search.references,
             warm_starts=search.proposing.warm_starts,
-            budget=budget,
-            items_per_candidate=2 * len(SEARCH) * 20,  # as if items were many: room for all steps
+            terms=terms,
             seed=0,
             mask_seed=0,
-            refine=refine,
             tell=search.observer.note,
         )
         scorer = Scorer(ledger, executor, tasks, splits)
@@ -204,7 +212,7 @@ def test_what_the_phase_costs_is_charged_to_its_first_trial(build, ledger: Ledge
     first, *others = from_gradients(ledger.candidates("trial"))
     assert first.items == cost + 2 * len(SEARCH)
     assert {one.items for one in others} == {2 * len(SEARCH)}
-    assert cost <= search.budget.trials * search.gradients.items_per_candidate // 4
+    assert cost <= search.budget.trials * search.gradients.terms.items_per_trial // 4
     assert first.propose_seconds > 0
 
 
@@ -308,7 +316,7 @@ def test_refinement_steps_from_the_front(build, ledger: Ledger) -> None:
 
 def test_refinement_ends_where_its_share_is_spent(build, ledger: Ledger) -> None:
     search = build.search(ledger, trials=44, refine=True)
-    search.gradients.items_per_candidate = 60
+    search.gradients.terms = replace(search.gradients.terms, items_per_trial=60)
     build.world.run(search)
     first = len(search.proposing.warm_starts) + len(search.proposing.gradient_starts)
     due = range(first + REFINE_EVERY - 1, 44, REFINE_EVERY)

@@ -27,6 +27,7 @@ LAMBDA = (
 ANCHORED = ("weight: {range: [0.0, 1.0], start: 0.25}", "weight: {range: [0.0, 1.0], anchors: 2}")
 NO_DENSITY = (", density: {range: [0.1, 0.9]}", "")
 NO_DENSITIES = (", density: 0.5", "")
+ON = ("sampler: random", "sampler: random\ngradients: on")
 TRIALS = ("budget: {trials: 6}", "budget: {trials: 60}")
 
 
@@ -112,7 +113,7 @@ def points(run: Path) -> Any:
 
 
 def test_a_study_starts_from_gradients_and_again_after_a_kill(bench, monkeypatch) -> None:
-    bench.change(SPLIT, LAMBDA, TRIALS)
+    bench.change(SPLIT, LAMBDA, TRIALS, ON)
     calls: list[object] = []
     gradient = InlineExecutor.gradient
 
@@ -142,7 +143,7 @@ def test_off_and_too_few_items_are_said(bench) -> None:
     bench.change(("sampler: random", "sampler: random\ngradients: off"), SPLIT)
     assert bench.search().exit_code in (0, 3)
     assert "gradients" not in (bench.run / "log.txt").read_text()
-    bench.change()
+    bench.change(ON)
     assert bench.search("--fresh").exit_code == 0
     assert (
         "no starting points from gradients: task 'lines' has 0 items in `calibration`"
@@ -150,12 +151,38 @@ def test_off_and_too_few_items_are_said(bench) -> None:
     )
 
 
+def test_by_itself_a_study_of_few_weights_goes_without_and_says_so(bench, monkeypatch) -> None:
+    bench.change(SPLIT, LAMBDA, TRIALS)
+    why = "with fewer than 12 weights, and here are 3, a search is faster without"
+    said = json.loads(bench.call("check", bench.study, "--json").stdout)["gradients"]
+    assert said.startswith(f"none: {why}")
+    monkeypatch.delattr(InlineExecutor, "gradient")
+    assert bench.search("--trials", "8").exit_code in (0, 3)
+    log = (bench.run / "log.txt").read_text()
+    assert f"no starting points from gradients: {why}" in log
+    assert not any(one.name.startswith("gradient") for one in trials(bench.run))
+
+
+def test_check_says_what_they_cost_and_where_there_are_none(bench) -> None:
+    def said() -> str:
+        return str(json.loads(bench.call("check", bench.study, "--json").stdout)["gradients"])
+
+    bench.change(SPLIT, LAMBDA, TRIALS, ON)
+    told = said()
+    assert bench.search("--trials", "60").exit_code in (0, 3)
+    _, paid, _ = points(bench.run)
+    most = int(told.removesuffix(" item evaluations").rsplit(" ", 1)[1].replace(",", ""))
+    assert 0 < paid <= most <= 60 * 30 // 4 and "backward passes over 8 items a task" in told
+    bench.change(("sampler: random", "sampler: random\ngradients: off"))
+    assert said() == "off"
+
+
 def test_another_word_for_gradients_is_refused(bench) -> None:
     bench.change(("sampler: random", "sampler: random\ngradients: maybe"))
     result = bench.search()
     assert result.exit_code == 2
     assert "study.yaml:" in result.stderr and "gradients" in result.stderr
-    assert json.dumps(["auto", "off", "refine"])[1:5] in result.stderr.replace("'", '"')
+    assert "'auto', 'on', 'refine' or 'off'" in result.stderr
 
 
 def test_steps_are_taken_in_the_stage_that_anchors_have_come_to(bench, monkeypatch) -> None:
