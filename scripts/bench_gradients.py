@@ -17,6 +17,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,60 +38,71 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--weights", type=int, choices=(6, 12, 24), default=24)
-    parser.add_argument("--gradients", choices=MODES, default="on")
+    parser.add_argument("--objectives", type=int, choices=(1, 3), default=3)
     parser.add_argument("--items", type=int, default=12_000, help="the whole budget")
+    parser.add_argument("--gradients", choices=MODES, default="on")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--part", default="0/1", help="which share of the seeds, as 0/2 and 1/2")
     options = parser.parse_args()
+    world = World(options.folder, options.weights, options.objectives, options.items)
     mine, parts = map(int, options.part.split("/"))
     for seed in range(mine, options.seeds, parts):
-        file = result_file(options.folder, options.weights, options.items, options.gradients, seed)
+        file = world.file(options.gradients, seed)
         if not file.is_file():
             file.parent.mkdir(exist_ok=True)
-            found = searched(
-                options.folder, options.weights, options.items, options.gradients, seed
-            )
+            found = searched(world, options.gradients, seed)
             file.write_text(json.dumps(found) + "\n", encoding="utf-8")
-    print_table(options.folder, options.weights, options.items, options.seeds)
+    print_table(world, options.seeds)
 
 
-def result_file(folder: Path, weights: int, items: int, mode: str, seed: int) -> Path:
-    """Where the figures of one search are kept."""
-    return folder / "results" / f"gradients-{weights}-{items}-{mode}-{seed:03d}.json"
+@dataclass(frozen=True, slots=True)
+class World:
+    """What is searched, and with how much; `folder` keeps the family and what was found."""
+
+    folder: Path
+    weights: int
+    objectives: int
+    items: int
+
+    def file(self, mode: str, seed: int) -> Path:
+        """Where the figures of one search are kept."""
+        kind = f"gradients-{self.weights}-{self.objectives}-{self.items}"
+        return self.folder / "results" / f"{kind}-{mode}-{seed:03d}.json"
+
+    def known(self, mode: str, seeds: int) -> Volumes:
+        """The searches of one mode that are there."""
+        files = {seed: self.file(mode, seed) for seed in range(seeds)}
+        texts = {n: one.read_text(encoding="utf-8") for n, one in files.items() if one.is_file()}
+        return {
+            seed: {int(at): volume for at, volume in json.loads(text).items()}
+            for seed, text in texts.items()
+        }
 
 
-def searched(folder: Path, weights: int, items: int, mode: str, seed: int) -> dict[int, float]:
+def searched(world: World, mode: str, seed: int) -> dict[int, float]:
     """Hypervolume at each budget of items."""
     from replay import load_table
     from replay_live import live_histories
 
-    table = load_table(folder, ["sobol"], 300) if weights == 6 else None
-    steps = [*range(FIRST, items, STEP), items]
-    own = live_histories(folder, table, seed, steps, "auto", weights=weights, gradients=mode)
+    table = load_table(world.folder, ["sobol"], 300) if world.weights == 6 else None
+    steps = [*range(FIRST, world.items, STEP), world.items]
+    kind = {"weights": world.weights, "objectives": world.objectives}
+    own = live_histories(world.folder, table, seed, steps, "auto", gradients=mode, **kind)
     return dict(zip(steps, own, strict=True))
 
 
-def print_table(folder: Path, weights: int, items: int, seeds: int) -> None:
+def print_table(world: World, seeds: int) -> None:
     """Medians and quartiles of every mode that is there."""
-    modes = {mode: known(folder, weights, items, mode, seeds) for mode in MODES}
-    print(f"{weights} weights, {items:,} items\n\n| gradients | figure | median | quartiles |")
-    print("|---|---|---|---|")
+    modes = {mode: world.known(mode, seeds) for mode in MODES}
+    print(f"{world.weights} weights, {world.objectives} objectives, {world.items:,} items\n")
+    print("| gradients | figure | median | quartiles |\n|---|---|---|---|")
     for mode, own in modes.items():
         for at in sorted({step for one in own.values() for step in one}):
             line(mode, f"hypervolume at {at:,} items", [one[at] for one in own.values()])
         both = [(own[seed], without) for seed, without in modes["off"].items() if seed in own]
         line(mode, "items to 95% of the last without", [reached(*pair) for pair in both])
-        line(mode, "the last, less that without", [one[items] - off[items] for one, off in both])
-
-
-def known(folder: Path, weights: int, items: int, mode: str, seeds: int) -> Volumes:
-    """The searches of one mode that are there."""
-    files = {seed: result_file(folder, weights, items, mode, seed) for seed in range(seeds)}
-    texts = {seed: one.read_text(encoding="utf-8") for seed, one in files.items() if one.is_file()}
-    return {
-        seed: {int(at): volume for at, volume in json.loads(text).items()}
-        for seed, text in texts.items()
-    }
+        gains = [one[world.items] - off[world.items] for one, off in both]
+        line(mode, "the last, less that without", gains)
 
 
 def reached(own: dict[int, float], without: dict[int, float]) -> int:

@@ -31,8 +31,10 @@ SPACES = {
     24: f"[{{filter: self_attn, value: {LAYERS}}}, {{value: {LAYERS}}}]",
 }
 """Weights searched (of three experts, four layers) to the weight of one expert in the study."""
+MEAN = f"objectives: {{mean: {{mean: [{', '.join(f'{{task: {one}}}' for one in SKILLS)}]}}}}\n"
+"""What makes one objective of three."""
 SPLIT = {"calibration": 0.1, "search": 0.11, "select": 0.39, "test": 0.4}
-QUESTIONS = 300
+QUESTIONS = 200
 """Of each skill's `test`, on which more than six weights are held to be true."""
 
 
@@ -47,7 +49,7 @@ def live_histories(
         seed: Of the study.
         steps: Budgets of items, ascending.
         sampler: As the study has it.
-        own: `weights`, how many are searched; other keys as the study has them (`gradients`).
+        own: `weights` and `objectives` as of `opened_study`; keys of a study (`gradients`).
     """
     from studies.conduct import assemble
     from studies.preflight import Permissions
@@ -68,7 +70,14 @@ def live_histories(
 
 
 def opened_study(
-    folder: Path, seed: int, items: int, sampler: str, weights: int = 6, **own: Any
+    folder: Path,
+    seed: int,
+    items: int,
+    sampler: str,
+    *,
+    weights: int = 6,
+    objectives: int = 3,
+    **own: Any,
 ) -> "Preflight":
     """The family's study with another space, budget and split, checked."""
     from merging.document import parse_document
@@ -79,6 +88,7 @@ def opened_study(
 
     file = ensure_family(folder).study
     text = file.read_text(encoding="utf-8").replace(SPACES[6], SPACES[weights])
+    text += MEAN if objectives == 1 else ""
     study = study_from(parse_document(text, str(file)), file.parent)
     study = replace(
         study,
@@ -117,14 +127,18 @@ class Asked:
 
 
 def _volume(truth: "Table | Asked", preflight: "Preflight", members: Sequence[Candidate]) -> float:
-    """Hypervolume of what is true of a front, on the scale of base and experts."""
+    """Hypervolume of what is true of a front, on the scale of base and experts.
+
+    Of one objective: how far its best is from the worst of these to the best.
+    """
 
     def of(data: Mapping[str, Any]) -> Array:
-        return truth.of(data) if isinstance(truth, Asked) else truth.truth(_six(data))
+        found = truth.of(data) if isinstance(truth, Asked) else truth.truth(_six(data))
+        return found if len(preflight.objectives) > 1 else found.mean(keepdims=True)
 
     scale = [one.data for one in preflight.references if one.role in ("base", "parent")]
     own = np.array([of(one.data) for one in members])
-    return hypervolume(own, [True] * len(SKILLS), np.array([of(one) for one in scale]))
+    return hypervolume(own, [True] * own.shape[1], np.array([of(one) for one in scale]))
 
 
 def _six(data: Any) -> Array:

@@ -2,7 +2,7 @@
 
 A backward pass counts as three item evaluations an item (design, section 1) and gives the
 derivative by every weight at once. So it is worth the more, the more weights are searched: with a
-few, a racing search finds its way for less (docs/search.md), and `auto` leaves gradients out.
+few, or with less of a budget than was measured (docs/search.md), `auto` leaves gradients out.
 
 With a small budget the phase looks at fewer items, then makes fewer steps and gives fewer points.
 """
@@ -21,7 +21,7 @@ Mode = Literal["auto", "on", "refine"]
 """Where gradients were measured to pay; everywhere; with steps from the front too."""
 
 LEAST_WEIGHTS = 12
-"""With fewer weights and lambdas `auto` leaves gradients out: measured (docs/search.md)."""
+"""With fewer weights and lambdas `auto` leaves gradients out: measured, docs/search.md."""
 SHARE = 4
 """One in so many item evaluations may go into gradients."""
 WISHED = 0.1
@@ -97,7 +97,8 @@ def plan_gradients(terms: GradientTerms) -> GradientPlan | str:
     each = _each(SIZES[-1], terms)
     for asked in (terms.starts, 1):
         steps = min((room // each - terms.references - asked) // PASSES, wanted)
-        if points and steps >= FEWEST_STEPS:
+        least = wanted if terms.mode == "auto" else FEWEST_STEPS  # what was measured, or nothing
+        if points and steps >= least:
             return GradientPlan(SIZES[-1], steps, min(points, steps), limit, asked)
     return f"what the budget leaves ({room:,} items) is too little for gradients"
 
@@ -117,13 +118,13 @@ def _left_out(terms: GradientTerms) -> str:
     """Why gradients take no part; empty: they do, if the budget allows."""
     if terms.mode == "auto" and terms.weights < LEAST_WEIGHTS:
         return (
-            f"with fewer than {LEAST_WEIGHTS} weights, and here are {terms.weights}, a search is "
-            "faster without (`gradients: on` takes them all the same)"
+            f"{terms.weights} weights are searched, and by itself a search takes them from "
+            f"{LEAST_WEIGHTS} on (`gradients: on` takes them anyway)"
         )
     if terms.mode == "auto" and terms.items is None:
         return (
-            "of a budget of minutes it is not known how much they would take (`gradients: on` "
-            f"takes it for that of {FEW_TRIALS} trials)"
+            "how much of a budget of minutes they would take is not known (`gradients: on` "
+            f"takes it for one of {FEW_TRIALS} trials)"
         )
     for task, count in terms.available.items():
         if count < SIZES[-1]:

@@ -59,8 +59,15 @@ def test_less_budget_looks_at_fewer_items_then_makes_fewer_steps() -> None:
 
 def test_with_few_weights_auto_leaves_them_out_and_on_does_not() -> None:
     few, enough = LEAST_WEIGHTS - 1, LEAST_WEIGHTS
-    assert f"here are {few}" in why(mode="auto", weights=few)
+    assert f"{few} weights are searched" in why(mode="auto", weights=few)
     assert plan(mode="auto", weights=enough) == plan(mode="on", weights=few) == plan()
+
+
+def test_auto_takes_the_whole_phase_or_none() -> None:
+    assert plan(5, mode="auto") == plan(5)
+    assert plan(5, mode="auto", starts=20).evaluations == 8  # from the first warm start
+    assert plan(4, references=20).evaluations == 4
+    assert "too little" in why(4, mode="auto", references=20)
 
 
 def test_minutes_are_no_budget_for_auto_and_forty_trials_where_they_are_asked_for() -> None:
