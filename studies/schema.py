@@ -181,8 +181,8 @@ class StudyForm(Form):
     )
     gradients: GradientMode = Field(
         default="auto",
-        description="Starting points from gradients where they apply, none, or steps from the "
-        "front as well.",
+        description="Starting points from gradients: where they were found to pay, wherever they "
+        "apply, with steps from the front as well, or none.",
         examples=["refine"],
     )
     seed: Annotated[int, Field(ge=0)] = Field(

@@ -40,7 +40,7 @@ def study_schema() -> Schema:
     properties = own["properties"]
     properties["recipe"] = ref("recipe")
     del properties["gradients"]["type"]
-    properties["gradients"]["enum"].append(False)  # what YAML 1.1 makes of a bare off
+    properties["gradients"]["enum"] += [True, False]  # what YAML 1.1 makes of on and off
     by_name = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
     properties["sampler"]["anyOf"][1] = by_name
     return {
