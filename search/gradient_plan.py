@@ -30,8 +30,8 @@ PASSES = 3
 """Item evaluations that a backward pass costs an item."""
 POINTS = {1: 4, 2: 8, 3: 12}
 MOST_POINTS = 16
-STEPS = 8
-"""Evaluations of slopes, at least; one for each point: where the budget has them."""
+STEPS, MOST_STEPS = 8, 24
+"""Evaluations of slopes: one for each point and each weight between these, given the budget."""
 SIZES = (64, 48, 32, 24, 16, 8)
 """Items a task: the most for which the phase costs what is wished, else the last."""
 FEWEST_STEPS = 4
@@ -89,7 +89,8 @@ def plan_gradients(terms: GradientTerms) -> GradientPlan | str:
     room = limit // 2 if terms.mode == "refine" else limit  # the other half is for steps
     points = POINTS.get(terms.objectives, MOST_POINTS)
     points = min(points, limit // max(1, terms.items_per_trial))
-    wanted = max(STEPS, points)
+    enough = max(STEPS, points)
+    wanted = max(enough, min(terms.weights, MOST_STEPS))
     for items in SIZES:
         plan = GradientPlan(items, wanted, points, limit, terms.starts)
         if points and cost_of(plan, terms) <= min(room, WISHED * budget):
@@ -97,7 +98,7 @@ def plan_gradients(terms: GradientTerms) -> GradientPlan | str:
     each = _each(SIZES[-1], terms)
     for asked in (terms.starts, 1):
         steps = min((room // each - terms.references - asked) // PASSES, wanted)
-        least = wanted if terms.mode == "auto" else FEWEST_STEPS  # what was measured, or nothing
+        least = enough if terms.mode == "auto" else FEWEST_STEPS  # or nothing
         if points and steps >= least:
             return GradientPlan(SIZES[-1], steps, min(points, steps), limit, asked)
     return f"what the budget leaves ({room:,} items) is too little for gradients"

@@ -18,7 +18,7 @@ from search.gradient_plan import (
 )
 from search.objectives import Budget, Objective
 
-ON = GradientTerms("on", 24, 2, {"a": 90, "b": 90}, Budget(64, None, None), 540, 4, 6)
+ON = GradientTerms("on", 8, 2, {"a": 90, "b": 90}, Budget(64, None, None), 540, 4, 6)
 
 
 def terms(trials: int | None = 64, **changes: Any) -> GradientTerms:
@@ -60,21 +60,31 @@ def test_less_budget_looks_at_fewer_items_then_makes_fewer_steps() -> None:
 def test_with_few_weights_auto_leaves_them_out_and_on_does_not() -> None:
     few, enough = LEAST_WEIGHTS - 1, LEAST_WEIGHTS
     assert f"{few} weights are searched" in why(mode="auto", weights=few)
-    assert plan(mode="auto", weights=enough) == plan(mode="on", weights=few) == plan()
+    assert plan(mode="auto", weights=enough) == plan(mode="on", weights=enough)
+    assert plan(mode="on", weights=few).evaluations == few
+
+
+def test_more_weights_take_more_steps_where_the_budget_has_them() -> None:
+    found = [plan(200, weights=weights).evaluations for weights in (1, 8, 12, 24, 300)]
+    assert found == [8, 8, 12, 24, 24]
+    assert plan(5, weights=24).evaluations == 10
+    assert plan(5, weights=24, mode="auto").evaluations == 10
 
 
 def test_auto_takes_the_whole_phase_or_none() -> None:
-    assert plan(5, mode="auto") == plan(5)
-    assert plan(5, mode="auto", starts=20).evaluations == 8  # from the first warm start
+    auto = {"mode": "auto", "weights": LEAST_WEIGHTS}
+    assert plan(5, **auto).starts == ON.starts
+    assert plan(5, starts=20).evaluations == 6
+    assert plan(5, starts=20, **auto).starts == 1  # where there are too many, the first of them
     assert plan(4, references=20).evaluations == 4
-    assert "too little" in why(4, mode="auto", references=20)
+    assert "too little" in why(4, references=20, **auto)
 
 
 def test_minutes_are_no_budget_for_auto_and_forty_trials_where_they_are_asked_for() -> None:
     minutes = Budget(None, None, 5.0)
-    assert "minutes" in why(mode="auto", budget=minutes)
+    assert "minutes" in why(mode="auto", weights=12, budget=minutes)
     assert plan(budget=minutes) == plan(40)
-    assert plan(mode="auto", budget=Budget(64, None, 5.0)) == plan(64)
+    assert plan(mode="auto", weights=12, budget=Budget(64, None, 5.0)) == plan(64, weights=12)
 
 
 def test_steps_from_the_front_have_half_of_it() -> None:
