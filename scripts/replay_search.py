@@ -159,6 +159,7 @@ def own_search(
         seed,
         world.objectives,
         budget.trials,
+        guesses=sampler == "auto",
     )
     silent = cast(Any, Silent())
     tasks = cast(Any, world.tasks)
