@@ -22,7 +22,7 @@ from search.ledger import Candidate, Ledger
 from search.loop import Search
 from search.objectives import Budget, Objective
 from search.proposals import Finished, Proposal, ProposalRequest, propose
-from search.samplers import choose_sampler
+from search.samplers import choose_sampler, takes_guesses
 from search.scoring import Scorer
 from search.space import Space, space_from
 from search.trials import Proposing
@@ -159,7 +159,7 @@ def own_search(
         seed,
         world.objectives,
         budget.trials,
-        guesses=sampler == "auto",
+        guesses=takes_guesses(sampler, chosen),
     )
     silent = cast(Any, Silent())
     tasks = cast(Any, world.tasks)

@@ -17,6 +17,8 @@ Numbers = NDArray[np.float64]
 LENGTHS = (0.2, 0.3, 0.5, 0.8, 1.3, 2.0, 3.2, 5.0)
 """In units of an axis times the root of their number: a range is one long."""
 _SWEEPS = 2
+_APART = 24
+"""More axes than this share one length: there are too few candidates to tell them apart."""
 
 
 def matern(points: Numbers, others: Numbers, lengths: Numbers) -> Numbers:
@@ -62,7 +64,7 @@ def climbed(
     def own(lengths: Numbers) -> float:
         return likelihood(lengths, other)
 
-    for _ in range(_SWEEPS if axes > 1 else 0):
+    for _ in range(_SWEEPS if 1 < axes <= _APART else 0):
         before = list(at)
         for axis in range(axes):
             for step in (1, -1):
