@@ -3,8 +3,8 @@
 An accuracy is made of bits, and sixteen bits say little. The same answers as margins, log p(gold)
 minus the largest log p of another choice (both divided by their lengths where the metric does
 so), vary smoothly with the weights of a merge: two models that are wrong alike may be far from
-being right, or near. A margin is kept beside an item's results, under a name that no metric has; it
-is above 0 where the item is right. Not every item has one: generated texts have none, nor does
+being right, or near. A margin is kept beside an item's results, under a name that no metric has;
+it is above 0 where the item is right. Not every item has one: generated texts have none, nor does
 what a task's own code scores by other rules than the largest log-likelihood.
 """
 

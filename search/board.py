@@ -229,9 +229,7 @@ def _mean(found: Sequence[Estimate]) -> Estimate:
     )
 
 
-def _clipped(
-    found: Sequence[Estimate], objective: Objective, warp: Warp | None
-) -> list[Estimate]:
+def _clipped(found: Sequence[Estimate], objective: Objective, warp: Warp | None) -> list[Estimate]:
     if warp is None:
         return list(found)
     return [warp.clipped(one, objective.higher_is_better) for one in found]

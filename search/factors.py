@@ -48,8 +48,8 @@ class Skills:
 class Factors:
     """A fitted model.
 
-    `members` are the candidates that it was fitted on, `known` their skills, `placed` which of them
-    have a place, `own` the places of these.
+    `members` are the candidates that it was fitted on, `known` their skills, `placed` which of
+    them have a place, `own` the places of these.
     """
 
     members: NDArray[np.intp]
@@ -83,9 +83,11 @@ class Factors:
         loadings = self.table[:, 1:]
         inverse = np.linalg.inv(skills.covariances)
         rest = np.where(seen, margins - self.table[:, 0], 0.0) / self.noise
-        covariances = np.linalg.inv(inverse + _information(seen, loadings, self.noise))
+        precision = inverse + _information(seen, loadings, self.noise)
+        covariances = _inverses(precision)
         shown = rest @ loadings + np.einsum("crs,cs->cr", inverse, skills.means)
-        return Skills(np.einsum("crs,cs->cr", covariances, shown), covariances)
+        means = np.einsum("crs,cs->cr", covariances, shown)
+        return Skills(means, covariances)
 
     def margins(self, skills: Skills) -> tuple[Numbers, Numbers]:
         """Means and variances of margins, noise included, each of shape (candidates, items)."""
@@ -109,7 +111,7 @@ def fitted(margins: Numbers, places: Numbers) -> Factors:
     """
     kept = np.sort(_most_seen(margins)[:MOST])
     margins, places = margins[kept], places[kept]
-    placed = np.isfinite(places).all(axis=1)
+    placed = np.array(np.isfinite(places).all(axis=1), dtype=np.bool_)
     lengths = _lengths(margins[placed], places[placed])
     kernel = np.eye(len(places)) * (1.0 + _NUGGET)
     between = matern(places[placed], places[placed], lengths)
@@ -193,7 +195,7 @@ def _regressed(
     centre, common = table.mean(axis=0), np.cov(table.T)
     common = common + 0.05 * np.trace(common) / len(common) * np.eye(len(common)) + 1e-9
     prior = np.linalg.inv(common)
-    spread = np.linalg.inv(sums / noise[:, None, None] + prior)
+    spread = _inverses(sums / noise[:, None, None] + prior)
     shown = products / noise[:, None] + prior @ centre
     return np.einsum("irs,is->ir", spread, shown), spread
 
@@ -237,7 +239,12 @@ def _inverse(matrix: Numbers) -> Numbers:
     factor, _ = dpotrf(matrix, lower=1)
     found, _ = dpotri(factor, lower=1)
     lower: Numbers = np.tril(found)
-    return lower + np.tril(found, -1).T
+    upper: Numbers = np.tril(found, -1).T
+    return np.add(lower, upper)
+
+
+def _inverses(matrices: Numbers) -> Numbers:
+    return np.asarray(np.linalg.inv(matrices), dtype=np.float64)
 
 
 def _with_one(skills: Numbers) -> Numbers:

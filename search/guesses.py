@@ -1,10 +1,11 @@
-"""The point that the estimates put highest of all that were not tried: a trial now and then.
+"""The point that the estimates put highest of all that were not tried: a trial of its own.
 
 A sampler spreads its proposals. What is known of candidates, item by item, also says what points
-between them are worth (`Board.elsewhere`), better than scores of single trials do; so every
-second trial is where that is best: the highest value of one objective, of several the largest
-gain in hypervolume over the front of the estimates. Looked for among points that fill the space,
-then around the best of them and of the trials.
+between them are worth (`Board.elsewhere`), better than scores of single trials do. So a trial is
+where that is best: the highest value of one objective, of several, every second time, the largest
+gain in hypervolume over the front of the estimates. Where none is predicted to be a gain the
+sampler proposes. Looked for among points that fill the space, then around the best of them and of
+the trials.
 
 Like all that proposal n is told, a guess is made when trial n-1 begins, and kept in its shadow.
 """
@@ -26,7 +27,7 @@ from .unit_points import near, shares_of, spread_out, values_at
 Numbers = NDArray[np.float64]
 
 EVERY = 2
-"""One of so many proposals is a guess."""
+"""Of several objectives one of so many proposals is a guess; of one objective all that gain are."""
 _SPREAD = 512
 _AROUND = 16
 """Points around each of the best."""

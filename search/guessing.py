@@ -38,7 +38,8 @@ class Guessing:
     ) -> Guess | None:
         """What the trial after `trials` is if it is a guess, by what its shadow says."""
         number, first = len(trials), proposing.first_proposed
-        if number < max(first, STARTUP) or (number - first) % EVERY != EVERY - 1:
+        every = EVERY if len(self.objectives) > 1 else 1
+        if number < max(first, STARTUP) or (number - first) % every != every - 1:
             return None
         labels = [label(one) for one in trials[:-1] if one.state in SCORED]
         able = [
@@ -65,7 +66,7 @@ class Guessing:
                 higher_is_better=[one.higher_is_better for one in self.objectives],
                 predicted=predicted,
             ),
-            [one.values for one in (*at.finished, *at.pending)],
+            [*(one.values for one in at.finished), *(one.values for one in at.pending)],
             seed_of(proposing.seed, number, _DRAW),
         )
         return None if found is None else Guess(found, at.stage)

@@ -12,7 +12,7 @@ from typing import Any
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """numpy and scipy work on one thread inside; as before behind it."""
+    """Numpy and scipy work on one thread inside; as before behind it."""
     with _libraries().limit(limits=1, user_api="blas"):
         yield
 

@@ -27,7 +27,6 @@ from .space_parts import Values
 from .stages import STAGE, stage_of
 from .warm_start import WarmStart
 
-
 GUESS = "best guess"
 """The name of a trial that is where the estimates are best, see `guesses`."""
 

@@ -6,7 +6,7 @@ steps, choices, simplexes and bounds included (`coordinates`).
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,8 +69,8 @@ def _taken(one: "BaseDistribution", share: float) -> Coordinate:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if isinstance(one, CategoricalDistribution):
-        choice: Coordinate = one.choices[min(int(share * len(one.choices)), len(one.choices) - 1)]
-        return choice
+        place = min(int(share * len(one.choices)), len(one.choices) - 1)
+        return cast(Coordinate, one.choices[place])
     assert isinstance(one, FloatDistribution | IntDistribution)
     low, high = float(one.low), float(one.high)
     if one.log:
