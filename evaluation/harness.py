@@ -14,6 +14,7 @@ from .errors import EvaluationError
 from .gold import Gold
 from .gold_pass import GoldLoss, gold_gradient, gold_loss
 from .guards import named
+from .margins import choice_golds, with_margins
 from .runner import Prepared, Runner
 from .task import Item, ItemResult, Task
 
@@ -42,6 +43,7 @@ class Harness:
         self.tasks: Mapping[str, Task] = MappingProxyType({task.name: task for task in tasks})
         self.runner = runner
         self._plans: OrderedDict[tuple[str, tuple[int, ...]], Prepared] = OrderedDict()
+        self._choices: dict[tuple[str, int], Mapping[str, Gold]] = {}
 
     @property
     def seconds(self) -> float:
@@ -92,6 +94,8 @@ class Harness:
     def score(self, task: str, indices: Sequence[int]) -> dict[str, ItemResult]:
         """Item key to the item's numbers, in the order of `indices` (positions in `task.items`).
 
+        With the margins of what chooses among answers, see `margins`.
+
         Raises:
             NonFiniteError: the live model's logits are NaN or Inf; names task and item.
             TaskError: the user's own scorer fails.
@@ -103,7 +107,8 @@ class Harness:
         for index in indices:
             item = chosen.items[index]
             answers = [next(responses) for _ in item.requests]
-            results[item.key] = chosen.score(item, answers)
+            result = chosen.score(item, answers)
+            results[item.key] = with_margins(result, self._golds_of(task, index), answers)
         return results
 
     def gold_loss(self, task: str, metric: str, indices: Sequence[int]) -> GoldLoss:
@@ -125,6 +130,13 @@ class Harness:
         """
         with gold_gradient(self.runner, *self._golds(task, metric, indices)) as found:
             yield found
+
+    def _golds_of(self, task: str, index: int) -> Mapping[str, Gold]:
+        key = (task, index)
+        if key not in self._choices:
+            chosen = self.tasks[task]
+            self._choices[key] = choice_golds(chosen, chosen.items[index])
+        return self._choices[key]
 
     def _golds(
         self, task: str, metric: str, indices: Sequence[int]

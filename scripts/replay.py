@@ -19,6 +19,7 @@ import numpy as np
 from bench_table import CHUNK, SKILLS, chunk_file, recipes
 from numpy.typing import NDArray
 
+from evaluation.margins import margin_name
 from evaluation.resampling import RatioOfSums
 from evaluation.task import Item, ItemResult, Metric, Request
 
@@ -43,13 +44,23 @@ class Table:
 
     def right(self, weights: Array) -> NDArray[np.bool_]:
         """Which questions a recipe answers right, shape (questions of all skills,)."""
+        return self.found(weights).argmax(axis=1) == self.gold
+
+    def margins(self, weights: Array) -> Array:
+        """How far the right choice is ahead of the best other, shape (questions,)."""
+        found = self.found(weights).astype(np.float64)
+        each = np.arange(len(found))
+        mine = found[each, self.gold].copy()
+        found[each, self.gold] = -np.inf
+        return mine - found.max(axis=1)
+
+    def found(self, weights: Array) -> Array:
+        """Log-likelihoods of a recipe, shape (questions of all skills, 4)."""
         near = np.argsort(((self.weights - weights) ** 2).sum(axis=1), kind="stable")
         near = near[:NEIGHBOURS]
         if np.allclose(self.weights[near[0]], weights, atol=1e-6):
-            found = self.answers[near[0]]
-        else:
-            found = interpolated(self.weights[near], self.answers[near], weights)
-        return found.argmax(axis=1) == self.gold
+            return self.answers[near[0]]
+        return interpolated(self.weights[near], self.answers[near], weights)
 
     def truth(self, weights: Array) -> Array:
         """Accuracy of each skill on all questions of the table."""
@@ -153,7 +164,7 @@ class Replay:
     items: int = 0
     """Item evaluations so far, whoever asked."""
     _built: Recipe | None = None
-    _right: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    _margins: dict[str, Array] = field(default_factory=dict)
 
     def prepare(self, data: Mapping[str, Any]) -> Any:
         """The six weights of a recipe's three experts."""
@@ -173,8 +184,8 @@ class Replay:
 
     def build(self, merge: Any) -> None:
         """Looks the recipe up."""
-        if merge.hash not in self._right:
-            self._right[merge.hash] = self.table.right(np.array(merge.weights))
+        if merge.hash not in self._margins:
+            self._margins[merge.hash] = self.table.margins(np.array(merge.weights))
         self._built = merge
 
     def score(self, task: str, indices: Sequence[int]) -> Mapping[str, ItemResult]:
@@ -182,8 +193,11 @@ class Replay:
         assert self._built is not None
         self.items += len(indices)
         chosen = self.tasks[task]
-        right = self._right[self._built.hash][chosen.drawn[list(indices)]]
+        margins = self._margins[self._built.hash][chosen.drawn[list(indices)]]
         return {
-            chosen.items[index].key: {"acc": (float(one),)}
-            for index, one in zip(indices, right, strict=True)
+            chosen.items[index].key: {
+                "acc": (float(one > 0),),
+                margin_name("acc"): (float(f"{one:.6g}"),),
+            }
+            for index, one in zip(indices, margins, strict=True)
         }

@@ -23,7 +23,7 @@ from search.loop import Search
 from search.objectives import Budget, Objective
 from search.observer import Step
 from search.proposals import Finished, Proposal, ProposalRequest, propose
-from search.samplers import choose_sampler
+from search.samplers import choose_sampler, takes_guesses
 from search.scoring import Scorer
 from search.space import Space, space_from
 from search.trials import Proposing
@@ -166,6 +166,7 @@ def own_search(
         seed,
         world.objectives,
         budget.trials,
+        guesses=takes_guesses(sampler, chosen),
     )
     silent = cast(Any, Silent())
     tasks = cast(Any, world.tasks)

@@ -6,6 +6,9 @@ drawn easy ones. Where items were drawn at random that has no bias and less vari
 chooses who goes on, so its survivors look a little better than they are: `posterior` takes that
 back, see `smooth`.
 
+Where answers have margins, `posterior` knows more: candidates are estimated on every item that
+they were not scored on, see `accuracy`.
+
 Values are in the metric's own direction and unit.
 """
 
@@ -15,11 +18,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from evaluation.margins import margin_name
 from evaluation.task import Task
 
+from .accuracy import Accuracy, accuracy
 from .item_values import ItemValues, item_values
 from .objectives import Objective, Results, metric_value
-from .smooth import Estimate, smoothed
+from .one_thread import one_thread
+from .smooth import LEAST, Estimate, Process, around, smoothed
 from .warp import Warp
 
 Numbers = NDArray[np.float64]
@@ -40,13 +46,17 @@ class Board:
     parts: Sequence[Part]
     forms: dict[Part, ItemValues | None] = field(default_factory=dict, init=False)
     _rows: dict[Part, dict[str, Numbers]] = field(default_factory=dict, init=False)
+    _margins: dict[Part, dict[str, Numbers]] = field(default_factory=dict, init=False)
     _values: dict[Part, dict[str, float]] = field(default_factory=dict, init=False)
     _known: dict[Part, tuple[Numbers, float]] = field(default_factory=dict, init=False)
     _places: dict[str, Numbers] = field(default_factory=dict, init=False)
+    _fits: dict[tuple[Part, tuple[str, ...]], Accuracy | None] = field(
+        default_factory=dict, init=False
+    )
 
     def add(self, label: str, results: Results) -> None:
         """Takes all that is known of a candidate; what was known of it before is replaced."""
-        self._known.clear()
+        self._changed()
         for part in self.parts:
             task, metric = part
             found = results[task]
@@ -59,34 +69,114 @@ class Board:
                     raise ValueError(f"the first candidate on the board lacks items of {task}")
                 self.forms[part] = item_values(self.tasks[task].metrics[metric], rows)
             form = self.forms[part]
-            line = np.full(len(keys), np.nan)
+            line, margins = np.full((2, len(keys)), np.nan)
             if form is not None and rows:
-                line[[key in found for key in keys]] = form.of(rows)
+                seen = [key in found for key in keys]
+                line[seen] = form.of(rows)
+                missing, name = (np.nan,), margin_name(metric)
+                margins[seen] = [float(one.get(name, missing)[0]) for one in rows]
             self._rows.setdefault(part, {})[label] = line
+            self._margins.setdefault(part, {})[label] = margins
             if complete:
                 value = metric_value(self.tasks[task], metric, found)
                 self._values.setdefault(part, {})[label] = value
 
     def forget(self, label: str) -> None:
         """Leaves a candidate out of everything from now on."""
-        self._known.clear()
+        self._changed()
         for part in self.parts:
             self._rows.get(part, {}).pop(label, None)
+            self._margins.get(part, {}).pop(label, None)
             self._values.get(part, {}).pop(label, None)
 
     def place(self, label: str, coordinates: Numbers | None) -> None:
         """Where a candidate lies in the unit cube of the search space; None: nowhere."""
         if coordinates is not None:
+            self._changed()
             self._places[label] = coordinates
+
+    def _changed(self) -> None:
+        self._known.clear()
+        self._fits.clear()
 
     def posterior(
         self, labels: Sequence[str], objective: Objective, warp: Warp | None = None
     ) -> list[Estimate]:
-        """Estimates of candidates with what their neighbours say; `warp` clips what is raw."""
-        raw = [self.objective(one, objective) for one in labels]
-        if warp is not None:
-            raw = [warp.clipped(one, objective.higher_is_better) for one in raw]
+        """Estimates of candidates with what their neighbours say, no worse than `warp` allows."""
+        with one_thread():
+            return self._posterior(labels, objective, warp)
+
+    def _posterior(
+        self, labels: Sequence[str], objective: Objective, warp: Warp | None
+    ) -> list[Estimate]:
+        if (found := self._accuracies(labels, objective)) is not None:
+            parts = [self._by_margins(labels, part, one) for part, one in found.items()]
+            means = [_mean(one) for one in zip(*parts, strict=True)]
+            return _clipped(means, objective, warp)
+        raw = _clipped([self.objective(one, objective) for one in labels], objective, warp)
         return smoothed(raw, [self._places.get(one) for one in labels])
+
+    def elsewhere(
+        self, labels: Sequence[str], objective: Objective, places: Numbers
+    ) -> tuple[Numbers, Numbers] | None:
+        """Values and variances at points of the unit cube, by what is known of candidates.
+
+        None where that is too little. `places` has shape (points, axes).
+        """
+        with one_thread():
+            return self._elsewhere(labels, objective, places)
+
+    def _elsewhere(
+        self, labels: Sequence[str], objective: Objective, places: Numbers
+    ) -> tuple[Numbers, Numbers] | None:
+        if (found := self._accuracies(labels, objective)) is not None:
+            parts = [one.at(places) for one in found.values()]
+            count = len(parts)
+            values = np.array([values for values, _ in parts]).mean(axis=0)
+            return values, np.array([errors for _, errors in parts]).sum(axis=0) / count**2
+        raw = [self.objective(one, objective) for one in labels]
+        process: Process | None = around(raw, [self._places.get(one) for one in labels])
+        return None if process is None else process.at(places)
+
+    def _accuracies(
+        self, labels: Sequence[str], objective: Objective
+    ) -> dict[Part, Accuracy] | None:
+        """By margins, of every part; None where a part has none or too few have a place."""
+        found = {}
+        for part in objective.parts:
+            key = part, tuple(labels)
+            if key not in self._fits:
+                self._fits[key] = self._fitted(labels, part)
+            if (one := self._fits[key]) is None:
+                return None
+            found[part] = one
+        return found
+
+    def _fitted(self, labels: Sequence[str], part: Part) -> Accuracy | None:
+        """Of candidates and of all that were scored on everything."""
+        others = sorted(set(self._values.get(part, {})) - set(labels))
+        everyone = [*labels, *others]
+        placed = [one for one in everyone if one in self._places]
+        if len(placed) < LEAST:
+            return None
+        numbers = np.array([self._rows[part][one] for one in everyone])
+        margins = np.array([self._margins[part][one] for one in everyone])
+        seen = np.isfinite(numbers)
+        bits = bool(np.isin(numbers[seen], (0.0, 1.0)).all())
+        if not bits or not np.array_equal(seen, np.isfinite(margins)):
+            return None
+        nowhere = np.full(len(self._places[placed[0]]), np.nan)
+        places = np.array([self._places.get(one, nowhere) for one in everyone])
+        return accuracy(numbers, margins, places)
+
+    def _by_margins(self, labels: Sequence[str], part: Part, found: Accuracy) -> list[Estimate]:
+        """With the noise of having drawn these items."""
+        values, variances = found.of_candidates()
+        drawn = self._difficulty(part)[1] / found.numbers.shape[1]
+        return [
+            Estimate(value, variance + drawn)
+            for value, variance in zip(values.tolist(), variances.tolist(), strict=True)
+        ][: len(labels)]
 
     def raced(self, task: str) -> bool:
         """Whether single items of a task say something: else it is scored as a whole."""
@@ -116,12 +206,7 @@ class Board:
 
     def objective(self, label: str, objective: Objective) -> Estimate:
         """The mean of an objective's metrics; the errors of its parts are taken as independent."""
-        found = [self.metric(label, part) for part in objective.parts]
-        count = len(found)
-        return Estimate(
-            sum(one.value for one in found) / count,
-            sum(one.variance for one in found) / count**2,
-        )
+        return _mean([self.metric(label, part) for part in objective.parts])
 
     def _difficulty(self, part: Part) -> tuple[Numbers, float]:
         """Mean number of each item over complete candidates, and the variance around it."""
@@ -134,6 +219,20 @@ class Board:
             noise = float((rest**2).sum() / free) if free else float(lines.var())
             self._known[part] = hard, noise
         return self._known[part]
+
+
+def _mean(found: Sequence[Estimate]) -> Estimate:
+    count = len(found)
+    return Estimate(
+        sum(one.value for one in found) / count,
+        sum(one.variance for one in found) / count**2,
+    )
+
+
+def _clipped(found: Sequence[Estimate], objective: Objective, warp: Warp | None) -> list[Estimate]:
+    if warp is None:
+        return list(found)
+    return [warp.clipped(one, objective.higher_is_better) for one in found]
 
 
 def _slope(numbers: Numbers, hard: Numbers, variance: float) -> float:

@@ -20,6 +20,7 @@ from .board import Board, Part
 from .errors import SearchError
 from .executors import Executor
 from .gradients import Gradients
+from .guessing import Guessing
 from .judge import Judge
 from .ledger import SCORED, Candidate, Ledger, label
 from .limits import Limits, refuse_small_budget
@@ -160,7 +161,7 @@ class Search:
                 elif reached:
                     return reached
                 else:
-                    self._begin(trials, shown, prepared, proposer)
+                    self._begin(references, trials, shown, prepared, proposer)
                     number, prepared = len(trials) - 1, None
             if prepared is None and not limits.are_trials_used(trials):
                 prepared = self._ahead(trials, proposer)
@@ -171,6 +172,7 @@ class Search:
 
     def _begin(
         self,
+        references: Sequence[Candidate],
         trials: list[Candidate],
         shown: Sequence[Warp],
         prepared: "Future[Proposal] | None",
@@ -193,13 +195,21 @@ class Search:
         waited = time.perf_counter() - waited + trial.propose_seconds
         trial = trial.ended(propose_seconds=waited)
         after = cast_shadow(self.board, self.objectives, trials, shown)
-        store_shadow(self.ledger, number + 1, after)
         trials.append(self._resolved(trial))
-        self._place(trials[-1])
+        if self.proposing.guesses and not self.constraints:
+            values = [one.scores for one in references if one.scores is not None]
+            guessing = Guessing(self.board, self.objectives, values)
+            after = replace(after, guess=guessing.next(self.proposing, trials, after))
+        store_shadow(self.ledger, number + 1, after)
+        self._place(trials[-1], references)
         self.ledger.put(trials[-1])
 
-    def _place(self, trial: Candidate) -> None:
-        self.board.place(label(trial), self.proposing.position(trial))
+    def _place(self, trial: Candidate, references: Sequence[Candidate]) -> None:
+        """Tells the board where a trial lies, and a reference that is the same merge."""
+        place = self.proposing.position(trial)
+        same = [one for one in references if one.recipe_hash == trial.recipe_hash]
+        for one in (trial, *same):
+            self.board.place(label(one), place)
 
     def _ahead(self, trials: Sequence[Candidate], proposer: Proposer) -> "Future[Proposal] | None":
         shadow = stored_shadow(self.ledger, len(trials))
@@ -245,7 +255,7 @@ class Search:
         """The trials of an earlier search, scored again where their scores do not compare."""
         trials = self.ledger.candidates("trial")
         for place, one in enumerate(trials):
-            self._place(one)
+            self._place(one, references)
             if self.assessor.outdated(one):
                 trials[place] = self.assessor.again(one, references)
                 self.ledger.put(trials[place])

@@ -109,14 +109,17 @@ class Race:
         order = sorted(range(len(members)), key=lambda place: (-added[place], place))
         return [complete[members[place]] for place in order]
 
-    def nominated(self, known: Sequence[str]) -> list[str]:
-        """The members of the front by posterior estimates, of all trials given."""
-        if not known:
+    def nominated(self, able: Sequence[str], known: Sequence[str]) -> list[str]:
+        """The members of the front of some trials by posterior estimates.
+
+        `known` are labels of all trials of which anything is known, those among them.
+        """
+        if not able:
             return []
-        members = pareto_front(
-            self._values(known)[0], [one.higher_is_better for one in self.objectives]
-        )
-        return [known[place] for place in members]
+        at = {label: place for place, label in enumerate(known)}
+        values = self._values(known)[0][[at[one] for one in able]]
+        members = pareto_front(values, [one.higher_is_better for one in self.objectives])
+        return [able[place] for place in members]
 
     def _raw(self, labels: Sequence[str]) -> Numbers:
         """Estimates without their neighbours, shape (labels, objectives)."""

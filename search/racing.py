@@ -71,7 +71,8 @@ class Racing:
     def is_settled(self, trials: Sequence[Candidate]) -> bool:
         """Whether as many members of the front as can be finalists were scored on everything."""
         able = [one for one in trials if one.state in ("complete", "paused")]
-        nominated = set(self.race.nominated([label(one) for one in able]))
+        known = [label(one) for one in trials if one.state in SCORED]
+        nominated = set(self.race.nominated([label(one) for one in able], known))
         done = [one for one in able if one.scores is not None and label(one) in nominated]
         return len(done) >= MAX_FINALISTS
 

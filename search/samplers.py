@@ -132,6 +132,15 @@ def choose_sampler(
     return spec, "named in the study"
 
 
+def takes_guesses(named: str | SamplerSpec, chosen: SamplerSpec) -> bool:
+    """Whether guesses (`guesses`) take turns with the sampler: where a study leaves it to `auto`.
+
+    A sampler that is named proposes alone. So do evolution strategies, which learn from their own
+    generations, and have trials enough.
+    """
+    return spec_of(named).name == "auto" and chosen.name in ("tpe", "gp")
+
+
 def population_size(trials: int | None) -> int:
     """Members of a generation, 24 to 50: 20 generations in the budget where it can."""
     return 24 if trials is None else max(24, min(50, trials // 20))

@@ -14,6 +14,7 @@ from typing import Any
 from .board import Board
 from .ledger import SCORED, Candidate, Ledger, label
 from .objectives import Objective
+from .space_parts import Values
 from .warp import Warp
 
 _KEY = "shadows"
@@ -22,12 +23,24 @@ _KEPT = 2
 
 
 @dataclass(frozen=True, slots=True)
+class Guess:
+    """A point of the space of a stage that the estimates put highest, see `guesses`."""
+
+    values: Values
+    stage: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Shadow:
-    """Trial number to scores and violations, as a sampler is told of them; None: it failed."""
+    """Trial number to scores and violations, as a sampler is told of them; None: it failed.
+
+    With a `guess` the sampler is not asked.
+    """
 
     scores: Mapping[int, tuple[float, ...] | None]
     violations: Mapping[int, tuple[float, ...]]
     warps: tuple[Warp, ...]
+    guess: Guess | None = None
 
 
 def cast_shadow(
@@ -59,6 +72,7 @@ def store_shadow(ledger: Ledger, number: int, shadow: Shadow) -> None:
         "scores": [[one, values] for one, values in shadow.scores.items()],
         "violations": [[one, values] for one, values in shadow.violations.items()],
         "warps": [[one.worst, one.logit, one.margin] for one in shadow.warps],
+        "guess": shadow.guess and [shadow.guess.values, shadow.guess.stage],
     }
     newest = sorted(map(int, kept))[-_KEPT:]
     ledger.set_meta(_KEY, {str(one): kept[str(one)] for one in newest})
@@ -73,4 +87,5 @@ def stored_shadow(ledger: Ledger, number: int) -> Shadow | None:
         {one: None if values is None else tuple(values) for one, values in found["scores"]},
         {one: tuple(values) for one, values in found["violations"]},
         tuple(Warp(*one) for one in found["warps"]),
+        Guess(*guess) if (guess := found.get("guess")) else None,
     )

@@ -2,10 +2,10 @@
 
 Recipes that are near each other score alike, so what was seen of one says something of the other.
 The posterior at the candidates themselves is their estimates without most of the noise, with the
-noise of each taken as known: little was seen of some, all of others. Matern 5/2, one length for
-all coordinates; length and signal by the largest marginal likelihood on a grid, so there is
-nothing to converge (Rasmussen and Williams 2006, equations 2.25, 2.26 and 2.30). Where too little
-is known for that, estimates are drawn towards their mean (James and Stein 1961).
+noise of each taken as known: little was seen of some, all of others. The same process says what
+points are worth that were never tried. Kernel and lengths as in `kernel`; the signal by the
+largest marginal likelihood on a grid (Rasmussen and Williams 2006, equations 2.25, 2.26 and 2.30).
+Where too little is known for that, estimates are drawn towards their mean (James and Stein 1961).
 """
 
 import math
@@ -15,16 +15,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .kernel import climbed, matern
+
 Numbers = NDArray[np.float64]
 
 LEAST = 8
 """Fewer candidates than this are drawn towards their mean, whatever their neighbours say."""
-_LENGTHS = (0.15, 0.3, 0.5, 0.8, 1.3)
-"""Of the kernel, in units of a coordinate's range times the root of their number."""
+MOST = 64
+"""Lengths are chosen by so many candidates, those that are known best."""
 _SIGNALS = (0.3, 1.0, 3.0)
 """Variance of the process, in units of the estimates' variance."""
 _NUGGET = 0.02
 """Variance of what no neighbour can know, in the same units."""
+_GAIN = 0.5
+"""An axis has a length of its own where that raises the log likelihood by so much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,78 @@ class Estimate:
 
     value: float
     variance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """A process over the space, conditioned on noisy values at points."""
+
+    points: Numbers
+    values: Numbers
+    noise: Numbers
+    lengths: Numbers
+    signal: float
+    nugget: float
+
+    def likelihood(self) -> float:
+        """Log marginal likelihood, up to a constant; the mean of the process by least squares."""
+        factor, mean = self._factor()
+        rest = self.values - mean
+        solved = _solved(factor, rest)
+        return -0.5 * float(rest @ solved) - float(np.log(np.diag(factor[0])).sum())
+
+    def at_points(self) -> tuple[Numbers, Numbers]:
+        """Means and variances at the points themselves."""
+        kernel = self._kernel()
+        return self._posterior(kernel, np.diag(kernel))
+
+    def at(self, places: Numbers) -> tuple[Numbers, Numbers]:
+        """Means and variances elsewhere, shape (places,)."""
+        near = self.signal * matern(places, self.points, self.lengths)
+        return self._posterior(near, np.full(len(places), self.signal + self.nugget))
+
+    def _posterior(self, near: Numbers, own: Numbers) -> tuple[Numbers, Numbers]:
+        factor, mean = self._factor()
+        means = mean + near @ _solved(factor, self.values - mean)
+        variances = own - np.einsum("ij,ji->i", near, _solved(factor, near.T))
+        return means, np.maximum(variances, 0.0)
+
+    def _kernel(self) -> Numbers:
+        shape = self.signal * matern(self.points, self.points, self.lengths)
+        return shape + self.nugget * np.eye(len(self.values))
+
+    def _factor(self) -> tuple[tuple[Numbers, bool], float]:
+        from scipy.linalg import cho_factor
+
+        kernel = self._kernel()
+        factor = cho_factor(kernel + np.diag(self.noise + 1e-9 * kernel[0, 0]), lower=True)
+        weights = _solved(factor, np.ones(len(self.values)))
+        return factor, float(weights @ self.values / weights.sum())
+
+
+def process(values: Numbers, noise: Numbers, points: Numbers) -> Process | None:
+    """The likeliest process; None where all values are equal.
+
+    Args:
+        values: Shape (points,).
+        noise: Variance of the error of each.
+        points: Shape (points, axes), in the unit cube.
+    """
+    spread = float(values.var())
+    if not spread > 0.0:
+        return None
+    best = np.sort(np.argsort(noise, kind="stable")[:MOST])
+    nugget = _NUGGET * spread
+
+    def of(lengths: Numbers, signal: float) -> Process:
+        return Process(points[best], values[best], noise[best], lengths, signal, nugget)
+
+    def likelihood(lengths: Numbers, signal: float) -> float:
+        return of(lengths, signal).likelihood()
+
+    signals = [share * spread for share in _SIGNALS]
+    lengths, signal = climbed(likelihood, points.shape[1], signals, gain=_GAIN)
+    return Process(points, values, noise, lengths, signal, nugget)
 
 
 def smoothed(estimates: Sequence[Estimate], places: Sequence[Numbers | None]) -> list[Estimate]:
@@ -45,18 +121,22 @@ def smoothed(estimates: Sequence[Estimate], places: Sequence[Numbers | None]) ->
     """
     known = [n for n, place in enumerate(places) if place is not None]
     result = towards_mean(estimates)
+    found = around(estimates, places)
+    if found is not None:
+        means, variances = found.at_points()
+        for n, mean, variance in zip(known, means.tolist(), variances.tolist(), strict=True):
+            result[n] = Estimate(mean, variance)
+    return result
+
+
+def around(estimates: Sequence[Estimate], places: Sequence[Numbers | None]) -> Process | None:
+    """The process of estimates that have a place; None where they are too few, or all equal."""
+    known = [n for n, place in enumerate(places) if place is not None]
     if len(known) < LEAST:
-        return result
+        return None
     values = np.array([estimates[n].value for n in known])
     noise = np.array([estimates[n].variance for n in known])
-    spread = float(values.var())
-    if not spread > 0.0:
-        return result
-    points = np.array([places[n] for n in known])
-    means, variances = _posterior(values, noise, spread, _distances(points))
-    for n, mean, variance in zip(known, means.tolist(), variances.tolist(), strict=True):
-        result[n] = Estimate(mean, max(variance, 0.0))
-    return result
+    return process(values, noise, np.array([places[n] for n in known]))
 
 
 def towards_mean(estimates: Sequence[Estimate]) -> list[Estimate]:
@@ -81,42 +161,8 @@ def _drawn(one: Estimate, mean: float, real: float) -> Estimate:
     return Estimate(mean + share * (one.value - mean), share * one.variance)
 
 
-def _distances(points: Numbers) -> Numbers:
-    """Between all points, over the root of the dimensions; shape (points, points)."""
-    gaps = points[:, None, :] - points[None, :, :]
-    found: Numbers = np.sqrt((gaps**2).mean(axis=2))
+def _solved(factor: tuple[Numbers, bool], right: Numbers) -> Numbers:
+    from scipy.linalg import cho_solve
+
+    found: Numbers = cho_solve(factor, right, check_finite=False)
     return found
-
-
-def _posterior(
-    values: Numbers, noise: Numbers, spread: float, distances: Numbers
-) -> tuple[Numbers, Numbers]:
-    """Means and variances at the points, under the likeliest length and signal."""
-    best = (-math.inf, values, noise)
-    for length in _LENGTHS:
-        root = math.sqrt(5.0) * distances / length
-        shape = (1.0 + root + root**2 / 3.0) * np.exp(-root)
-        for signal in _SIGNALS:
-            kernel = signal * spread * shape + _NUGGET * spread * np.eye(len(values))
-            found = _conditioned(values, noise, kernel)
-            if found[0] > best[0]:
-                best = found
-    return best[1], best[2]
-
-
-def _conditioned(
-    values: Numbers, noise: Numbers, kernel: Numbers
-) -> tuple[float, Numbers, Numbers]:
-    """Log marginal likelihood, means and variances; the mean of the process by least squares."""
-    from scipy.linalg import cho_factor, cho_solve
-
-    factor = cho_factor(kernel + np.diag(noise + 1e-9 * kernel[0, 0]), lower=True)
-    ones = np.ones(len(values))
-    weights = cho_solve(factor, ones)
-    mean = float(weights @ values / (weights @ ones))
-    rest = values - mean
-    solved = cho_solve(factor, rest)
-    likelihood = -0.5 * float(rest @ solved) - float(np.log(np.diag(factor[0])).sum())
-    means = mean + kernel @ solved
-    variances = np.diag(kernel) - np.einsum("ij,ji->i", kernel, cho_solve(factor, kernel))
-    return likelihood, means, variances

@@ -21,10 +21,14 @@ from .positions import position
 from .proposals import Finished, Pending, Proposal, ProposalRequest, Proposer
 from .refinement import Refinement
 from .sampler_spec import SamplerSpec
-from .shadow import Shadow
+from .shadow import Guess, Shadow
 from .space import Space
+from .space_parts import Values
 from .stages import STAGE, stage_of
 from .warm_start import WarmStart
+
+GUESS = "best guess"
+"""The name of a trial that is where the estimates are best, see `guesses`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class Proposing:
     """The budget of trials, which sets the size of generations."""
     gradient_starts: Sequence[GradientStart] = ()
     """Scored after the warm starts, for as long as their predictions are trusted."""
+    guesses: bool = False
+    """Whether some trials are guesses in the place of the sampler's proposals."""
     refinement: Refinement | None = None
     """With `anchors: auto`; `space`, `coordinates` and `sampler` are those of its first stage."""
 
@@ -54,13 +60,21 @@ class Proposing:
 
     def position(self, trial: Candidate) -> NDArray[np.float64] | None:
         """Where a trial lies in the unit cube, of the finest stage if there are several."""
-        values = trial.values or {}
+        return self.place(trial.values or {}, stage_of(trial.system_attrs))
+
+    def place(self, values: Values, stage: int) -> NDArray[np.float64] | None:
+        """Where a point of a stage lies in the same cube."""
         if self.refinement is None:
             return position(self.coordinates, values)
         stages = self.refinement.stages
         last = len(stages.coordinates) - 1
-        told = stages.told(values, stage_of(trial.system_attrs), last)
+        told = stages.told(values, stage, last)
         return None if told is None else position(stages.coordinates[last], told)
+
+    @property
+    def first_proposed(self) -> int:
+        """The number of the first trial that is neither a warm start nor from a gradient."""
+        return len(self.warm_starts) + len(self.gradient_starts)
 
     def ahead(
         self, trials: Sequence[Candidate], shadow: Shadow, proposer: Proposer
@@ -68,7 +82,9 @@ class Proposing:
         """Begins to propose the trial after the last one, which is still being scored."""
         if len(trials) < len(self.warm_starts) or self._found(trials, shadow) is not None:
             return None
-        return proposer.submit(self._request(trials, shadow))
+        if shadow.guess is not None:
+            return None
+        return proposer.submit(self.told(trials, shadow))
 
     def next(
         self,
@@ -87,11 +103,13 @@ class Proposing:
             return self._trial(number, f"warm start: {start.name}", start.values)
         if (found := self._found(trials, shadow)) is not None:
             return self.from_gradient(number, found)
+        if shadow is not None and shadow.guess is not None:
+            return self._guessed(number, shadow.guess)
         future = prepared
         if future is None:
             if shadow is None:
                 raise SearchError(f"what proposal {number} is told is not in the ledger")
-            future = proposer.submit(self._request(trials, shadow))
+            future = proposer.submit(self.told(trials, shadow))
         proposal = future.result()
         stage = stage_of(proposal.system_attrs)
         trial = self._trial(number, proposal.sampler, proposal.values, stage)
@@ -111,6 +129,12 @@ class Proposing:
             propose_seconds=found.seconds,
             system_attrs={STAGE: found.stage} if found.stage else None,
         )
+
+    def _guessed(self, number: int, guess: Guess) -> Candidate:
+        """The trial that scores a guess."""
+        trial = self._trial(number, GUESS, guess.values, guess.stage)
+        stage = {STAGE: guess.stage} if guess.stage else None
+        return trial.ended(watermark=number - 2, system_attrs=stage)
 
     def dropped(self, trials: Sequence[Candidate], shadow: Shadow | None) -> bool:
         """Whether the next trial is the first that is not from a gradient though one is left."""
@@ -136,7 +160,8 @@ class Proposing:
             "trial", number, name, data, "", values=dict(values), sampler=str(self.sampler)
         )
 
-    def _request(self, trials: Sequence[Candidate], shadow: Shadow) -> ProposalRequest:
+    def told(self, trials: Sequence[Candidate], shadow: Shadow) -> ProposalRequest:
+        """What the proposal after `trials` is told, the last of which is under way."""
         *ended, last = trials if trials else [None]
         request = ProposalRequest(
             seed=self.seed,

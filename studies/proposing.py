@@ -14,7 +14,7 @@ from search.own_samplers import with_code
 from search.refinement import Refinement
 from search.rehearsal import rehearse
 from search.sampler_spec import SamplerSpec
-from search.samplers import SAMPLERS, choose_sampler
+from search.samplers import SAMPLERS, choose_sampler, takes_guesses
 from search.space_slopes import most_moved
 from search.trials import Proposing
 
@@ -138,6 +138,7 @@ def proposing_of(preflight: Preflight) -> Proposing:
         objectives=preflight.objectives,
         trials=study.budget.trials,
         refinement=refinement,
+        guesses=takes_guesses(study.sampler, samplers[0]),
     )
 
 

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -153,11 +153,12 @@ def _flips(
     return [
         Flip(task, key, numbers, found[key])
         for key, numbers in recorded.items()
-        if not _same(numbers, found[key])
+        if not _same(numbers, found[key], executor.harness.tasks[task].metrics)
     ]
 
 
-def _same(one: ItemResult, other: ItemResult) -> bool:
-    """Whether the numbers are equal to the bit; NaN (an item that nanmean leaves out) is."""
-    texts = (json.dumps(dict(result), sort_keys=True) for result in (one, other))
+def _same(one: ItemResult, other: ItemResult, metrics: Collection[str]) -> bool:
+    """Whether what metrics say is equal to the bit; NaN (an item that nanmean leaves out) is."""
+    own = ({name: result.get(name) for name in metrics} for result in (one, other))
+    texts = (json.dumps(dict(result), sort_keys=True) for result in own)
     return next(texts) == next(texts)

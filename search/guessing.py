@@ -1,0 +1,88 @@
+"""When a trial is a guess, and what that rests on: the board, the shadow, the stage of the search.
+
+With constraints nothing is guessed: whether a point keeps them is for the sampler to learn.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .board import Board
+from .guesses import EVERY, Known, guess
+from .ledger import SCORED, Candidate, label
+from .objectives import Objective
+from .proposals import seed_of
+from .sampler import STARTUP
+from .shadow import Guess, Shadow
+from .space_parts import Values
+from .trials import Proposing
+
+Numbers = NDArray[np.float64]
+
+_DRAW = 10_000
+"""In the place of a sampler's attempt, where a seed is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guessing:
+    """The guesses of one search; `references` are scores, shape (models, objectives)."""
+
+    board: Board
+    objectives: Sequence[Objective]
+    references: Sequence[Sequence[float]]
+
+    def next(
+        self, proposing: Proposing, trials: Sequence[Candidate], shadow: Shadow
+    ) -> Guess | None:
+        """What the trial after `trials` is if it is a guess, by what its shadow says."""
+        number, first = len(trials), proposing.first_proposed
+        every = EVERY if len(self.objectives) > 1 else 1
+        if number < max(first, STARTUP) or (number - first) % every != every - 1:
+            return None
+        labels = [label(one) for one in trials[:-1] if one.state in SCORED]
+        able = [
+            one
+            for one in trials[:-1]
+            if one.state in ("complete", "paused") and shadow.scores.get(one.number)
+        ]
+        at = proposing.told(trials, shadow)
+        known = [one for one in at.finished if one.number in {each.number for each in able}]
+        if not known:
+            return None
+
+        def predicted(points: Sequence[Values]) -> Numbers:
+            return self._predicted(proposing, labels, points, at.stage)
+
+        if not np.isfinite(predicted([known[0].values])).any():
+            return None
+        found = guess(
+            at.coordinates,
+            Known(
+                values=[one.values for one in known],
+                scores=np.array([one.scores for one in known], dtype=np.float64),
+                references=np.array(self.references, dtype=np.float64),
+                higher_is_better=[one.higher_is_better for one in self.objectives],
+                predicted=predicted,
+            ),
+            [*(one.values for one in at.finished), *(one.values for one in at.pending)],
+            seed_of(proposing.seed, number, _DRAW),
+        )
+        return None if found is None else Guess(found, at.stage)
+
+    def _predicted(
+        self, proposing: Proposing, labels: Sequence[str], points: Sequence[Values], stage: int
+    ) -> Numbers:
+        """Objective values at points of a stage's space; NaN where nothing is known."""
+        result = np.full((len(points), len(self.objectives)), np.nan)
+        places = [proposing.place(one, stage) for one in points]
+        placed = [n for n, one in enumerate(places) if one is not None]
+        if not placed:
+            return result
+        at = np.array([places[n] for n in placed])
+        for column, objective in enumerate(self.objectives):
+            found = self.board.elsewhere(labels, objective, at)
+            if found is not None:
+                result[placed, column] = found[0]
+        return result
