@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 
+from .answers import answer
 from .errors import EvaluationError
 from .gold import Gold
 from .gold_pass import GoldLoss, gold_gradient, gold_loss
@@ -92,6 +93,8 @@ class Harness:
     def score(self, task: str, indices: Sequence[int]) -> dict[str, ItemResult]:
         """Item key to the item's numbers, in the order of `indices` (positions in `task.items`).
 
+        What the model answered stands beside them, see `answers`.
+
         Raises:
             NonFiniteError: the live model's logits are NaN or Inf; names task and item.
             TaskError: the user's own scorer fails.
@@ -103,7 +106,7 @@ class Harness:
         for index in indices:
             item = chosen.items[index]
             answers = [next(responses) for _ in item.requests]
-            results[item.key] = chosen.score(item, answers)
+            results[item.key] = {**chosen.score(item, answers), **answer(item, answers)}
         return results
 
     def gold_loss(self, task: str, metric: str, indices: Sequence[int]) -> GoldLoss:

@@ -5,28 +5,21 @@ measured them, never turned round; a chart says which direction is better.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 
-from .view import Estimate, Objective, Profile, ReferenceView, RunView, TrialView
+from .parameter_groups import grouped_shares
+from .points import Point, all_points, complete, trial_points
+from .view import Estimate, Objective, Profile, ReferenceView, RunView
 from .wording import short_names
 
-MOST_PANELS = 6
+MOST_OBJECTIVES = 6
+"""In a matrix of pairs."""
+MOST_FADED = 200
+"""Dominated trials in each cell of a matrix; the front and the references are all there."""
 MOST_PARAMETERS = 10
 MOST_BARS = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One trial, or a reference (`trial` None). `kind` is a key of `plots_style.MARKS`."""
-
-    name: str
-    label: str
-    kind: str
-    trial: int | None
-    values: Mapping[str, Estimate]
-    note: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +27,40 @@ class FrontPanel:
     """Two objectives against each other.
 
     `edge` is the border of what the front attains; empty unless the study has just these two.
+    `third` is shown by colour; None unless the study has just three.
     """
 
     x: Objective
     y: Objective
     points: tuple[Point, ...]
-    edge: tuple[tuple[float, float], ...]
+    edge: tuple[tuple[float, float], ...] = ()
+    third: Objective | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PairMatrix:
+    """Every pair of more than three objectives: `cells[row][column]`, the lower triangle.
+
+    The y of a row is objective row + 1, the x of a column objective column.
+    """
+
+    objectives: tuple[Objective, ...]
+    cells: tuple[tuple[FrontPanel, ...], ...]
+    left_out: int
+    """Dominated trials that are not drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelectPanel:
+    """One objective on the search split and on select, of whoever met the others there.
+
+    Of each point (point, its value on select). `low` and `high` span both axes.
+    """
+
+    objective: Objective
+    points: tuple[tuple[Point, Estimate], ...]
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +94,7 @@ class ForestPanel:
 
 @dataclass(frozen=True, slots=True)
 class ImportancePanel:
-    """Shares in [0, 1], the same parameters in the same order for every objective."""
+    """Shares in [0, 1], the same groups of parameters in the same order for every objective."""
 
     objective: Objective
     bars: tuple[tuple[str, float], ...]
@@ -99,53 +120,59 @@ class TimeBar:
     score: float
 
 
-def complete(view: RunView) -> list[TrialView]:
-    """Trials with a finite value for every objective, by number; who was dropped is left out."""
-    names = [o.name for o in view.objectives]
-
-    def usable(trial: TrialView) -> bool:
-        values = [trial.objectives.get(name) for name in names]
-        scored = trial.state in ("complete", "paused")
-        return scored and all(v and math.isfinite(v.value) for v in values)
-
-    return sorted(filter(usable, view.trials), key=lambda trial: trial.number)
-
-
-def trial_points(view: RunView) -> list[Point]:
-    """Every complete trial, with the kind it is drawn as."""
-    won = view.winner.number if view.winner else None
-    points = []
-    for trial in complete(view):
-        kind = "front" if trial.on_front else "dominated" if trial.feasible else "infeasible"
-        name, label = f"trial {trial.number}", ""
-        if won is not None and trial.number == won:
-            kind, label = "winner", "winner"
-        points.append(Point(name, label, kind, trial.number, trial.objectives, trial.origin))
-    return points
-
-
-def reference_points(view: RunView) -> list[Point]:
-    """Every reference; one that won is drawn as the winner."""
-    won = view.winner.name if view.winner and view.winner.number is None else None
-    short = short_names([r.name for r in view.references])
-    points = []
-    for ref in view.references:
-        kind = ref.kind if ref.kind in {"base", "parent", "uniform"} else "other"
-        label = short[ref.name]
-        if ref.name == won:
-            kind, label = "winner", f"winner: {label}"
-        points.append(Point(ref.name, label, kind, None, ref.objectives, ref.kind))
-    return points
-
-
 def front_panels(view: RunView) -> tuple[FrontPanel, ...]:
-    """One panel for each pair of objectives, at most six; none with a single objective."""
-    points = (*trial_points(view), *reference_points(view))
+    """One panel for each pair of two or three objectives; none for fewer or more."""
+    if len(view.objectives) not in (2, 3):
+        return ()
+    points = all_points(view)
     panels = []
-    for x, y in list(combinations(view.objectives, 2))[:MOST_PANELS]:
+    for x, y in combinations(view.objectives, 2):
         shown = tuple(p for p in points if _seen(p, x) and _seen(p, y))
-        edge = _edge(view, x, y) if len(view.objectives) == 2 else ()
-        panels.append(FrontPanel(x, y, shown, edge))
+        others = [one for one in view.objectives if one not in (x, y)]
+        edge = () if others else _edge(view, x, y)
+        panels.append(FrontPanel(x, y, shown, edge, others[0] if others else None))
+    return tuple(panels)
+
+
+def pair_matrix(view: RunView) -> PairMatrix | None:
+    """All pairs of the first six of more than three objectives; None with three or fewer."""
+    if len(view.objectives) <= 3:
+        return None
+    chosen = view.objectives[:MOST_OBJECTIVES]
+    points = all_points(view)
+    faded = [p for p in points if p.kind in ("dominated", "infeasible")]
+    step = max(1, math.ceil(len(faded) / MOST_FADED))
+    kept = {p.key for p in faded[::step]} | {p.key for p in points if p not in faded}
+    shown = [p for p in points if p.key in kept]
+    cells = tuple(
+        tuple(
+            FrontPanel(x, y, tuple(p for p in shown if _seen(p, x) and _seen(p, y)))
+            for x in chosen[:row]
+        )
+        for row, y in enumerate(chosen)
+        if row
+    )
+    return PairMatrix(chosen, cells, len(points) - len(shown))
+
+
+def select_panels(view: RunView) -> tuple[SelectPanel, ...]:
+    """One panel for each objective that finalists were scored on; none before a verdict."""
+    met = {t.number: t.select for t in view.trials if t.select}
+    references = [r.select for r in view.references]
+    panels = []
+    for o in view.objectives:
+        pairs = [
+            (point, found[o.name])
+            for point in all_points(view)
+            if point.kind != "random"
+            for found in [
+                references[int(point.key[1:])] if point.trial is None else met.get(point.trial, {})
+            ]
+            if o.name in found and _seen(point, o) and math.isfinite(found[o.name].value)
+        ]
+        if pairs:
+            values = [v for p, e in pairs for v in (p.values[o.name].value, e.value)]
+            panels.append(SelectPanel(o, tuple(pairs), min(values), max(values)))
     return tuple(panels)
 
 
@@ -246,12 +273,17 @@ def ranked_parameters(view: RunView) -> list[str]:
 
 
 def importance_panels(view: RunView) -> tuple[ImportancePanel, ...]:
-    """The ten parameters that mattered most, for each objective that has shares."""
-    names = ranked_parameters(view)[:MOST_PARAMETERS]
+    """The ten groups of parameters that mattered most, for each objective that has shares."""
+    shares = {name: grouped_shares(found) for name, found in view.importance.items() if found}
+    total: dict[str, float] = {}
+    for found in shares.values():
+        for name, share in found.items():
+            total[name] = total.get(name, 0.0) + share
+    names = sorted(total, key=lambda name: (-total[name], name))[:MOST_PARAMETERS]
     return tuple(
-        ImportancePanel(o, tuple((n, view.importance[o.name].get(n, 0.0)) for n in names))
+        ImportancePanel(o, tuple((n, shares[o.name].get(n, 0.0)) for n in names))
         for o in view.objectives
-        if view.importance.get(o.name)
+        if o.name in shares
     )
 
 

@@ -1,18 +1,21 @@
 """Draws the trade-off: trials, front, references and winner on pairs of objectives, or one value.
 
-Everything is SVG; three objectives are three pairs, because points in a 3-D box cannot be read
-off and need WebGL. The second of two steps: the data is `plots_data`'s.
+Everything is SVG; three objectives are pairs with the third by colour, because points in a 3-D box
+cannot be read off and need WebGL; more are a matrix (`plots_matrix`). The second of two steps: the
+data is `plots_data`'s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 
-from .plots_canvas import HOVER, axis_title, bars, canvas, hover, marker, plain
-from .plots_data import FrontPanel, Level, Point, ProgressPanel
+from .plots_canvas import HOVER, axis_title, bars, canvas, hover, marker, plain, toward
+from .plots_data import FrontPanel, Level, ProgressPanel
 from .plots_style import MARKS, Palette
+from .points import Point
 from .view import Objective
 
 HEIGHT = 460
@@ -43,6 +46,8 @@ def front_figure(
         chosen = [p for p in panel.points if p.kind == kind]
         if chosen:
             figure.add_trace(_points(chosen, panel, objectives, palette, kind, mark.title))
+    if panel.third is not None:
+        figure.update_layout(margin={"t": 84})
     for annotation in _labels(panel, palette, height):
         figure.add_annotation(annotation)
     return figure
@@ -58,19 +63,56 @@ def _points(
 ) -> go.Scatter:
     xs = [p.values[panel.x.name] for p in points]
     ys = [p.values[panel.y.name] for p in points]
+    mark = marker(kind, palette)
+    if kind == "front" and panel.third is not None:
+        mark |= _by_colour(points, panel.third, palette)
     trace = go.Scatter(
         x=[e.value for e in xs],
         y=[e.value for e in ys],
         mode="markers",
         name=title,
-        marker=marker(kind, palette),
-        customdata=[[hover(p, objectives), p.trial] for p in points],
+        marker=mark,
+        customdata=[[hover(p, objectives), p.key] for p in points],
         hovertemplate=HOVER,
     )
     if kind not in ("dominated", "infeasible"):
         colour = getattr(palette, MARKS[kind].soft)
         trace.update(error_x=bars(xs, colour), error_y=bars(ys, colour))
     return trace
+
+
+def _by_colour(points: Sequence[Point], third: Objective, palette: Palette) -> dict[str, Any]:
+    """The third objective as colour, the better end of the scale the one that stands out most."""
+    ends = [palette.worst, palette.middle, palette.best]
+    scale = ends if third.higher_is_better else ends[::-1]
+    small = {"size": 11, "color": palette.muted}
+    name = f"colour: {plain(third.name, 20)} · {plain(third.metric, 20)}"
+    return {
+        "color": [p.values[third.name].value for p in points],
+        "colorscale": [[0.0, scale[0]], [0.5, scale[1]], [1.0, scale[2]]],
+        "size": 10,
+        "line": {"width": 1, "color": palette.front},
+        "colorbar": {
+            "orientation": "h",
+            "thickness": 8,
+            "len": 0.5,
+            "x": 0,
+            "xanchor": "left",
+            "y": 1,
+            "yanchor": "bottom",
+            "ypad": 6,
+            "xpad": 0,
+            "outlinewidth": 0,
+            "nticks": 4,
+            "tickfont": small,
+            "ticklabelposition": "outside bottom",
+            "title": {
+                "text": f"{name}  {toward(third.higher_is_better)}",
+                "side": "top",
+                "font": small,
+            },
+        },
+    }
 
 
 def _labels(panel: FrontPanel, palette: Palette, height: int) -> list[dict[str, object]]:
@@ -153,7 +195,7 @@ def progress_figure(
             name=mark.title,
             marker={**marker(kind, palette), "size": mark.size if intervals else mark.size * 0.75},
             error_y=bars(values, getattr(palette, mark.soft)) if intervals else None,
-            customdata=[[hover(p, objectives), p.trial] for _, p in chosen],
+            customdata=[[hover(p, objectives), p.key] for _, p in chosen],
             hovertemplate=HOVER,
         )
     return figure

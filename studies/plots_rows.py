@@ -148,7 +148,7 @@ def _lines(lines: list[Line], data: ParallelData, colour: str, width: float) -> 
             texts.append(
                 [
                     f"trial {line.trial}<br>{plain(row.name, 60)}: {plain(line.texts[i], 40)}",
-                    line.trial,
+                    line.key,
                 ]
             )
         xs.append(None)

@@ -153,7 +153,7 @@ def _flips(
     return [
         Flip(task, key, numbers, found[key])
         for key, numbers in recorded.items()
-        if not _same(numbers, found[key])
+        if not _same(numbers, {name: found[key].get(name, ()) for name in numbers})
     ]
 
 

@@ -1,4 +1,3 @@
-"use strict";
 (async () => {
   const byId = (id) => document.getElementById(id);
   const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -47,14 +46,35 @@
     return new Response(stream).text();
   }
 
-  function showTrial(recipes, number) {
-    const recipe = recipes[String(number)];
-    if (recipe === undefined) return;
-    byId("panel-title").textContent = `trial ${number}`;
-    byId("panel-yaml").textContent = recipe;
+  // Recipes and comparisons are unpacked when they are first asked for, or when there is time.
+  let unpacked;
+  function details() {
+    unpacked ??= unpack("details-data").then(JSON.parse);
+    return unpacked;
+  }
+  async function show(key, move = true) {
+    const told = await details();
+    if (!Object.hasOwn(told.recipes.fills, key)) return;
+    const [, title] = told.titles.find(([one]) => one === key);
+    byId("panel-title").textContent = title;
+    byId("panel-choose").value = key;
+    byId("panel-yaml").textContent = recipeOf(told.recipes, key);
     byId("panel-yaml").scrollTop = 0;
-    const box = byId("panel").getBoundingClientRect();
-    if (box.bottom > innerHeight || box.top < 0) byId("panel").scrollIntoView({ block: "nearest" });
+    byId("panel-against").replaceChildren(...comparisons(told, key, title));
+    byId("panel").dataset.key = key;
+    if (move) {
+      const box = byId("panel").getBoundingClientRect();
+      if (box.top < 48 || box.top > innerHeight * 0.6) byId("panel").scrollIntoView({ block: "center" });
+    }
+  }
+  async function fillPanel() {
+    if (!byId("panel")) return;
+    const told = await details();
+    byId("panel-choose").replaceChildren(...optionsOf(told));
+    byId("panel-choice").hidden = false;
+    byId("panel-choose").addEventListener("change", (event) => show(event.target.value, false));
+    const first = byId("panel").dataset.key;
+    if (first) await show(first, false);
   }
 
   function recolour(value, colours) {
@@ -66,7 +86,7 @@
 
   const plots = [...document.querySelectorAll("[data-figure]")];
   function config(key) {
-    const tools = key.startsWith("front") && matchMedia("(hover: hover)").matches;
+    const tools = /^(front|matrix)/.test(key) && matchMedia("(hover: hover)").matches;
     return {
       responsive: true,
       displaylogo: false,
@@ -84,8 +104,8 @@
 
   try {
     const page = JSON.parse(await unpack("page-data"));
-    for (const button of document.querySelectorAll("[data-trial]")) {
-      button.addEventListener("click", () => showTrial(page.recipes, button.dataset.trial));
+    for (const button of document.querySelectorAll("[data-key]:is(button)")) {
+      button.addEventListener("click", () => show(button.dataset.key));
     }
     if (plots.length) {
       globalThis.PlotlyConfig = { MathJaxConfig: "local" };
@@ -96,8 +116,8 @@
     for (const plot of plots) {
       await draw(page, plot, !dark.matches);
       plot.on("plotly_click", ({ points }) => {
-        const trial = points[0]?.customdata?.[1];
-        if (Number.isInteger(trial)) showTrial(page.recipes, trial);
+        const key = points[0]?.customdata?.[1];
+        if (typeof key === "string") show(key);
       });
       await new Promise((resume) => { setTimeout(resume); });
     }
@@ -106,6 +126,7 @@
       for (const plot of plots) draw(page, plot, true, plot.parentElement.children.length > 1 ? 330 : 680);
     });
     addEventListener("afterprint", () => { for (const plot of plots) draw(page, plot, !dark.matches); });
+    await fillPanel();
     document.documentElement.dataset.charts = String(plots.length);
   } catch (error) {
     byId("trouble").hidden = false;
