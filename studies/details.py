@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from .points import RANDOM, reference_key, trial_key
 from .view import Against, Example, RunView
+from .wording import short_names
 
 Plain = dict[str, object]
 
@@ -19,8 +20,8 @@ def details(view: RunView) -> Plain:
     Returns:
         `recipes` (see `packed`); `titles`: [[key, title, where it comes from], ...] in the order
         of a list to choose from; `against`: key to [rival, column, items, gained, lost, right or
-        wrong, examples gained, examples lost], rivals and columns as places in `names`; `items`:
-        [task, split, question, choices, gold].
+        wrong, examples gained, examples lost], rivals and columns as places in `names` and
+        `short`; `items`: [task, split, question, choices, gold].
     """
     beside: dict[str, tuple[Against, ...]] = {
         **{trial_key(one.number): one.against for one in view.trials},
@@ -35,6 +36,7 @@ def details(view: RunView) -> Plain:
             key: [_plain(one, names) for one in told] for key, told in beside.items() if told
         },
         "names": list(names),  # after the line above, which fills it
+        "short": list(short_names(list(names)).values()),
         "items": [[i.task, i.split, i.question, list(i.choices), i.gold] for i in view.items],
     }
 

@@ -81,8 +81,10 @@ def _front(view: RunView, palette: Palette) -> Iterable[go.Figure]:
             panel, view.objectives, palette, x_title="trial", height=440, intervals=True
         )
         return
-    for number, pair in enumerate(data.front_panels(view)):
-        yield front_figure(pair, view.objectives, palette, 380 if number else 520)
+    panels = data.front_panels(view)
+    first = 520 if len(panels) == 1 else 780  # as tall as the two beside it
+    for number, pair in enumerate(panels):
+        yield front_figure(pair, view.objectives, palette, 380 if number else first)
 
 
 def _best(view: RunView, palette: Palette) -> Iterable[go.Figure]:

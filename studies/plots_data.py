@@ -36,6 +36,16 @@ class FrontPanel:
     edge: tuple[tuple[float, float], ...] = ()
     third: Objective | None = None
 
+    @property
+    def ramp(self) -> tuple[float, float] | None:
+        """The worst and the best value of `third` over the front, which colours span."""
+        third = self.third
+        values = [p.values[third.name].value for p in self.points if third and p.kind == "front"]
+        if third is None or not values:
+            return None
+        ends = min(values), max(values)
+        return ends if third.higher_is_better else ends[::-1]
+
 
 @dataclass(frozen=True, slots=True)
 class PairMatrix:

@@ -12,7 +12,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from .plots_canvas import HOVER, axis_title, bars, canvas, hover, marker, plain, toward
+from .plots_canvas import HOVER, axis_title, bars, canvas, hover, marker, plain
 from .plots_data import FrontPanel, Level, ProgressPanel
 from .plots_style import MARKS, Palette
 from .points import Point
@@ -46,8 +46,6 @@ def front_figure(
         chosen = [p for p in panel.points if p.kind == kind]
         if chosen:
             figure.add_trace(_points(chosen, panel, objectives, palette, kind, mark.title))
-    if panel.third is not None:
-        figure.update_layout(margin={"t": 84})
     for annotation in _labels(panel, palette, height):
         figure.add_annotation(annotation)
     return figure
@@ -82,36 +80,15 @@ def _points(
 
 
 def _by_colour(points: Sequence[Point], third: Objective, palette: Palette) -> dict[str, Any]:
-    """The third objective as colour, the better end of the scale the one that stands out most."""
+    """The third objective as colour; the page draws the key (plotly's own moves other texts)."""
     ends = [palette.worst, palette.middle, palette.best]
     scale = ends if third.higher_is_better else ends[::-1]
-    small = {"size": 11, "color": palette.muted}
-    name = f"colour: {plain(third.name, 20)} · {plain(third.metric, 20)}"
     return {
         "color": [p.values[third.name].value for p in points],
         "colorscale": [[0.0, scale[0]], [0.5, scale[1]], [1.0, scale[2]]],
+        "showscale": False,
         "size": 10,
         "line": {"width": 1, "color": palette.front},
-        "colorbar": {
-            "orientation": "h",
-            "thickness": 8,
-            "len": 0.5,
-            "x": 0,
-            "xanchor": "left",
-            "y": 1,
-            "yanchor": "bottom",
-            "ypad": 6,
-            "xpad": 0,
-            "outlinewidth": 0,
-            "nticks": 4,
-            "tickfont": small,
-            "ticklabelposition": "outside bottom",
-            "title": {
-                "text": f"{name}  {toward(third.higher_is_better)}",
-                "side": "top",
-                "font": small,
-            },
-        },
     }
 
 

@@ -23,11 +23,11 @@ from . import report_text as text
 from . import truth_text as truth
 from .details import chosen_key, details, recipes
 from .plots import figures, plotly_script
-from .plots_data import MOST_OBJECTIVES
+from .plots_data import MOST_OBJECTIVES, pair_matrix
 from .plots_style import DARK, LIGHT, MARKS, css_variables, swaps
 from .report_alternatives import alternatives
 from .view import RunView
-from .wording import direction, number, signed
+from .wording import direction, moment, number, signed
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -69,14 +69,21 @@ def render(view: RunView) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "signed": signed, "direction": direction}
+    environment.filters |= {
+        "number": number,
+        "signed": signed,
+        "direction": direction,
+        "moment": moment,
+    }
     return environment.get_template("report.html").render(
         view=view,
         text=text,
         truth=truth,
         said=alternatives(view),
+        ramps=text.ramps(view),
         heights={key: figure.layout.height for key, figure in drawn.items()},
         marks=MARKS,
+        pairs=pair_matrix(view),
         unseen=max(0, len(view.objectives) - MOST_OBJECTIVES),
         chosen=chosen_key(view),
         texts=recipes(view),

@@ -7,6 +7,7 @@ they are not in one already. Strings are raw: the template escapes them.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from .plots_data import front_panels
 from .plots_style import MARKS
 from .points import Point, all_points, random_points, reference_points, trial_points
 from .view import Estimate, Objective, RunView, TestRow
@@ -115,6 +116,17 @@ def kinds(view: RunView) -> list[str]:
     """The kinds of points in the trade-off charts, for the legend, most important first."""
     seen = {point.kind for point in all_points(view)}
     return [kind for kind in reversed(MARKS) if kind in seen]
+
+
+def ramps(view: RunView) -> dict[str, tuple[str, str, str]]:
+    """Chart to the objective that its colours stand for, and what its worst and best ends are."""
+    panels = front_panels(view)
+    keys = ["front" if place == 1 else f"front_{place}" for place in range(1, len(panels) + 1)]
+    return {
+        key: (f"{panel.third.name} · {panel.third.metric}", *map(number, panel.ramp))
+        for key, panel in zip(keys, panels, strict=True)
+        if panel.third is not None and panel.ramp is not None
+    }
 
 
 def test_lines(view: RunView) -> tuple[Line, ...]:

@@ -51,8 +51,8 @@ function exampleBlock(details, title, total, examples, names) {
     make("ul", { className: "examples" }, ...examples.map((one) => exampleItem(details, one, names))));
 }
 
-function barOf(gained, lost, items) {
-  const share = (amount) => `${items ? (50 * amount) / items : 0}%`;
+function barOf(gained, lost, most) {
+  const share = (amount) => `${most ? (50 * amount) / most : 0}%`;
   const bar = make("span", { className: "swing", ariaHidden: "true" },
     make("i", { className: "lost" }), make("i", { className: "gained" }));
   bar.firstChild.style.width = share(lost);
@@ -60,13 +60,13 @@ function barOf(gained, lost, items) {
   return bar;
 }
 
-function comparison(details, told, who) {
+function comparison(details, told, who, most) {
   const [rival, column, items, gained, lost, rightOrWrong, gains, losses] = told;
-  const names = { mine: who, theirs: details.names[rival] };
-  const [up, down] = rightOrWrong ? ["gained", "lost"] : ["better on", "worse on"];
-  const line = [make("b", {}, details.names[column]), barOf(gained, lost, items),
-    make("span", { className: "count up" }, `${up} ${gained}`),
-    make("span", { className: "count down" }, `${down} ${lost}`),
+  const names = { mine: who, theirs: details.short[rival] };
+  const [up, down] = rightOrWrong ? ["gained", "lost"] : ["better", "worse"];
+  const line = [make("b", {}, details.names[column]), barOf(gained, lost, most),
+    make("span", { className: "count up" }, `+${gained} ${up}`),
+    make("span", { className: "count down" }, `\u2212${lost} ${down}`),
     make("small", {}, `of ${items.toLocaleString("en")} items`)];
   if (!gains.length && !losses.length) return make("div", { className: "swingline" }, ...line);
   return make("details", { className: "swings" }, make("summary", { className: "swingline" }, ...line),
@@ -79,10 +79,11 @@ function comparison(details, told, who) {
 function comparisons(details, key, who) {
   const all = details.against[key] ?? [];
   if (!all.length) return [make("p", { className: "caption" }, "Nothing to compare: this candidate has no item results on the search split.")];
+  const most = Math.max(...all.map(([, , , gained, lost]) => Math.max(gained, lost)));
   const groups = Map.groupBy ? Map.groupBy(all, (one) => one[0])
     : all.reduce((map, one) => map.set(one[0], [...(map.get(one[0]) ?? []), one]), new Map());
   return [...groups].map(([rival, some]) => make("div", { className: "rival" },
-    make("h4", {}, "against ", details.names[rival]), ...some.map((one) => comparison(details, one, who))));
+    make("h4", {}, "against ", details.names[rival]), ...some.map((one) => comparison(details, one, who, most))));
 }
 
 function optionsOf(details) {

@@ -95,38 +95,76 @@
       doubleClick: tools ? "reset" : false,
     };
   }
-  function draw(page, plot, light, width) {
+  function react(page, plot, light, width) {
     const figure = page.figures[plot.dataset.figure];
     const { data, layout } = light ? structuredClone(figure) : recolour(figure, page.dark);
-    const size = width ? { autosize: false, width } : { autosize: true };
+    const low = plot.dataset.figure.startsWith("front") ? width * 0.75 : Infinity;
+    const height = Math.min(layout.height, low);
+    const size = width ? { autosize: false, width, height } : { autosize: true };
     return Plotly.react(plot, data, { ...layout, ...size }, config(plot.dataset.figure));
   }
 
+  // Charts in view are drawn first; the others when they come near, or when there is time.
+  const drawn = new Set();
+  async function draw(page, plot, light, width) {
+    const isNew = !drawn.has(plot);
+    drawn.add(plot);
+    await react(page, plot, light, width);
+    if (!isNew) return;
+    plot.on("plotly_click", ({ points }) => {
+      const key = points[0]?.customdata?.[1];
+      if (typeof key === "string") show(key);
+    });
+  }
+  function drawAgain(page, light, width = () => undefined) {
+    for (const plot of plots) draw(page, plot, light(), width(plot));
+  }
+  async function drawOnce(page, plot) {
+    if (!drawn.has(plot)) await draw(page, plot, !dark.matches);
+  }
+  const idle = () => new Promise((resume) => {
+    if (globalThis.requestIdleCallback) requestIdleCallback(resume, { timeout: 200 });
+    else setTimeout(resume);
+  });
+  async function drawAll(page) {
+    const near = plots.filter((plot) => plot.getBoundingClientRect().top < innerHeight * 1.5);
+    for (const plot of near) await drawOnce(page, plot);
+    document.documentElement.dataset.ready = String(Math.round(performance.now()));
+    const soon = new IntersectionObserver((entries) => {
+      for (const { isIntersecting, target } of entries) {
+        if (isIntersecting) drawOnce(page, target).then(() => soon.unobserve(target));
+      }
+    }, { rootMargin: "50% 0px" });
+    for (const plot of plots) soon.observe(plot);
+    await idle();
+    await fillPanel();
+    for (const plot of plots) {
+      await idle();
+      await drawOnce(page, plot);
+    }
+    soon.disconnect();
+  }
+
   try {
-    const page = JSON.parse(await unpack("page-data"));
-    for (const button of document.querySelectorAll("[data-key]:is(button)")) {
+    for (const button of document.querySelectorAll("button[data-key]")) {
       button.addEventListener("click", () => show(button.dataset.key));
     }
+    const [page, source] = await Promise.all([
+      unpack("page-data").then(JSON.parse), plots.length ? unpack("plotly-data") : "",
+    ]);
     if (plots.length) {
       globalThis.PlotlyConfig = { MathJaxConfig: "local" };
       const script = document.createElement("script");
-      script.textContent = await unpack("plotly-data");
+      script.textContent = source;
       document.head.append(script);
     }
-    for (const plot of plots) {
-      await draw(page, plot, !dark.matches);
-      plot.on("plotly_click", ({ points }) => {
-        const key = points[0]?.customdata?.[1];
-        if (typeof key === "string") show(key);
-      });
-      await new Promise((resume) => { setTimeout(resume); });
-    }
-    dark.addEventListener("change", () => { for (const plot of plots) draw(page, plot, !dark.matches); });
-    addEventListener("beforeprint", () => {
-      for (const plot of plots) draw(page, plot, true, plot.parentElement.children.length > 1 ? 330 : 680);
-    });
-    addEventListener("afterprint", () => { for (const plot of plots) draw(page, plot, !dark.matches); });
-    await fillPanel();
+    const screen = () => !dark.matches;
+    const wide = ".wide *, .tradeoff > :only-child *, .tradeoff.three > :first-child *";
+    const ink = (plot) => (plot.matches(wide) ? 680 : 330);
+    dark.addEventListener("change", () => drawAgain(page, screen));
+    addEventListener("beforeprint", () => drawAgain(page, () => true, ink));
+    addEventListener("afterprint", () => drawAgain(page, screen));
+    await drawAll(page);
     document.documentElement.dataset.charts = String(plots.length);
   } catch (error) {
     byId("trouble").hidden = false;
