@@ -39,10 +39,17 @@
   }, { rootMargin: "-15% 0px -75% 0px" });
   for (const section of document.querySelectorAll("main section")) watch.observe(section);
 
+  function bytesOf(base64) {
+    if (Uint8Array.fromBase64) return Uint8Array.fromBase64(base64);
+    const text = atob(base64);
+    const bytes = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i += 1) bytes[i] = text.charCodeAt(i);
+    return bytes;
+  }
+
   // Data and plotly.js are gzip in base64; the policy admits plotly.js by its hash.
   async function unpack(id) {
-    const bytes = Uint8Array.from(atob(byId(id).textContent), (c) => c.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const stream = new Blob([bytesOf(byId(id).textContent)]).stream().pipeThrough(new DecompressionStream("gzip"));
     return new Response(stream).text();
   }
 
@@ -127,7 +134,7 @@
     else setTimeout(resume);
   });
   async function drawAll(page) {
-    const near = plots.filter((plot) => plot.getBoundingClientRect().top < innerHeight * 1.5);
+    const near = plots.filter((plot) => plot.getBoundingClientRect().top < innerHeight);
     for (const plot of near) await drawOnce(page, plot);
     document.documentElement.dataset.ready = String(Math.round(performance.now()));
     const soon = new IntersectionObserver((entries) => {
@@ -165,6 +172,7 @@
     addEventListener("beforeprint", () => drawAgain(page, () => true, ink));
     addEventListener("afterprint", () => drawAgain(page, screen));
     await drawAll(page);
+    document.documentElement.dataset.done = String(Math.round(performance.now()));
     document.documentElement.dataset.charts = String(plots.length);
   } catch (error) {
     byId("trouble").hidden = false;

@@ -76,6 +76,11 @@ class Browser:
 
     def open(self, path: Path, width: int = 1280, scheme: str = "light") -> None:
         """Loads a page and waits until its charts are drawn."""
+        self.start(path, width, scheme)
+        self.wait("document.documentElement?.dataset.charts")
+
+    def start(self, path: Path, width: int = 1280, scheme: str = "light") -> None:
+        """Begins to load a page."""
         self.events.clear()
         self.call(
             "Emulation.setDeviceMetricsOverride",
@@ -83,7 +88,6 @@ class Browser:
         )
         self.theme(scheme)
         self.call("Page.navigate", url=path.as_uri())
-        self.wait("document.documentElement?.dataset.charts")
 
     def theme(self, scheme: str) -> None:
         """Light or dark."""
