@@ -122,11 +122,13 @@ def ramps(view: RunView) -> dict[str, tuple[str, str, str]]:
     """Chart to the objective that its colours stand for, and what its worst and best ends are."""
     panels = front_panels(view)
     keys = ["front" if place == 1 else f"front_{place}" for place in range(1, len(panels) + 1)]
-    return {
-        key: (f"{panel.third.name} · {panel.third.metric}", *map(number, panel.ramp))
-        for key, panel in zip(keys, panels, strict=True)
-        if panel.third is not None and panel.ramp is not None
-    }
+    found = {}
+    for key, panel in zip(keys, panels, strict=True):
+        if panel.third is not None and panel.ramp is not None:
+            worst, best = panel.ramp
+            name = f"{panel.third.name} · {panel.third.metric}"
+            found[key] = name, number(worst), number(best)
+    return found
 
 
 def test_lines(view: RunView) -> tuple[Line, ...]:

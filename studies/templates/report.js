@@ -105,9 +105,11 @@
   function react(page, plot, light, width) {
     const figure = page.figures[plot.dataset.figure];
     const { data, layout } = light ? structuredClone(figure) : recolour(figure, page.dark);
-    const low = plot.dataset.figure.startsWith("front") ? width * 0.75 : Infinity;
-    const height = Math.min(layout.height, low);
-    const size = width ? { autosize: false, width, height } : { autosize: true };
+    // The trade-off is not much taller than it is wide, where there is little width.
+    const most = width ? width * 0.75 : Math.max(320, plot.clientWidth * 1.25);
+    const height = plot.dataset.figure.startsWith("front") ? Math.min(layout.height, most) : layout.height;
+    plot.style.minHeight = `${height}px`;
+    const size = width ? { autosize: false, width, height } : { autosize: true, height };
     return Plotly.react(plot, data, { ...layout, ...size }, config(plot.dataset.figure));
   }
 
