@@ -78,7 +78,7 @@ function comparison(details, told, who, most) {
 // Groups by rival, in the order in which the study names them.
 function comparisons(details, key, who) {
   const all = details.against[key] ?? [];
-  if (!all.length) return [make("p", { className: "caption" }, "Nothing to compare: this candidate has no item results on the search split.")];
+  if (!all.length) return [make("p", { className: "caption" }, "Nothing to compare: the run tells no results of single items for this candidate.")];
   const most = Math.max(...all.map(([, , , gained, lost]) => Math.max(gained, lost)));
   const groups = Map.groupBy ? Map.groupBy(all, (one) => one[0])
     : all.reduce((map, one) => map.set(one[0], [...(map.get(one[0]) ?? []), one]), new Map());
