@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from . import plots_data as data
+from .front_data import front_panels, pair_matrix, select_panels
 from .funnel import funnel
 from .plots_canvas import HOVER, canvas, plain, toward
 from .plots_choice import funnel_figure, select_figure
@@ -42,7 +43,7 @@ def figures(view: RunView, palette: Palette = LIGHT) -> dict[str, go.Figure]:
     drawn: dict[str, go.Figure] = {}
     drawn |= _keyed("forest", (forest_figure(p, palette) for p in data.forest_panels(view)))
     drawn |= _keyed("front", _front(view, palette))
-    if complete(view) and (matrix := data.pair_matrix(view)):
+    if complete(view) and (matrix := pair_matrix(view)):
         drawn["matrix"] = matrix_figure(matrix, view.objectives, palette)
     drawn |= _keyed(
         "importance", (importance_figure(p, palette) for p in data.importance_panels(view))
@@ -59,7 +60,7 @@ def figures(view: RunView, palette: Palette = LIGHT) -> dict[str, go.Figure]:
     times = data.time_bars(view)
     if times:
         drawn["seconds"] = _seconds(times, palette)
-    chosen = (select_figure(p, view, palette) for p in data.select_panels(view))
+    chosen = (select_figure(p, view, palette) for p in select_panels(view))
     return drawn | _keyed("select", chosen)
 
 
@@ -81,7 +82,7 @@ def _front(view: RunView, palette: Palette) -> Iterable[go.Figure]:
             panel, view.objectives, palette, x_title="trial", height=440, intervals=True
         )
         return
-    panels = data.front_panels(view)
+    panels = front_panels(view)
     first = 520 if len(panels) == 1 else 780  # as tall as the two beside it
     for number, pair in enumerate(panels):
         yield front_figure(pair, view.objectives, palette, 380 if number else first)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
+from .front_data import SelectPanel
 from .funnel import Step
 from .plots_canvas import HOVER, bars, canvas, hover, marker, plain
-from .plots_data import SelectPanel
 from .plots_style import MARKS, Palette
 from .view import RunView
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from .front_data import FrontPanel
 from .plots_canvas import HOVER, axis_title, bars, canvas, hover, marker, plain
-from .plots_data import FrontPanel, Level, ProgressPanel
+from .plots_data import Level, ProgressPanel
 from .plots_style import MARKS, Palette
 from .points import Point
 from .view import Objective

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from .front_data import FrontPanel, PairMatrix
 from .plots_canvas import HOVER, canvas, hover, marker, plain
-from .plots_data import FrontPanel, PairMatrix
 from .plots_style import MARKS, Palette
 from .view import Objective
 

@@ -22,8 +22,8 @@ from markupsafe import Markup
 from . import report_text as text
 from . import truth_text as truth
 from .details import chosen_key, details, recipes
+from .front_data import MOST_OBJECTIVES, pair_matrix
 from .plots import figures, plotly_script
-from .plots_data import MOST_OBJECTIVES, pair_matrix
 from .plots_style import DARK, LIGHT, MARKS, css_variables, swaps
 from .report_alternatives import alternatives
 from .view import RunView

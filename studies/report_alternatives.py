@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from . import plots_data as data
+from .front_data import PairMatrix, SelectPanel, front_panels, pair_matrix, select_panels
 from .funnel import Step, funnel
 from .points import complete
 from .report_text import search_sentence
@@ -15,7 +16,7 @@ def alternatives(view: RunView) -> dict[str, str]:
     said: dict[str, str] = {}
     said |= _keyed("forest", (_say_forest(p) for p in data.forest_panels(view)))
     said |= _keyed("front", _say_front(view))
-    if matrix := data.pair_matrix(view):
+    if matrix := pair_matrix(view):
         said["matrix"] = _say_matrix(matrix)
     said |= _keyed("importance", (_say_importance(p) for p in data.importance_panels(view)))
     said["parallel"] = (
@@ -32,7 +33,7 @@ def alternatives(view: RunView) -> dict[str, str]:
             said["hypervolume"] += f" Random search: {view.beside.hypervolume[-1][1]:.4g}."
     said |= _keyed("best", (_say_best(p) for p in data.progress_panels(view)))
     said["funnel"] = " ".join(map(_say_step, funnel(view)))
-    said |= _keyed("select", (_say_select(p) for p in data.select_panels(view)))
+    said |= _keyed("select", (_say_select(p) for p in select_panels(view)))
     said["seconds"] = "Seconds a trial, stacked. " + search_sentence(view)
     return said
 
@@ -54,7 +55,7 @@ def _say_front(view: RunView) -> Iterable[str]:
         for panel in data.progress_panels(view, by_items=False):
             yield _say_best(panel)
         return
-    for pair in data.front_panels(view):
+    for pair in front_panels(view):
         on = sum(p.kind in ("front", "winner") for p in pair.points)
         text = f"{pair.x.name} against {pair.y.name}: {count(on, 'point')} on the front. "
         if pair.third is not None:
@@ -94,7 +95,7 @@ def _say_best(panel: data.ProgressPanel) -> str:
     ).strip()
 
 
-def _say_matrix(matrix: data.PairMatrix) -> str:
+def _say_matrix(matrix: PairMatrix) -> str:
     names = ", ".join(o.name for o in matrix.objectives)
     left = f" {matrix.left_out:,} dominated trials are left out." if matrix.left_out else ""
     return f"Every pair of {names} against each other; the table below has the same values.{left}"
@@ -114,7 +115,7 @@ def _say_step(step: Step) -> str:
     return f"{step.title}{note}: {count(step.trials, 'trial')}{''.join(f', {h}' for h in here)}."
 
 
-def _say_select(panel: data.SelectPanel) -> str:
+def _say_select(panel: SelectPanel) -> str:
     worse = sum(
         (e.value < p.values[panel.objective.name].value) is panel.objective.higher_is_better
         for p, e in panel.points

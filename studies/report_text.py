@@ -7,7 +7,7 @@ they are not in one already. Strings are raw: the template escapes them.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .plots_data import front_panels
+from .front_data import front_panels
 from .plots_style import MARKS
 from .points import Point, all_points, random_points, reference_points, trial_points
 from .view import Estimate, Objective, RunView, TestRow

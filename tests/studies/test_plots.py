@@ -6,8 +6,8 @@ import math
 
 import pytest
 
+from studies import front_data, points
 from studies import plots_data as data
-from studies import points
 from studies import view as v
 from studies.plots import figures
 from studies.plots_canvas import plain
@@ -69,7 +69,7 @@ def test_the_edge_is_a_staircase_nothing_on_it_beats_the_front(make_view, x_up, 
     view = dataclasses.replace(
         make_view(), objectives=(x, y), trials=trials, references=(), winner=None
     )
-    (panel,) = data.front_panels(view)
+    (panel,) = front_data.front_panels(view)
     assert len(panel.edge) == 5 and set(flip) < set(panel.edge)
     for (xa, ya), (xb, yb) in zip(panel.edge, panel.edge[1:], strict=False):
         assert xa == xb or ya == yb
@@ -82,8 +82,8 @@ def test_the_edge_is_a_staircase_nothing_on_it_beats_the_front(make_view, x_up, 
 
 
 def test_pairs_of_objectives(make_view):
-    assert data.front_panels(make_view(1)) == ()
-    three = data.front_panels(make_view(3))
+    assert front_data.front_panels(make_view(1)) == ()
+    three = front_data.front_panels(make_view(3))
     assert [(p.x.name, p.y.name) for p in three] == [
         ("logic", "code"),
         ("logic", "prose"),
@@ -91,8 +91,11 @@ def test_pairs_of_objectives(make_view):
     ]
     assert all(p.edge == () for p in three)
     assert [p.third.name for p in three] == ["prose", "code", "logic"]
-    assert data.front_panels(make_view(4)) == () and data.pair_matrix(make_view(3)) is None
-    assert len(data.front_panels(make_view(2))[0].edge) > 3
+    assert (
+        front_data.front_panels(make_view(4)) == ()
+        and front_data.pair_matrix(make_view(3)) is None
+    )
+    assert len(front_data.front_panels(make_view(2))[0].edge) > 3
 
 
 def test_running_best_uses_feasible_trials_in_order_of_items(make_view):
@@ -129,7 +132,7 @@ def test_forest_rows_are_the_differences_without_the_winner(make_view):
 
 def test_colours_span_the_third_objective_from_worse_to_better(make_view):
     view = make_view(3)
-    for panel in data.front_panels(view):
+    for panel in front_data.front_panels(view):
         of = panel.third
         values = [t.objectives[of.name].value for t in view.trials if t.on_front]
         values.remove(view.trials[view.winner.number].objectives[of.name].value)
@@ -141,7 +144,7 @@ def test_colours_span_the_third_objective_from_worse_to_better(make_view):
 
 def test_a_matrix_has_every_pair_once_and_thins_only_what_is_faded(make_view):
     view = make_view(4, trials=900)
-    matrix = data.pair_matrix(view)
+    matrix = front_data.pair_matrix(view)
     names = [(cell.x.name, cell.y.name) for row in matrix.cells for cell in row]
     assert len(set(names)) == len(names) == 6 and len(matrix.cells) == 3
     everyone = points.all_points(view)
@@ -149,15 +152,15 @@ def test_a_matrix_has_every_pair_once_and_thins_only_what_is_faded(make_view):
     for row in matrix.cells:
         for cell in row:
             kept = [p for p in cell.points if p.kind in ("dominated", "infeasible")]
-            assert len(kept) == len(faded) - matrix.left_out <= data.MOST_FADED
+            assert len(kept) == len(faded) - matrix.left_out <= front_data.MOST_FADED
             assert len(cell.points) - len(kept) == len(everyone) - len(faded)
-    assert data.pair_matrix(make_view(4)).left_out == 0
+    assert front_data.pair_matrix(make_view(4)).left_out == 0
 
 
 def test_select_panels_pair_both_splits_of_whoever_met_there(make_view, raced):
     view = raced(make_view(2))
     met = [t for t in view.trials if t.select and t.state == "complete"]
-    for panel in data.select_panels(view):
+    for panel in front_data.select_panels(view):
         name = panel.objective.name
         found = {p.key: (p.values[name].value, e.value) for p, e in panel.points}
         assert len(found) == len(met) + len(view.references)
@@ -165,7 +168,7 @@ def test_select_panels_pair_both_splits_of_whoever_met_there(make_view, raced):
             pair = trial.objectives[name].value, trial.select[name].value
             assert found[points.trial_key(trial.number)] == pair
         assert panel.low == min(min(pair) for pair in found.values())
-    assert data.select_panels(make_view(2)) == ()
+    assert front_data.select_panels(make_view(2)) == ()
 
 
 def test_importance_adds_up_the_anchors_of_a_range(make_view):
@@ -246,7 +249,7 @@ def test_figures_have_every_chart_by_key(make_view, raced):
 
 def test_the_front_is_drawn_as_the_data_says(make_view):
     view = make_view(2)
-    (panel,) = data.front_panels(view)
+    (panel,) = front_data.front_panels(view)
     traces = {t.name: t for t in figures(view)["front"].data if t.name}
     for kind, mark in MARKS.items():
         chosen = [p for p in panel.points if p.kind == kind]
