@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 
+from .answers import answer
 from .errors import EvaluationError
 from .gold import Gold
 from .gold_pass import GoldLoss, gold_gradient, gold_loss
@@ -94,7 +95,8 @@ class Harness:
     def score(self, task: str, indices: Sequence[int]) -> dict[str, ItemResult]:
         """Item key to the item's numbers, in the order of `indices` (positions in `task.items`).
 
-        With the margins of what chooses among answers, see `margins`.
+        With the margins of what chooses among answers, see `margins`; what the model answered
+        stands beside them, see `answers`.
 
         Raises:
             NonFiniteError: the live model's logits are NaN or Inf; names task and item.
@@ -107,8 +109,10 @@ class Harness:
         for index in indices:
             item = chosen.items[index]
             answers = [next(responses) for _ in item.requests]
-            result = chosen.score(item, answers)
-            results[item.key] = with_margins(result, self._golds_of(task, index), answers)
+            result = with_margins(
+                chosen.score(item, answers), self._golds_of(task, index), answers
+            )
+            results[item.key] = {**result, **answer(item, answers)}
         return results
 
     def gold_loss(self, task: str, metric: str, indices: Sequence[int]) -> GoldLoss:

@@ -13,6 +13,7 @@ from search.ledger import Candidate, label
 from search.winner import feasible
 
 from . import view
+from .candidate_views import objectives_of
 from .estimates import utility_difference
 
 if TYPE_CHECKING:
@@ -24,9 +25,8 @@ def beside_view(found: "Found") -> view.Beside | None:
     outcome = stored_beside(found.ledger)
     if outcome is None:
         return None
-    wanted = math.ceil(outcome.items / outcome.each)
-    drawn = found.ledger.candidates("beside")[:wanted]
-    best = None if outcome.random is None else drawn[outcome.random.number]
+    drawn = _drawn_in(found, outcome)
+    best = random_best(found)
     trial = None if outcome.search is None else found.trials[outcome.search.number]
     return view.Beside(
         candidates=len(drawn),
@@ -40,7 +40,22 @@ def beside_view(found: "Found") -> view.Beside | None:
         random_utility=None if outcome.random is None else outcome.random.utility,
         difference=_difference(found, outcome, trial, best),
         recipe_yaml="" if best is None else found.yaml(best),
+        objectives={} if best is None else objectives_of(found, best, True),
+        parameters={} if best is None else dict(best.values or {}),
     )
+
+
+def random_best(found: "Found") -> Candidate | None:
+    """Whom random search puts first; None where it was not asked for, or found nobody."""
+    outcome = stored_beside(found.ledger)
+    if outcome is None or outcome.random is None:
+        return None
+    return _drawn_in(found, outcome)[outcome.random.number]
+
+
+def _drawn_in(found: "Found", outcome: Beside) -> list[Candidate]:
+    wanted = math.ceil(outcome.items / outcome.each)
+    return found.ledger.candidates("beside")[:wanted]
 
 
 def _difference(

@@ -11,6 +11,7 @@ from search.ledger import Candidate
 from search.objectives import Objective
 
 from . import view
+from .candidate_views import objectives_of
 from .estimates import objective_estimate
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def optimism_of(found: "Found", winner: Candidate) -> tuple[view.Optimism, ...]:
     """One an objective that the winner was scored on in both splits."""
     base = next((one for one in found.references if one.role == "base"), None)
     shown = []
-    for place, objective in enumerate(found.preflight.objectives):
+    for objective in found.preflight.objectives:
         if not _scored(found, winner, objective):
             continue
         search, select = (
@@ -29,7 +30,7 @@ def optimism_of(found: "Found", winner: Candidate) -> tuple[view.Optimism, ...]:
             for split in ("search", "select")
         )
         if winner.estimates is not None:  # it raced: that is what it was nominated for
-            search = view.Estimate(winner.estimates[place], items=search.items)
+            search = objectives_of(found, winner, True)[objective.name]
         known = base is not None and _scored(found, base, objective)
         shown.append(
             view.Optimism(

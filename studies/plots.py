@@ -13,11 +13,16 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from . import plots_data as data
+from .front_data import front_panels, pair_matrix, select_panels
+from .funnel import funnel
 from .plots_canvas import HOVER, canvas, plain, toward
+from .plots_choice import funnel_figure, select_figure
 from .plots_front import front_figure, progress_figure
+from .plots_matrix import matrix_figure
 from .plots_parallel import parallel_data
 from .plots_rows import forest_figure, importance_figure, parallel_figure
 from .plots_style import LIGHT, Palette
+from .points import complete
 from .view import RunView
 
 SMALL = 300
@@ -31,12 +36,15 @@ def figures(view: RunView, palette: Palette = LIGHT) -> dict[str, go.Figure]:
         palette: `plots_style.LIGHT` or `DARK`.
 
     Returns:
-        `front`, or `front_2`, `front_3` ... where there are more pairs of objectives; in the same
-        way `forest`, `importance`, `depth`, `best`; single: `parallel`, `hypervolume`, `seconds`.
+        `front`, with three objectives `front_2` and `front_3` too, with more `matrix`; in the same
+        way `forest`, `importance`, `depth`, `best`, `select`; single: `parallel`, `hypervolume`,
+        `funnel`, `seconds`.
     """
     drawn: dict[str, go.Figure] = {}
     drawn |= _keyed("forest", (forest_figure(p, palette) for p in data.forest_panels(view)))
     drawn |= _keyed("front", _front(view, palette))
+    if complete(view) and (matrix := pair_matrix(view)):
+        drawn["matrix"] = matrix_figure(matrix, view.objectives, palette)
     drawn |= _keyed(
         "importance", (importance_figure(p, palette) for p in data.importance_panels(view))
     )
@@ -47,10 +55,13 @@ def figures(view: RunView, palette: Palette = LIGHT) -> dict[str, go.Figure]:
     if view.hypervolume and (len(view.objectives) > 1 or view.beside):
         drawn["hypervolume"] = _hypervolume(view, palette)
     drawn |= _keyed("best", _best(view, palette))
+    if steps := funnel(view):
+        drawn["funnel"] = funnel_figure(steps, palette)
     times = data.time_bars(view)
     if times:
         drawn["seconds"] = _seconds(times, palette)
-    return drawn
+    chosen = (select_figure(p, view, palette) for p in select_panels(view))
+    return drawn | _keyed("select", chosen)
 
 
 def plotly_script() -> str:
@@ -63,7 +74,7 @@ def _keyed(name: str, drawn: Iterable[go.Figure]) -> dict[str, go.Figure]:
 
 
 def _front(view: RunView, palette: Palette) -> Iterable[go.Figure]:
-    if not data.complete(view):
+    if not complete(view):
         return
     if len(view.objectives) == 1:
         (panel,) = data.progress_panels(view, by_items=False)
@@ -71,14 +82,14 @@ def _front(view: RunView, palette: Palette) -> Iterable[go.Figure]:
             panel, view.objectives, palette, x_title="trial", height=440, intervals=True
         )
         return
-    panels = data.front_panels(view)
-    height = 480 if len(panels) == 1 else 400
-    for pair in panels:
-        yield front_figure(pair, view.objectives, palette, height)
+    panels = front_panels(view)
+    first = 520 if len(panels) == 1 else 780  # as tall as the two beside it
+    for number, pair in enumerate(panels):
+        yield front_figure(pair, view.objectives, palette, 380 if number else first)
 
 
 def _best(view: RunView, palette: Palette) -> Iterable[go.Figure]:
-    if not data.complete(view):
+    if not complete(view):
         return
     draw = partial(progress_figure, x_title="item evaluations of the run", height=SMALL)
     for panel in data.progress_panels(view):

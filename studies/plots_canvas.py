@@ -12,8 +12,8 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from .plots_data import Point
 from .plots_style import MARKS, Palette
+from .points import Point
 from .view import Estimate, Objective
 from .wording import clean, estimate_text, has_interval, shorten
 
@@ -108,7 +108,7 @@ def marker(kind: str, palette: Palette) -> dict[str, Any]:
 
 
 def hover(point: Point, objectives: Sequence[Objective]) -> str:
-    """What a pointer shows: the name, where it comes from, each objective with its interval."""
+    """What a pointer shows: the name, its origin, each objective, the recipe in short."""
     head = f"<b>{plain(point.name, 40)}</b>"
     if point.kind == "winner" and point.trial is not None:
         head += " · the winner"
@@ -118,4 +118,5 @@ def hover(point: Point, objectives: Sequence[Objective]) -> str:
         for o in objectives
         if o.name in point.values
     ]
+    lines += [f"<i>{plain(line, 56)}</i>" for line in point.short]
     return "<br>".join(line for line in lines if line)

@@ -5,41 +5,16 @@ measured them, never turned round; a chart says which direction is better.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
 
-from .view import Estimate, Objective, Profile, ReferenceView, RunView, TrialView
+from .parameter_groups import grouped_shares
+from .points import Point, complete, trial_points
+from .view import Estimate, Objective, Profile, ReferenceView, RunView
 from .wording import short_names
 
-MOST_PANELS = 6
 MOST_PARAMETERS = 10
 MOST_BARS = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One trial, or a reference (`trial` None). `kind` is a key of `plots_style.MARKS`."""
-
-    name: str
-    label: str
-    kind: str
-    trial: int | None
-    values: Mapping[str, Estimate]
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class FrontPanel:
-    """Two objectives against each other.
-
-    `edge` is the border of what the front attains; empty unless the study has just these two.
-    """
-
-    x: Objective
-    y: Objective
-    points: tuple[Point, ...]
-    edge: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +48,7 @@ class ForestPanel:
 
 @dataclass(frozen=True, slots=True)
 class ImportancePanel:
-    """Shares in [0, 1], the same parameters in the same order for every objective."""
+    """Shares in [0, 1], the same groups of parameters in the same order for every objective."""
 
     objective: Objective
     bars: tuple[tuple[str, float], ...]
@@ -97,76 +72,6 @@ class TimeBar:
     propose: float
     build: float
     score: float
-
-
-def complete(view: RunView) -> list[TrialView]:
-    """Trials with a finite value for every objective, by number; who was dropped is left out."""
-    names = [o.name for o in view.objectives]
-
-    def usable(trial: TrialView) -> bool:
-        values = [trial.objectives.get(name) for name in names]
-        scored = trial.state in ("complete", "paused")
-        return scored and all(v and math.isfinite(v.value) for v in values)
-
-    return sorted(filter(usable, view.trials), key=lambda trial: trial.number)
-
-
-def trial_points(view: RunView) -> list[Point]:
-    """Every complete trial, with the kind it is drawn as."""
-    won = view.winner.number if view.winner else None
-    points = []
-    for trial in complete(view):
-        kind = "front" if trial.on_front else "dominated" if trial.feasible else "infeasible"
-        name, label = f"trial {trial.number}", ""
-        if won is not None and trial.number == won:
-            kind, label = "winner", "winner"
-        points.append(Point(name, label, kind, trial.number, trial.objectives, trial.origin))
-    return points
-
-
-def reference_points(view: RunView) -> list[Point]:
-    """Every reference; one that won is drawn as the winner."""
-    won = view.winner.name if view.winner and view.winner.number is None else None
-    short = short_names([r.name for r in view.references])
-    points = []
-    for ref in view.references:
-        kind = ref.kind if ref.kind in {"base", "parent", "uniform"} else "other"
-        label = short[ref.name]
-        if ref.name == won:
-            kind, label = "winner", f"winner: {label}"
-        points.append(Point(ref.name, label, kind, None, ref.objectives, ref.kind))
-    return points
-
-
-def front_panels(view: RunView) -> tuple[FrontPanel, ...]:
-    """One panel for each pair of objectives, at most six; none with a single objective."""
-    points = (*trial_points(view), *reference_points(view))
-    panels = []
-    for x, y in list(combinations(view.objectives, 2))[:MOST_PANELS]:
-        shown = tuple(p for p in points if _seen(p, x) and _seen(p, y))
-        edge = _edge(view, x, y) if len(view.objectives) == 2 else ()
-        panels.append(FrontPanel(x, y, shown, edge))
-    return tuple(panels)
-
-
-def _seen(point: Point, objective: Objective) -> bool:
-    estimate = point.values.get(objective.name)
-    return estimate is not None and math.isfinite(estimate.value)
-
-
-def _edge(view: RunView, x: Objective, y: Objective) -> tuple[tuple[float, float], ...]:
-    """The staircase through the front: its corners are what both neighbours dominate."""
-    front = sorted(
-        (t.objectives[x.name].value, t.objectives[y.name].value)
-        for t in complete(view)
-        if t.on_front
-    )
-    worse_x = min if x.higher_is_better else max
-    worse_y = min if y.higher_is_better else max
-    path = front[:1]
-    for left, right in pairwise(front):
-        path += [(worse_x(left[0], right[0]), worse_y(left[1], right[1])), right]
-    return tuple(path)
 
 
 def progress_panels(view: RunView, *, by_items: bool = True) -> tuple[ProgressPanel, ...]:
@@ -246,12 +151,17 @@ def ranked_parameters(view: RunView) -> list[str]:
 
 
 def importance_panels(view: RunView) -> tuple[ImportancePanel, ...]:
-    """The ten parameters that mattered most, for each objective that has shares."""
-    names = ranked_parameters(view)[:MOST_PARAMETERS]
+    """The ten groups of parameters that mattered most, for each objective that has shares."""
+    shares = {name: grouped_shares(found) for name, found in view.importance.items() if found}
+    total: dict[str, float] = {}
+    for found in shares.values():
+        for name, share in found.items():
+            total[name] = total.get(name, 0.0) + share
+    names = sorted(total, key=lambda name: (-total[name], name))[:MOST_PARAMETERS]
     return tuple(
-        ImportancePanel(o, tuple((n, view.importance[o.name].get(n, 0.0)) for n in names))
+        ImportancePanel(o, tuple((n, shares[o.name].get(n, 0.0)) for n in names))
         for o in view.objectives
-        if view.importance.get(o.name)
+        if o.name in shares
     )
 
 

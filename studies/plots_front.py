@@ -1,18 +1,22 @@
 """Draws the trade-off: trials, front, references and winner on pairs of objectives, or one value.
 
-Everything is SVG; three objectives are three pairs, because points in a 3-D box cannot be read
-off and need WebGL. The second of two steps: the data is `plots_data`'s.
+Everything is SVG; three objectives are pairs with the third by colour, because points in a 3-D box
+cannot be read off and need WebGL; more are a matrix (`plots_matrix`). The second of two steps: the
+data is `plots_data`'s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 
+from .front_data import FrontPanel
 from .plots_canvas import HOVER, axis_title, bars, canvas, hover, marker, plain
-from .plots_data import FrontPanel, Level, Point, ProgressPanel
+from .plots_data import Level, ProgressPanel
 from .plots_style import MARKS, Palette
+from .points import Point
 from .view import Objective
 
 HEIGHT = 460
@@ -58,19 +62,35 @@ def _points(
 ) -> go.Scatter:
     xs = [p.values[panel.x.name] for p in points]
     ys = [p.values[panel.y.name] for p in points]
+    mark = marker(kind, palette)
+    if kind == "front" and panel.third is not None:
+        mark |= _by_colour(points, panel.third, palette)
     trace = go.Scatter(
         x=[e.value for e in xs],
         y=[e.value for e in ys],
         mode="markers",
         name=title,
-        marker=marker(kind, palette),
-        customdata=[[hover(p, objectives), p.trial] for p in points],
+        marker=mark,
+        customdata=[[hover(p, objectives), p.key] for p in points],
         hovertemplate=HOVER,
     )
     if kind not in ("dominated", "infeasible"):
         colour = getattr(palette, MARKS[kind].soft)
         trace.update(error_x=bars(xs, colour), error_y=bars(ys, colour))
     return trace
+
+
+def _by_colour(points: Sequence[Point], third: Objective, palette: Palette) -> dict[str, Any]:
+    """The third objective as colour; the page draws the key (plotly's own moves other texts)."""
+    ends = [palette.worst, palette.middle, palette.best]
+    scale = ends if third.higher_is_better else ends[::-1]
+    return {
+        "color": [p.values[third.name].value for p in points],
+        "colorscale": [[0.0, scale[0]], [0.5, scale[1]], [1.0, scale[2]]],
+        "showscale": False,
+        "size": 10,
+        "line": {"width": 1, "color": palette.front},
+    }
 
 
 def _labels(panel: FrontPanel, palette: Palette, height: int) -> list[dict[str, object]]:
@@ -153,7 +173,7 @@ def progress_figure(
             name=mark.title,
             marker={**marker(kind, palette), "size": mark.size if intervals else mark.size * 0.75},
             error_y=bars(values, getattr(palette, mark.soft)) if intervals else None,
-            customdata=[[hover(p, objectives), p.trial] for _, p in chosen],
+            customdata=[[hover(p, objectives), p.key] for _, p in chosen],
             hovertemplate=HOVER,
         )
     return figure

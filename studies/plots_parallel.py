@@ -9,7 +9,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .plots_data import MOST_PARAMETERS, complete, ranked_parameters, trial_points
+from .plots_data import MOST_PARAMETERS, ranked_parameters
+from .points import complete, trial_points
 from .view import RunView
 from .wording import number, setting
 
@@ -35,6 +36,7 @@ class Line:
     """One trial: for each row a position in [0, 1] (None: not active in this trial) and a text."""
 
     trial: int
+    key: str
     kind: str
     positions: tuple[float | None, ...]
     texts: tuple[str, ...]
@@ -68,11 +70,12 @@ def parallel_data(view: RunView) -> ParallelData:
         rows.append(Row(o.name, number(ends[0]), number(ends[1]), True, o.metric))
         positions.append([_between(v, *ends) for v in scores])
         texts.append([number(v) for v in scores])
-    kinds = {p.trial: p.kind for p in trial_points(view)}
+    points = {p.trial: p for p in trial_points(view)}
     lines = tuple(
         Line(
             trial.number,
-            kinds[trial.number],
+            points[trial.number].key,
+            points[trial.number].kind,
             tuple(row[i] for row in positions),
             tuple(row[i] for row in texts),
         )

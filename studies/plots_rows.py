@@ -13,10 +13,10 @@ from .plots_parallel import Line, ParallelData
 from .plots_style import MARKS, Palette
 from .wording import has_interval, interval, signed
 
-ROW = 40
+ROW = 46
 
 
-def _rows(figure: go.Figure, names: list[str], palette: Palette, lift: int = 13) -> None:
+def _rows(figure: go.Figure, names: list[str], palette: Palette, lift: int = 17) -> None:
     """Row i at y = i, the first on top, its name above it at the left edge."""
     figure.update_yaxes(
         range=[len(names) - 0.5, -0.75], showticklabels=False, showgrid=False, fixedrange=True
@@ -114,7 +114,7 @@ def parallel_figure(data: ParallelData, palette: Palette) -> go.Figure:
     titles = [
         f"<b>{plain(r.name, 44)}</b>" if r.is_objective else plain(r.name, 44) for r in data.rows
     ]
-    _rows(figure, titles, palette)
+    _rows(figure, titles, palette, 13)
     for i, row in enumerate(data.rows):
         right = f"{plain(row.left, 14)} … {plain(row.right, 14)}"
         if row.is_objective:
@@ -148,7 +148,7 @@ def _lines(lines: list[Line], data: ParallelData, colour: str, width: float) -> 
             texts.append(
                 [
                     f"trial {line.trial}<br>{plain(row.name, 60)}: {plain(line.texts[i], 40)}",
-                    line.trial,
+                    line.key,
                 ]
             )
         xs.append(None)
@@ -158,9 +158,9 @@ def _lines(lines: list[Line], data: ParallelData, colour: str, width: float) -> 
         opacity=min(1.0, 0.25 + (8 if width > 1 else 45) / len(lines)),
         x=xs,
         y=ys,
-        mode="lines+markers",
+        mode="lines+markers" if width > 2 else "lines",  # ten thousand marks would take seconds
         line={"color": colour, "width": width},
-        marker={"size": 4 if width < 2 else 7, "color": colour},
+        marker={"size": 7, "color": colour},
         customdata=texts,
         hovertemplate=HOVER,
         connectgaps=False,

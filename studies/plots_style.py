@@ -33,12 +33,17 @@ class Palette:
     winner_soft: str
     other: str
     other_soft: str
+    random: str
+    random_soft: str
     trial: str
     trial_line: str
     bar: str
     propose: str
     build: str
     score: str
+    worst: str
+    middle: str
+    best: str
 
 
 LIGHT = Palette(
@@ -62,12 +67,17 @@ LIGHT = Palette(
     winner_soft="rgba(200,72,26,0.6)",
     other="#7a6a00",
     other_soft="rgba(122,106,0,0.45)",
+    random="#8a4b08",
+    random_soft="rgba(138,75,8,0.45)",
     trial="rgba(110,120,132,0.38)",
     trial_line="rgba(110,120,132,0.16)",
     bar="#5b7389",
     propose="#c9a227",
     build="#7c93a8",
     score="#3d5a73",
+    worst="#cfe4f3",
+    middle="#5aa0d0",
+    best="#0a3f68",
 )
 
 DARK = Palette(
@@ -91,12 +101,17 @@ DARK = Palette(
     winner_soft="rgba(255,143,87,0.65)",
     other="#d9c34a",
     other_soft="rgba(217,195,74,0.45)",
+    random="#e5a668",
+    random_soft="rgba(229,166,104,0.45)",
     trial="rgba(160,170,182,0.36)",
     trial_line="rgba(160,170,182,0.16)",
     bar="#8aa3ba",
     propose="#e0be4f",
     build="#6f8aa3",
     score="#a9c2d9",
+    worst="#1d3f5c",
+    middle="#3f86bd",
+    best="#c5e3fb",
 )
 
 
@@ -115,6 +130,7 @@ MARKS = {
     "infeasible": Mark("x-thin", 6, "trial", "trial_line", "breaks a constraint"),
     "dominated": Mark("circle", 6, "trial", "trial_line", "dominated trial"),
     "front": Mark("circle", 9, "front", "front_soft", "on the Pareto front"),
+    "random": Mark("hexagon", 12, "random", "random_soft", "best of random search"),
     "other": Mark("cross", 11, "other", "other_soft", "other reference"),
     "base": Mark("square", 11, "base", "base_soft", "base"),
     "uniform": Mark("triangle-up", 13, "uniform", "uniform_soft", "uniform merge"),

@@ -21,11 +21,13 @@ from markupsafe import Markup
 
 from . import report_text as text
 from . import truth_text as truth
+from .details import chosen_key, details, recipes
+from .front_data import MOST_OBJECTIVES, pair_matrix
 from .plots import figures, plotly_script
-from .plots_data import MOST_PANELS
 from .plots_style import DARK, LIGHT, MARKS, css_variables, swaps
+from .report_alternatives import alternatives
 from .view import RunView
-from .wording import direction, number, signed
+from .wording import direction, moment, number, signed
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -54,11 +56,10 @@ def write_report(view: RunView, path: Path) -> None:
 
 def render(view: RunView) -> str:
     """The page as text; the same view gives the same bytes."""
-    script, plotly = _read("report.js"), plotly_script()
+    script, plotly = _read("panel.js") + _read("report.js"), plotly_script()
     drawn = figures(view)
     page = {
         "figures": {key: json.loads(str(figure.to_json())) for key, figure in drawn.items()},
-        "recipes": {str(t.number): t.recipe_yaml for t in view.trials},
         "dark": swaps(),
     }
     environment = Environment(
@@ -68,15 +69,24 @@ def render(view: RunView) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "signed": signed, "direction": direction}
+    environment.filters |= {
+        "number": number,
+        "signed": signed,
+        "direction": direction,
+        "moment": moment,
+    }
     return environment.get_template("report.html").render(
         view=view,
         text=text,
         truth=truth,
-        said=text.alternatives(view),
+        said=alternatives(view),
+        ramps=text.ramps(view),
         heights={key: figure.layout.height for key, figure in drawn.items()},
         marks=MARKS,
-        more_pairs=max(0, len(view.objectives) * (len(view.objectives) - 1) // 2 - MOST_PANELS),
+        pairs=pair_matrix(view),
+        unseen=max(0, len(view.objectives) - MOST_OBJECTIVES),
+        chosen=chosen_key(view),
+        texts=recipes(view),
         policy=Markup(_policy(script, plotly)),
         style=Markup(
             f":root{{{css_variables(LIGHT)}}}"
@@ -85,12 +95,17 @@ def render(view: RunView) -> str:
         ),
         script=Markup(script),
         plotly=Markup(_packed(plotly)),
-        page=Markup(_packed(json.dumps(page, allow_nan=False, separators=(",", ":")))),
+        page=Markup(_packed(_json(page))),
+        details=Markup(_packed(_json(details(view)))),
     )
 
 
 def _read(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _json(data: object) -> str:
+    return json.dumps(data, allow_nan=False, separators=(",", ":"))
 
 
 def _packed(source: str) -> str:

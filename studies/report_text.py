@@ -7,16 +7,13 @@ they are not in one already. Strings are raw: the template escapes them.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from . import plots_data as data
-from .plots_data import Point
+from .front_data import front_panels
 from .plots_style import MARKS
+from .points import Point, all_points, random_points, reference_points, trial_points
 from .view import Estimate, Objective, RunView, TestRow
 from .wording import (
-    clean,
     count,
-    direction,
     duration,
-    estimate_text,
     has_interval,
     interval,
     number,
@@ -38,12 +35,12 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a table: `kind` picks the mark, `trial` gives it a button."""
+    """One line of a table: `kind` picks the mark, `key` gives it a button."""
 
     name: str
     kind: str
     cells: tuple[Cell, ...]
-    trial: int | None = None
+    key: str = ""
     note: str = ""
 
 
@@ -65,6 +62,20 @@ def claim(view: RunView) -> str:
     if view.state == "interrupted":
         return "The search was interrupted before a winner was chosen; the same command goes on."
     return "The search found no usable winner."
+
+
+def headline(view: RunView) -> str:
+    """The answer in a few words; empty where the claim is no claim about a winner."""
+    if view.winner is None:
+        return ""
+    name = view.winner.name
+    if view.winner.improved:
+        return f"Yes: {name} is better than the best parent."
+    if view.winner.number is None:
+        return f"No: {name}, which was there before, stays ahead."
+    if view.winner.improved is None:
+        return f"{name} won; whether it is better cannot be claimed."
+    return f"{name} won, but that it is better is not shown."
 
 
 def facts(view: RunView) -> tuple[Fact, ...]:
@@ -103,9 +114,21 @@ def items(view: RunView) -> int:
 
 def kinds(view: RunView) -> list[str]:
     """The kinds of points in the trade-off charts, for the legend, most important first."""
-    points = (*data.trial_points(view), *data.reference_points(view))
-    seen = {point.kind for point in points}
+    seen = {point.kind for point in all_points(view)}
     return [kind for kind in reversed(MARKS) if kind in seen]
+
+
+def ramps(view: RunView) -> dict[str, tuple[str, str, str]]:
+    """Chart to the objective that its colours stand for, and what its worst and best ends are."""
+    panels = front_panels(view)
+    keys = ["front" if place == 1 else f"front_{place}" for place in range(1, len(panels) + 1)]
+    found = {}
+    for key, panel in zip(keys, panels, strict=True):
+        if panel.third is not None and panel.ramp is not None:
+            worst, best = panel.ramp
+            name = f"{panel.third.name} · {panel.third.metric}"
+            found[key] = name, number(worst), number(best)
+    return found
 
 
 def test_lines(view: RunView) -> tuple[Line, ...]:
@@ -140,12 +163,12 @@ def tone_of(difference: Estimate, higher_is_better: bool) -> str:
 
 def front_lines(view: RunView) -> tuple[Line, ...]:
     """The winner, the references, then the front, best first objective first."""
-    won = [p for p in data.trial_points(view) if p.kind == "winner"]
-    front = [p for p in data.trial_points(view) if p.kind == "front"]
+    won = [p for p in trial_points(view) if p.kind == "winner"]
+    front = [p for p in trial_points(view) if p.kind == "front"]
     if view.objectives:
         first = view.objectives[0]
         front.sort(key=lambda p: p.values[first.name].value, reverse=first.higher_is_better)
-    order = (*won, *data.reference_points(view), *front)
+    order = (*won, *reference_points(view), *random_points(view), *front)
     return tuple(_front_line(view.objectives, point) for point in order)
 
 
@@ -154,7 +177,7 @@ def _front_line(objectives: Sequence[Objective], point: Point) -> Line:
     cells = tuple(
         Cell(number(v.value), interval(v)) if v else Cell(number(None), "") for v in values
     )
-    return Line(point.name, point.kind, cells, point.trial, point.note)
+    return Line(point.name, point.kind, cells, point.key, point.note)
 
 
 def split_names(view: RunView) -> tuple[str, ...]:
@@ -187,84 +210,6 @@ def search_sentence(view: RunView) -> str:
     )
 
 
-def alternatives(view: RunView) -> dict[str, str]:
-    """A sentence for each chart of `plots.figures`, under the same keys."""
-    said: dict[str, str] = {}
-    said |= _keyed("forest", (_say_forest(p) for p in data.forest_panels(view)))
-    said |= _keyed("front", _say_front(view))
-    said |= _keyed("importance", (_say_importance(p) for p in data.importance_panels(view)))
-    said["parallel"] = (
-        f"Parallel coordinates: {count(len(data.complete(view)), 'trial')} as lines over the "
-        "parameters that mattered most and the objectives; the winner's line is on top."
-    )
-    said |= _keyed("depth", (_say_depth(p) for p in data.depth_panels(view)))
-    if view.hypervolume:
-        (_, first), (_, last) = view.hypervolume[0], view.hypervolume[-1]
-        said["hypervolume"] = (
-            f"Hypervolume of the front so far: {first:.4g} at first, {last:.4g} at the end."
-        )
-        if view.beside and view.beside.hypervolume:
-            said["hypervolume"] += f" Random search: {view.beside.hypervolume[-1][1]:.4g}."
-    said |= _keyed("best", (_say_best(p) for p in data.progress_panels(view)))
-    said["seconds"] = "Seconds a trial, stacked. " + search_sentence(view)
-    return said
-
-
 def keys_of(keys: Iterable[str], names: Sequence[str]) -> list[str]:
     """The keys of the charts with these names: `front` stands for `front`, `front_2`, ..."""
     return [key for key in keys if key.partition("_")[0] in names]
-
-
-def _keyed(name: str, texts: Iterable[str]) -> dict[str, str]:
-    return {name if i == 1 else f"{name}_{i}": text for i, text in enumerate(texts, 1)}
-
-
-def _say_forest(panel: data.ForestPanel) -> str:
-    rows = "; ".join(
-        f"{clean(name)} {signed(d.value)} ({interval(d, difference=True)})"
-        for name, _, d in panel.rows
-    )
-    return f"{panel.column}, {direction(panel.higher_is_better)}, winner minus: {rows}."
-
-
-def _say_front(view: RunView) -> Iterable[str]:
-    if len(view.objectives) == 1:
-        for panel in data.progress_panels(view, by_items=False):
-            yield _say_best(panel)
-        return
-    for pair in data.front_panels(view):
-        on = sum(p.kind in ("front", "winner") for p in pair.points)
-        text = f"{pair.x.name} against {pair.y.name}: {count(on, 'point')} on the front. "
-        for point in pair.points:
-            if point.label:
-                x, y = point.values[pair.x.name], point.values[pair.y.name]
-                text += f"{point.label}: {estimate_text(x)} and {estimate_text(y)}. "
-        yield text.strip()
-
-
-def _say_importance(panel: data.ImportancePanel) -> str:
-    bars = sorted(panel.bars, key=lambda bar: -bar[1])[:3]
-    top = ", ".join(f"{clean(name)} {share:.0%}" for name, share in bars)
-    return f"What explains {panel.objective.name}: {top}."
-
-
-def _say_depth(panel: data.DepthPanel) -> str:
-    p = panel.profile
-    if not p.winner:
-        return f"{p.parameter} of {p.expert}: no layers."
-    return (
-        f"{p.parameter} of {p.expert} over {count(len(p.winner), 'layer')}: the winner goes from "
-        f"{p.winner[0]:.3g} to {p.winner[-1]:.3g}, lowest {min(p.winner):.3g}, "
-        f"highest {max(p.winner):.3g}."
-    )
-
-
-def _say_best(panel: data.ProgressPanel) -> str:
-    if not panel.best:
-        return f"{panel.objective.name}: no usable trial."
-    (_, first), (_, last) = panel.best[0], panel.best[-1]
-    levels = "; ".join(f"{level.label} {number(level.value)}" for level in panel.levels)
-    return (
-        f"{panel.objective.name} ({direction(panel.objective.higher_is_better)}): the best trial "
-        f"went from {number(first)} to {number(last)}. {levels}"
-    ).strip()

@@ -20,9 +20,10 @@ from search.winner import feasible, front
 
 from . import view
 from .benchmarks import benchmarks_of
-from .beside import beside_view
+from .beside import beside_view, random_best
+from .candidate_views import look_items, reference_views, trial_views, with_comparisons
 from .claims import RULES, choice_text, claim_text, test_rows, utility_gain
-from .estimates import Scores, objective_estimate
+from .estimates import Scores
 from .export import candidate_yaml
 from .masks import winner_masks
 from .notices import notices_of
@@ -88,7 +89,7 @@ def build_view(preflight: Preflight, ledger: Ledger, state: str) -> view.RunView
     sampler = next((one.sampler for one in reversed(found.trials)), str(study.sampler))
     winner = _winner(found)
     chosen = found.named(found.verdict.winner) if found.verdict else None
-    return view.RunView(
+    shown = view.RunView(
         name=study.name,
         state=state,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -109,11 +110,8 @@ def build_view(preflight: Preflight, ledger: Ledger, state: str) -> view.RunView
             name: preflight.tasks[task].metrics[metric].higher_is_better
             for name, (task, metric) in columns.items()
         },
-        trials=_trials(found),
-        references=tuple(
-            view.ReferenceView(label(one), one.role, _objectives(found, one, True))
-            for one in found.references
-        ),
+        trials=trial_views(found),
+        references=reference_views(found),
         winner=winner,
         test_rows=()
         if chosen is None
@@ -136,7 +134,9 @@ def build_view(preflight: Preflight, ledger: Ledger, state: str) -> view.RunView
         else winner_masks(found, found.verdict, chosen, found.named(found.verdict.rival)),
         beside=beside_view(found),
         benchmarks=benchmarks_of(preflight.tasks),
+        looks=look_items(found),
     )
+    return with_comparisons(found, shown, random_best(found))
 
 
 def test_columns(preflight: Preflight) -> dict[str, tuple[str, str]]:
@@ -191,68 +191,6 @@ def stored_view(ledger: Ledger) -> view.RunView | None:
         return TypeAdapter(view.RunView).validate_json(text)
     except ValidationError:
         return None  # written by another version: it is computed anew
-
-
-def _objectives(
-    found: Found, candidate: Candidate, with_interval: bool
-) -> dict[str, view.Estimate]:
-    if candidate.standing is None:
-        return {}
-    pairs = zip(found.preflight.objectives, candidate.standing, strict=True)
-    if not with_interval:
-        return {one.name: view.Estimate(score) for one, score in pairs}
-    if candidate.estimates is not None:
-        return _estimated(found, candidate)
-    return {
-        one.name: objective_estimate(found.scores, candidate, one, "search") for one, _ in pairs
-    }
-
-
-def _estimated(found: Found, candidate: Candidate) -> dict[str, view.Estimate]:
-    """Estimates of a race with normal 95% intervals, and the items that were scored."""
-    shown = {}
-    errors = candidate.errors or ()
-    for place, objective in enumerate(found.preflight.objectives):
-        value = (candidate.estimates or ())[place]
-        if errors and not errors[place] and candidate.scores is not None:
-            shown[objective.name] = objective_estimate(
-                found.scores, candidate, objective, "search"
-            )
-            continue  # no numbers of single items, so no error of the race's
-        reach = 1.96 * errors[place] if errors and errors[place] else None
-        items = sum(
-            len(found.scores.results(candidate, task, "search")) for task, _ in objective.parts
-        )
-        low, high = (None, None) if reach is None else (value - reach, value + reach)
-        shown[objective.name] = view.Estimate(value, low, high, items)
-    return shown
-
-
-def _trials(found: Found) -> tuple[view.TrialView, ...]:
-    on_front = {one.number for one in found.front}
-    so_far = sum(one.items for one in found.references)
-    shown = []
-    for one in found.trials:
-        so_far += one.items
-        shown.append(
-            view.TrialView(
-                number=one.number,
-                state=one.state,
-                origin=one.name,
-                parameters=dict(one.values or {}),
-                objectives=_objectives(found, one, one.number in on_front),
-                items=one.items,
-                items_so_far=so_far,
-                propose_seconds=one.propose_seconds,
-                build_seconds=one.build_seconds,
-                score_seconds=one.score_seconds,
-                feasible=feasible(one),
-                on_front=one.number in on_front,
-                recipe_yaml=found.yaml(one),
-                error=one.error,
-            )
-        )
-    return tuple(shown)
 
 
 def _winner(found: Found) -> view.Winner | None:

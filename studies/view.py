@@ -27,12 +27,54 @@ class Objective:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemView:
+    """A question as examples show it, its texts cut short; of search or select, never of test."""
+
+    task: str
+    split: str
+    question: str
+    choices: tuple[str, ...]
+    gold: str
+    """The right answer; empty where the task names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """An item on which a candidate and a reference differ."""
+
+    item: int
+    """Index into `RunView.items`."""
+    mine: str
+    """What the candidate answered; empty where the run has kept no answers."""
+    theirs: str
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """A candidate beside a reference on one metric, on the items that both were scored on."""
+
+    rival: str
+    column: str
+    """`logic acc`"""
+    items: int
+    """How many items that is, of search and select together."""
+    gained: int
+    """Items on which the candidate is better; of a metric of right and wrong: right, and the
+    reference is not."""
+    lost: int
+    right_or_wrong: bool = True
+    """Whether an item is right or wrong, else it has a number."""
+    gains: tuple[Example, ...] = ()
+    losses: tuple[Example, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TrialView:
     """One trial: recipe values, objectives on the search split, wall seconds."""
 
     number: int
     state: str
-    """complete | failed | running"""
+    """complete | paused | dropped | failed | running"""
     origin: str
     """`warm start: uniform`, `tpe`, ..."""
     parameters: Mapping[str, float | int | str | bool]
@@ -48,6 +90,12 @@ class TrialView:
     on_front: bool
     recipe_yaml: str
     error: str | None = None
+    looks: int = 0
+    """How often the race looked at it, 1 where nothing is raced; 0 before anything was scored."""
+    select: Mapping[str, Estimate] = field(default_factory=dict)
+    """Objectives on the select split; a trial that was no finalist has none."""
+    against: tuple[Against, ...] = ()
+    """Beside each parent, metric by metric."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +105,9 @@ class ReferenceView:
     name: str
     kind: str
     objectives: Mapping[str, Estimate]
+    recipe_yaml: str = ""
+    select: Mapping[str, Estimate] = field(default_factory=dict)
+    against: tuple[Against, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +191,10 @@ class Beside:
     """The utility of the first minus that of the second on `select`, paired."""
     recipe_yaml: str = ""
     """Of the best random candidate."""
+    objectives: Mapping[str, Estimate] = field(default_factory=dict)
+    """Of the best random candidate on the search split."""
+    parameters: Mapping[str, float | int | str | bool] = field(default_factory=dict)
+    against: tuple[Against, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,3 +273,7 @@ class RunView:
     """None where none was asked for."""
     benchmarks: Mapping[str, Benchmark] = field(default_factory=dict)
     """Task name to what is public about its items; nothing for a task of local files."""
+    items: tuple[ItemView, ...] = ()
+    """The questions that examples show."""
+    looks: tuple[int, ...] = ()
+    """Items that a usual trial has been scored on after each look of the race."""

@@ -3,6 +3,7 @@
 Nothing here knows of HTML, Markdown or plotly; whoever writes into one of them escapes on the way.
 """
 
+import datetime
 import math
 import unicodedata
 
@@ -11,6 +12,10 @@ from .view import Estimate
 MINUS = "\N{MINUS SIGN}"
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 NOTHING = "\N{EN DASH}"
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
 TOO_FEW = "too few items for an interval"
 
 
@@ -83,6 +88,16 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def moment(text: str) -> str:
+    """A time stamp as a person would write it, `26 November 2026, 18:34 UTC`; else as it came."""
+    try:
+        when = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    zone = " UTC" if when.utcoffset() == datetime.timedelta() else ""
+    return f"{when.day} {MONTHS[when.month - 1]} {when.year}, {when:%H:%M}{zone}"
 
 
 def direction(higher_is_better: bool) -> str:

@@ -1,4 +1,3 @@
-"use strict";
 (async () => {
   const byId = (id) => document.getElementById(id);
   const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -40,21 +39,49 @@
   }, { rootMargin: "-15% 0px -75% 0px" });
   for (const section of document.querySelectorAll("main section")) watch.observe(section);
 
+  function bytesOf(base64) {
+    if (Uint8Array.fromBase64) return Uint8Array.fromBase64(base64);
+    const text = atob(base64);
+    const bytes = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i += 1) bytes[i] = text.charCodeAt(i);
+    return bytes;
+  }
+
   // Data and plotly.js are gzip in base64; the policy admits plotly.js by its hash.
   async function unpack(id) {
-    const bytes = Uint8Array.from(atob(byId(id).textContent), (c) => c.charCodeAt(0));
-    const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const stream = new Blob([bytesOf(byId(id).textContent)]).stream().pipeThrough(new DecompressionStream("gzip"));
     return new Response(stream).text();
   }
 
-  function showTrial(recipes, number) {
-    const recipe = recipes[String(number)];
-    if (recipe === undefined) return;
-    byId("panel-title").textContent = `trial ${number}`;
-    byId("panel-yaml").textContent = recipe;
+  // Recipes and comparisons are unpacked when they are first asked for, or when there is time.
+  let unpacked;
+  function details() {
+    unpacked ??= unpack("details-data").then(JSON.parse);
+    return unpacked;
+  }
+  async function show(key, move = true) {
+    const told = await details();
+    if (!Object.hasOwn(told.recipes.fills, key)) return;
+    const [, title] = told.titles.find(([one]) => one === key);
+    byId("panel-title").textContent = title;
+    byId("panel-choose").value = key;
+    byId("panel-yaml").textContent = recipeOf(told.recipes, key);
     byId("panel-yaml").scrollTop = 0;
-    const box = byId("panel").getBoundingClientRect();
-    if (box.bottom > innerHeight || box.top < 0) byId("panel").scrollIntoView({ block: "nearest" });
+    byId("panel-against").replaceChildren(...comparisons(told, key, title));
+    byId("panel").dataset.key = key;
+    if (move) {
+      const box = byId("panel").getBoundingClientRect();
+      if (box.top < 48 || box.top > innerHeight * 0.6) byId("panel").scrollIntoView({ block: "center" });
+    }
+  }
+  async function fillPanel() {
+    if (!byId("panel")) return;
+    const told = await details();
+    byId("panel-choose").replaceChildren(...optionsOf(told));
+    byId("panel-choice").hidden = false;
+    byId("panel-choose").addEventListener("change", (event) => show(event.target.value, false));
+    const first = byId("panel").dataset.key;
+    if (first) await show(first, false);
   }
 
   function recolour(value, colours) {
@@ -66,7 +93,7 @@
 
   const plots = [...document.querySelectorAll("[data-figure]")];
   function config(key) {
-    const tools = key.startsWith("front") && matchMedia("(hover: hover)").matches;
+    const tools = /^(front|matrix)/.test(key) && matchMedia("(hover: hover)").matches;
     return {
       responsive: true,
       displaylogo: false,
@@ -75,37 +102,79 @@
       doubleClick: tools ? "reset" : false,
     };
   }
-  function draw(page, plot, light, width) {
+  function react(page, plot, light, width) {
     const figure = page.figures[plot.dataset.figure];
     const { data, layout } = light ? structuredClone(figure) : recolour(figure, page.dark);
-    const size = width ? { autosize: false, width } : { autosize: true };
+    // The trade-off is not much taller than it is wide, where there is little width.
+    const most = width ? width * 0.75 : Math.max(320, plot.clientWidth * 1.25);
+    const height = plot.dataset.figure.startsWith("front") ? Math.min(layout.height, most) : layout.height;
+    plot.style.minHeight = `${height}px`;
+    const size = width ? { autosize: false, width, height } : { autosize: true, height };
     return Plotly.react(plot, data, { ...layout, ...size }, config(plot.dataset.figure));
   }
 
-  try {
-    const page = JSON.parse(await unpack("page-data"));
-    for (const button of document.querySelectorAll("[data-trial]")) {
-      button.addEventListener("click", () => showTrial(page.recipes, button.dataset.trial));
+  // Charts in view are drawn first; the others when they come near, or when there is time.
+  const drawn = new Set();
+  async function draw(page, plot, light, width) {
+    const isNew = !drawn.has(plot);
+    drawn.add(plot);
+    await react(page, plot, light, width);
+    if (!isNew) return;
+    plot.on("plotly_click", ({ points }) => {
+      const key = points[0]?.customdata?.[1];
+      if (typeof key === "string") show(key);
+    });
+  }
+  function drawAgain(page, light, width = () => undefined) {
+    for (const plot of plots) draw(page, plot, light(), width(plot));
+  }
+  async function drawOnce(page, plot) {
+    if (!drawn.has(plot)) await draw(page, plot, !dark.matches);
+  }
+  const idle = () => new Promise((resume) => {
+    if (globalThis.requestIdleCallback) requestIdleCallback(resume, { timeout: 200 });
+    else setTimeout(resume);
+  });
+  async function drawAll(page) {
+    const near = plots.filter((plot) => plot.getBoundingClientRect().top < innerHeight);
+    for (const plot of near) await drawOnce(page, plot);
+    document.documentElement.dataset.ready = String(Math.round(performance.now()));
+    const soon = new IntersectionObserver((entries) => {
+      for (const { isIntersecting, target } of entries) {
+        if (isIntersecting) drawOnce(page, target).then(() => soon.unobserve(target));
+      }
+    }, { rootMargin: "50% 0px" });
+    for (const plot of plots) soon.observe(plot);
+    await idle();
+    await fillPanel();
+    for (const plot of plots) {
+      await idle();
+      await drawOnce(page, plot);
     }
+    soon.disconnect();
+  }
+
+  try {
+    for (const button of document.querySelectorAll("button[data-key]")) {
+      button.addEventListener("click", () => show(button.dataset.key));
+    }
+    const [page, source] = await Promise.all([
+      unpack("page-data").then(JSON.parse), plots.length ? unpack("plotly-data") : "",
+    ]);
     if (plots.length) {
       globalThis.PlotlyConfig = { MathJaxConfig: "local" };
       const script = document.createElement("script");
-      script.textContent = await unpack("plotly-data");
+      script.textContent = source;
       document.head.append(script);
     }
-    for (const plot of plots) {
-      await draw(page, plot, !dark.matches);
-      plot.on("plotly_click", ({ points }) => {
-        const trial = points[0]?.customdata?.[1];
-        if (Number.isInteger(trial)) showTrial(page.recipes, trial);
-      });
-      await new Promise((resume) => { setTimeout(resume); });
-    }
-    dark.addEventListener("change", () => { for (const plot of plots) draw(page, plot, !dark.matches); });
-    addEventListener("beforeprint", () => {
-      for (const plot of plots) draw(page, plot, true, plot.parentElement.children.length > 1 ? 330 : 680);
-    });
-    addEventListener("afterprint", () => { for (const plot of plots) draw(page, plot, !dark.matches); });
+    const screen = () => !dark.matches;
+    const wide = ".wide *, .tradeoff > :only-child *, .tradeoff.three > :first-child *";
+    const ink = (plot) => (plot.matches(wide) ? 680 : 330);
+    dark.addEventListener("change", () => drawAgain(page, screen));
+    addEventListener("beforeprint", () => drawAgain(page, () => true, ink));
+    addEventListener("afterprint", () => drawAgain(page, screen));
+    await drawAll(page);
+    document.documentElement.dataset.done = String(Math.round(performance.now()));
     document.documentElement.dataset.charts = String(plots.length);
   } catch (error) {
     byId("trouble").hidden = false;

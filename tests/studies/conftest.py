@@ -20,11 +20,18 @@ from studies import view as v
 
 LAYERS = 12
 EXPERTS = ("zoo/math", "zoo/code", "zoo/prose")
-SKILLS = {"logic": "acc", "code": "exact_match", "prose": "bits_per_byte"}
+SKILLS = {
+    "logic": "acc",
+    "code": "exact_match",
+    "prose": "bits_per_byte",
+    "facts": "acc_norm",
+    "names": "acc",
+}
 
 
 def skill(weights: list[float], density: float, of: int) -> float:
     """In [0, 1]: rises with the own weight, falls with the others', best near density 0.6."""
+    of %= len(weights)
     own = weights[of]
     others = sum(w for i, w in enumerate(weights) if i != of)
     rise = own * (1.7 - 0.8 * own)
@@ -101,7 +108,7 @@ def build_view(
             hv = moocore.hypervolume(numpy.array(seen), ref=numpy.array(reference))
             hypervolume.append((items, float(hv)))
         flat = {
-            f"{e.rsplit('/', 1)[-1]}.weight[{k}]": round(w * (0.8, 1.0, 1.1)[k], 4)
+            f"{e.rsplit('/', 1)[-1]}.weight@{k}": round(w * (0.8, 1.0, 1.1)[k], 4)
             for e, w in zip(names, weights, strict=True)
             for k in range(3)
         }
@@ -132,7 +139,10 @@ def build_view(
     known += [(name, "parent", w) for name, w in zip(names, alone, strict=True)]
     known += [("uniform merge", "uniform", [1 / len(names)] * len(names))]
     references = tuple(
-        v.ReferenceView(name, kind, measured(w, 0.6, tasks, noise, 240)) for name, kind, w in known
+        v.ReferenceView(
+            name, kind, measured(w, 0.6, tasks, noise, 240), recipe(-1 - n, w, 0.6, names)
+        )
+        for n, (name, kind, w) in enumerate(known)
     )
     return assemble(views, references, best, drawn, wanted, tasks, names, hypervolume, noise)
 
@@ -171,7 +181,7 @@ def assemble(
         for k, name in enumerate(names, 1)
     )
     shares = [noise.random() ** 2 for _ in range(9)]
-    keys = [f"{e.rsplit('/', 1)[-1]}.weight[{k}]" for e in names for k in range(3)]
+    keys = [f"{e.rsplit('/', 1)[-1]}.weight@{k}" for e in names for k in range(3)]
     return v.RunView(
         name="skills",
         state="finished",
@@ -250,6 +260,7 @@ def with_truth(view: v.RunView) -> v.RunView:
         beside=v.Beside(
             60, 2, 28_800, 60, curve, "trial 55", "random 12", 0.42, 0.31,
             v.Estimate(0.11, 0.02, 0.20, 240), "merge_method: dare_ties\n",
+            view.references[-1].objectives, {"math.weight@0": 0.5, "math.weight@1": 0.25},
         ),
     )  # fmt: skip
 
@@ -258,6 +269,75 @@ def with_truth(view: v.RunView) -> v.RunView:
 def truthful() -> Callable[[v.RunView], v.RunView]:
     """`truthful(view)`: the view with everything that keeps a winner honest filled in."""
     return with_truth
+
+
+def with_race(view: v.RunView) -> v.RunView:
+    """The view of a raced run: looks, finalists on select, and everybody beside the parents."""
+    draw = random.Random(3)
+    columns = [f"{o.name} {o.metric}" for o in view.objectives]
+    items = tuple(
+        v.ItemView(
+            o.name,
+            ("search", "select")[n % 2],
+            f"Question {n} of {o.name}: what is {n} + {n}?",
+            tuple(str(2 * n + k) for k in range(4)) if o.metric.startswith("acc") else (),
+            str(2 * n),
+        )
+        for o in view.objectives
+        for n in range(20)
+    )
+
+    def beside(name: str, seen: int) -> tuple[v.Against, ...]:
+        told = []
+        for rival in [r.name for r in view.references if r.kind == "parent" and r.name != name]:
+            for k, o in enumerate(view.objectives):
+                gained, lost = draw.randrange(seen // 3), draw.randrange(seen // 3)
+                shown = [
+                    tuple(
+                        v.Example(20 * k + draw.randrange(20), str(draw.randrange(40)), "7")
+                        for _ in range(min(amount, 2))
+                    )
+                    for amount in (gained, lost)
+                ]
+                binary = o.metric != "bits_per_byte"
+                told.append(v.Against(rival, columns[k], seen, gained, lost, binary, *shown))
+        return tuple(told)
+
+    def on_select(objectives: dict[str, v.Estimate]) -> dict[str, v.Estimate]:
+        moved = {}
+        for name, e in objectives.items():
+            by = draw.gauss(-0.02, 0.02)
+            moved[name] = v.Estimate(e.value + by, e.low + by, e.high + by, 120)
+        return moved
+
+    trials = []
+    for one in view.trials:
+        if one.state == "failed":
+            trials.append(replace(one, looks=1))
+            continue
+        looks = 5 if one.on_front else draw.randrange(1, 5)
+        state = "complete" if looks == 5 else ("paused", "dropped")[draw.randrange(2)]
+        select = on_select(one.objectives) if one.on_front else {}
+        seen = 48 * 2 ** (looks - 1) // len(view.objectives)
+        told = beside(f"trial {one.number}", seen)
+        trials.append(replace(one, looks=looks, state=state, select=select, against=told))
+    references = tuple(
+        replace(one, select=on_select(one.objectives), against=beside(one.name, 360))
+        for one in view.references
+    )
+    return replace(
+        view,
+        trials=tuple(trials),
+        references=references,
+        items=items,
+        looks=(48, 96, 192, 384, 720),
+    )
+
+
+@pytest.fixture(scope="session")
+def raced() -> Callable[[v.RunView], v.RunView]:
+    """`raced(view)`: the view of a run that raced, with items gained and lost."""
+    return with_race
 
 
 class PicoFamily(Protocol):

@@ -13,6 +13,7 @@ import pytest
 
 from studies import report_text
 from studies import view as v
+from studies.details import filled
 from studies.plots import figures, plotly_script
 from studies.report import render, write_report
 
@@ -108,8 +109,12 @@ def test_figures_and_recipes_travel_with_the_page(make_view, pages):
     view = make_view()
     page = Page(pages[2])
     data = json.loads(unpacked(page, "page-data"))
-    assert data["recipes"] == {str(t.number): t.recipe_yaml for t in view.trials}
     assert set(data["figures"]) == set(figures(view))
+    told = json.loads(unpacked(page, "details-data"))["recipes"]
+    assert {key: filled(told, key) for key in told["fills"]} == {
+        **{f"t{t.number}": t.recipe_yaml for t in view.trials},
+        **{f"r{place}": one.recipe_yaml for place, one in enumerate(view.references)},
+    }
     assert unpacked(page, "plotly-data") == plotly_script()
 
 
@@ -170,16 +175,16 @@ def test_hostile_names_are_text(make_view):
     source = render(view)
     page = Page(source)
     assert not page.every("img") and "<img" not in source and "7*7" in source
-    assert len(page.every("script")) == 3
+    assert len(page.every("script")) == 4
     assert sum(HOSTILE in text for text in page.text) >= 12
 
 
-def test_a_thousand_trials_stay_under_six_megabytes(make_view):
-    view = make_view(3, trials=1000)
+def test_a_thousand_trials_stay_under_six_megabytes(make_view, raced):
+    view = raced(make_view(3, trials=1000))
     source = render(view)
     assert len(source.encode()) < 6_000_000
-    data = json.loads(unpacked(Page(source), "page-data"))
-    assert len(data["recipes"]) == 1000
+    data = json.loads(unpacked(Page(source), "details-data"))
+    assert len(data["recipes"]["fills"]) == 1000 + len(view.references)
 
 
 def test_the_same_run_gives_the_same_bytes(make_view, pages):

@@ -1,154 +1,44 @@
-"""The report in a real Chromium: charts drawn, no error, no request, a phone's width, both themes.
+"""The report in a real Chromium: charts, clicks, keys, copying; no error, no request, both themes.
 
-Spoken over the DevTools protocol by pipe. Skipped where no Chromium is installed.
+Skipped where no Chromium is installed.
 """
 
 import dataclasses
-import json
-import os
-import shutil
-import subprocess
-import time
 from collections.abc import Iterator
-from pathlib import Path
-from select import select
-from typing import Any
 
 import pytest
 
+from studies import view as v
+from studies.details import recipes
 from studies.report import write_report
+from studies.show import run_view
+from tests.studies.browser import CHROMIUM, Browser
+from tests.studies.conftest import Bench
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
-    None,
-)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
-    "--disable-background-networking --disable-component-update --remote-debugging-pipe"
-)
 HOSTILE = "zoo/<a href='https://evil.example'>%{x}</a><img src=x onerror=alert(1)>"
 
 CHARTS = "[...document.querySelectorAll('[data-figure]')]"
+YAML = "document.getElementById('panel-yaml').textContent"
+SHOWN = "document.getElementById('panel').dataset.key"
 OUTWARD = """
     [...document.querySelectorAll('a')]
         .map((a) => a.getAttribute('href') ?? a.getAttribute('xlink:href') ?? '#')
         .filter((target) => !target.startsWith('#'))
 """
-LAST_BUTTON = """
-    (() => {
-        const button = [...document.querySelectorAll('[data-trial]')].at(-1);
-        button.click();
-        return Number(button.dataset.trial);
-    })()
-"""
-FRONT_POINT = """
-    (() => {
+POINT = """
+    ((name) => {
         const plot = document.querySelector('[data-figure=front]');
         plot.scrollIntoView({ behavior: 'instant' });
-        const t = plot.data.findIndex((trace) => trace.name === 'on the Pareto front');
+        const t = plot.data.findIndex((trace) => trace.name === name);
         const group = plot.querySelectorAll('.scatterlayer .trace')[t];
-        const box = group.querySelector('.point').getBoundingClientRect();
-        const trials = plot.data[t].customdata.map((c) => c[1]);
-        return [box.x + box.width / 2, box.y + box.height / 2, trials];
-    })()
+        const box = [...group.querySelectorAll('.point')].at(-1).getBoundingClientRect();
+        const keys = plot.data[t].customdata.map((c) => c[1]);
+        return [box.x + box.width / 2, box.y + box.height / 2, keys];
+    })
 """
-
-
-class Browser:
-    """One tab: commands in, events kept."""
-
-    def __init__(self, profile: Path):
-        inbound, self.write = os.pipe()
-        self.read, outbound = os.pipe()
-        command = f'exec "$0" "$@" 3<&{inbound} 4>&{outbound}'
-        self.process = subprocess.Popen(
-            ["bash", "-c", command, str(CHROMIUM), *FLAGS.split(), f"--user-data-dir={profile}"],
-            pass_fds=(inbound, outbound),
-            stderr=subprocess.DEVNULL,
-        )
-        os.close(inbound)
-        os.close(outbound)
-        self.buffer, self.number, self.session = b"", 0, ""
-        self.events: list[dict[str, Any]] = []
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
-        self.session = attached["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.call(f"{domain}.enable")
-
-    def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """One command and its answer."""
-        self.number += 1
-        message = {"id": self.number, "method": method, "params": parameters}
-        if self.session:
-            message["sessionId"] = self.session
-        os.write(self.write, json.dumps(message).encode() + b"\0")
-        while True:
-            answer = self.receive()
-            if answer.get("id") == self.number:
-                assert "error" not in answer, (method, answer)
-                return answer["result"]
-            self.events.append(answer)
-
-    def receive(self) -> dict[str, Any]:
-        """The next message, within a minute."""
-        while b"\0" not in self.buffer:
-            assert select([self.read], [], [], 60)[0], "Chromium does not answer"
-            piece = os.read(self.read, 1 << 16)
-            assert piece, "Chromium has ended"
-            self.buffer += piece
-        message, self.buffer = self.buffer.split(b"\0", 1)
-        return json.loads(message)
-
-    def evaluate(self, expression: str) -> Any:
-        """The value of an expression, awaited."""
-        result = self.call(
-            "Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True
-        )
-        assert "exceptionDetails" not in result, result
-        return result["result"].get("value")
-
-    def open(self, path: Path, width: int = 1280, scheme: str = "light") -> None:
-        """Loads a page and waits until its charts are drawn."""
-        self.events.clear()
-        self.call(
-            "Emulation.setDeviceMetricsOverride",
-            **{"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600},
-        )
-        self.theme(scheme)
-        self.call("Page.navigate", url=path.as_uri())
-        self.wait("document.documentElement?.dataset.charts")
-
-    def theme(self, scheme: str) -> None:
-        """Light or dark."""
-        feature = {"name": "prefers-color-scheme", "value": scheme}
-        self.call("Emulation.setEmulatedMedia", features=[feature])
-
-    def wait(self, expression: str) -> None:
-        """Until the expression is true, at most a minute."""
-        end = time.monotonic() + 60
-        while not self.evaluate(f"Boolean({expression})"):
-            assert time.monotonic() < end, f"never true: {expression}"
-            time.sleep(0.05)
-
-    def troubles(self) -> list[dict[str, Any]]:
-        """Console messages, exceptions, policy violations."""
-        kinds = ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded")
-        return [event for event in self.events if event.get("method") in kinds]
-
-    def requests(self) -> list[str]:
-        """Every address asked for that is not the page or made by it."""
-        sent = [e for e in self.events if e.get("method") == "Network.requestWillBeSent"]
-        urls = [event["params"]["request"]["url"] for event in sent]
-        return [url for url in urls if not url.startswith(("file:", "data:", "blob:"))]
-
-    def close(self) -> None:
-        """Ends the browser."""
-        self.process.terminate()
-        self.process.wait(10)
-        os.close(self.write)
-        os.close(self.read)
+HOVER = "[...document.querySelectorAll('.hoverlayer text')].map(t => t.textContent).join('|')"
+FOCUS = "document.activeElement.dataset.key ?? document.activeElement.id"
 
 
 @pytest.fixture(scope="module")
@@ -159,50 +49,152 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def report(make_view, tmp_path_factory):
-    """A page with three objectives and a hostile name."""
+def hostile(make_view, raced) -> v.RunView:
+    """A raced run of three objectives in which every text is a stranger's."""
+    view = raced(make_view(3, names=(HOSTILE, "zoo/code", "zoo/prose")))
+    odd = dataclasses.replace(view.items[0], task=HOSTILE, question=HOSTILE, gold=HOSTILE)
+    odd = dataclasses.replace(odd, choices=(HOSTILE, "b"))
+    example = v.Example(0, HOSTILE, HOSTILE)
+    trials = tuple(
+        dataclasses.replace(
+            trial,
+            origin=HOSTILE,
+            against=tuple(
+                dataclasses.replace(a, column=HOSTILE, gains=(example,)) for a in trial.against
+            ),
+        )
+        for trial in view.trials
+    )
+    return dataclasses.replace(view, trials=trials, items=(odd, *view.items[1:]))
+
+
+@pytest.fixture(scope="module")
+def report(hostile, tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "report.html"
-    write_report(make_view(3, names=(HOSTILE, "zoo/code", "zoo/prose")), path)
+    write_report(hostile, path)
     return path
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (820, "dark"), (360, "dark")])
 def test_charts_are_drawn_without_error_or_request(browser, report, width, scheme):
     browser.open(report, width, scheme)
     count = browser.evaluate(f"{CHARTS}.length")
-    assert browser.evaluate("Number(document.documentElement.dataset.charts)") == count == 21
+    assert browser.evaluate("Number(document.documentElement.dataset.charts)") == count == 25
     assert all(browser.evaluate(f"{CHARTS}.map(p => p.querySelectorAll('.trace').length)"))
     assert browser.troubles() == [] and browser.requests() == []
     assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert browser.evaluate("document.getElementById('trouble').hidden")
 
 
-def test_hostile_names_stay_text_in_the_charts(browser, report):
+@pytest.mark.parametrize("objectives", [1, 2, 4])
+def test_any_number_of_objectives_draws_and_fits_a_phone(
+    browser, make_view, raced, truthful, tmp_path, objectives
+):
+    path = tmp_path / "report.html"
+    write_report(raced(truthful(make_view(objectives))), path)
+    browser.open(path, 390)
+    assert browser.troubles() == [] and browser.requests() == []
+    assert all(browser.evaluate(f"{CHARTS}.map(p => p.querySelectorAll('.trace').length)"))
+    assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_hostile_names_stay_text_everywhere(browser, report):
     browser.open(report)
+    browser.evaluate("document.querySelectorAll('details').forEach(d => { d.open = true; })")
     assert browser.evaluate(OUTWARD) == []
     assert browser.evaluate("document.querySelectorAll('img').length") == 0
     texts = browser.evaluate(
         "[...document.querySelectorAll('.plot text')].map(t => t.textContent)"
     )
     assert any("alert(1)>" in text for text in texts)
+    shown = browser.evaluate("document.getElementById('panel-against').textContent")
+    assert shown.count("onerror=alert(1)>") > 5
+    assert browser.troubles() == [] and browser.requests() == []
 
 
-def test_a_point_and_a_button_show_their_recipe(browser, report, make_view):
-    view = make_view(3, names=(HOSTILE, "zoo/code", "zoo/prose"))
-    recipes = {t.number: t.recipe_yaml for t in view.trials}
+@pytest.mark.parametrize("kind", ["on the Pareto front", "dominated trial", "parent", "base"])
+def test_a_clicked_point_opens_its_recipe(browser, report, hostile, kind):
+    texts = recipes(hostile)
     browser.open(report)
-    text = "document.getElementById('panel-yaml').textContent"
-    assert browser.evaluate(text) == recipes[view.winner.number]
-    button = browser.evaluate(LAST_BUTTON)
-    assert button != view.winner.number and browser.evaluate(text) == recipes[button]
-    x, y, trials = browser.evaluate(FRONT_POINT)
-    for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
-        mouse = {"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1}
-        browser.call("Input.dispatchMouseEvent", **mouse)
-    title = "document.getElementById('panel-title').textContent"
-    browser.wait(f"{title} !== 'trial {button}'")
-    clicked = int(browser.evaluate(title).removeprefix("trial "))
-    assert clicked in trials and browser.evaluate(text) == recipes[clicked]
+    won = browser.evaluate(SHOWN)
+    assert won == f"t{hostile.winner.number}" and browser.evaluate(YAML) == texts[won]
+    x, y, keys = browser.evaluate(f"{POINT}('{kind}')")
+    browser.click(x, y)
+    browser.wait(f"{SHOWN} !== '{won}'")
+    clicked = browser.evaluate(SHOWN)
+    assert clicked in keys and browser.evaluate(YAML) == texts[clicked]
+    assert browser.evaluate("document.getElementById('panel-choose').value") == clicked
+    box = "document.getElementById('panel').getBoundingClientRect()"
+    browser.wait(f"{box}.top >= 0 && {box}.top < innerHeight")
+
+
+def test_a_pointer_tells_the_recipe_in_short(browser, report, hostile):
+    browser.open(report)
+    x, y, keys = browser.evaluate(f"{POINT}('on the Pareto front')")
+    browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=x - 40, y=y - 40)
+    browser.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+    browser.wait(f"{HOVER}.includes('trial')")
+    told = browser.evaluate(HOVER)
+    assert "code.weight" in told and "density" in told and "logic" in told
+
+
+def test_the_recipe_of_a_real_run_is_the_exported_one(browser, searched: Bench):
+    view = run_view(searched.run)
+    browser.open(searched.run / "report.html")
+    for key in [f"t{trial.number}" for trial in view.trials]:
+        browser.evaluate(
+            "((key) => { const list = document.getElementById('panel-choose'); list.value = key;"
+            f"list.dispatchEvent(new Event('change')); }})('{key}')"
+        )
+        browser.wait(f"{SHOWN} === '{key}'")
+        exported = searched.call("export", searched.run, "--trial", key[1:])
+        assert browser.evaluate(YAML) == exported.stdout
+    assert browser.troubles() == []
+
+
+def test_copy_copies_what_is_shown(browser, report, hostile):
+    browser.call("Emulation.setFocusEmulationEnabled", enabled=True)
+    granted = ["clipboardReadWrite", "clipboardSanitizedWrite"]
+    browser.call("Browser.grantPermissions", permissions=granted)
+    browser.open(report)
+    browser.evaluate("document.querySelector('button[data-copy=panel-yaml]').click()")
+    browser.wait("document.getElementById('status').textContent.includes('copied')")
+    copied = browser.evaluate("navigator.clipboard.readText()")
+    assert copied == recipes(hostile)[f"t{hostile.winner.number}"]
+
+
+def test_everything_works_by_keyboard(browser, report, hostile):
+    browser.open(report)
+    browser.evaluate("document.getElementById('panel-choose').focus()")
+    browser.press("ArrowDown", 40)
+    browser.wait(f"{SHOWN} === 'r0'")  # behind the winner, which stands first
+    assert browser.evaluate(YAML) == recipes(hostile)["r0"]
+    browser.press("Tab", 9)
+    assert browser.evaluate("document.activeElement.dataset.copy") == "panel-yaml"
+    for _ in range(3):
+        browser.press("Tab", 9)
+    assert browser.evaluate("document.activeElement.tagName") == "SUMMARY"
+    browser.press("Enter", 13, "\r")
+    assert browser.evaluate("document.activeElement.parentElement.open")
+    browser.evaluate("document.querySelector('button[data-key=r2]').focus()")
+    browser.press("Enter", 13, "\r")
+    browser.wait(f"{SHOWN} === 'r2'")
+    assert browser.evaluate(YAML) == recipes(hostile)["r2"]
+
+
+def test_texts_for_those_who_do_not_see_the_charts(browser, report):
+    browser.open(report)
+    tree = browser.call("Accessibility.getFullAXTree")["nodes"]
+    pictures = [n for n in tree if n.get("role", {}).get("value") in ("image", "img")]
+    assert sum(len(n["name"]["value"]) > 40 for n in pictures) == 25
+    unnamed = [
+        n["role"]["value"]
+        for n in tree
+        if n.get("role", {}).get("value") in ("button", "combobox", "link")
+        and not n.get("ignored")
+        and not n["name"]["value"]
+    ]
+    assert unnamed == []
 
 
 def test_the_theme_follows_the_system(browser, report):

@@ -1,0 +1,196 @@
+"""What a candidate gained and lost against each parent, item by item, on search and select.
+
+A trial that raced was scored on some items: both sides are counted on the items that both were
+scored on. Metrics without numbers of single items are taken item by item by their own aggregate
+(the F1 of one answer). `test` is never read here.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.task import Item, ItemResult, Metric, Task, result_rows
+from search.item_values import item_values
+from search.ledger import Candidate, label
+from search.loop import searched_tasks
+
+from .item_views import Shelf, answered
+from .view import Against, Example, ItemView
+
+if TYPE_CHECKING:
+    from .results import Found
+
+Numbers = NDArray[np.float64]
+Read = Mapping[str, ItemResult]
+"""Item key to what a candidate got, search and select together."""
+
+SPLITS = ("search", "select")
+FEW, MANY = 1, 3
+"""Examples of items gained, and as many of items lost, of a rival and metric."""
+MOST_EXAMPLES = 24_000
+"""In one report; who comes first is shown first."""
+NEAR = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One metric over the items of search and select; `number` is an item's, higher is better."""
+
+    task: Task
+    metric: Metric
+    items: Sequence[tuple[Item, str]]
+    number: Callable[[ItemResult], float]
+
+    @property
+    def name(self) -> str:
+        """`logic acc`."""
+        return f"{self.task.name} {self.metric.name}"
+
+    def line(self, results: Read) -> Numbers:
+        """The numbers of every item, NaN where it was not scored."""
+        found = (results.get(item.key) for item, _ in self.items)
+        return np.array([np.nan if one is None else self.number(one) for one in found])
+
+
+@dataclass(slots=True)
+class Comparison:
+    """Candidates beside the parents; whoever is asked about first chooses the examples."""
+
+    found: "Found"
+    columns: Sequence[Column] = field(init=False)
+    shelf: Shelf = field(default_factory=Shelf, init=False)
+    _rivals: list[tuple[str, str, Mapping[str, Read], list[Numbers]]] = field(init=False)
+    _left: int = field(default=MOST_EXAMPLES, init=False)
+
+    def __post_init__(self) -> None:
+        references = [one for one in self.found.references if one.scores is not None]
+        read = {label(one): self._read(one, whole=True) for one in references}
+        base = next((read[label(one)] for one in references if one.role == "base"), None)
+        self.columns = () if base is None else _columns(self.found, base)
+        self._rivals = [
+            (
+                label(one),
+                one.recipe_hash,
+                read[label(one)],
+                [column.line(read[label(one)][column.task.name]) for column in self.columns],
+            )
+            for one in references
+            if one.role == "parent"
+        ]
+
+    @property
+    def items(self) -> tuple[ItemView, ...]:
+        """The questions of all examples so far."""
+        return tuple(self.shelf.taken)
+
+    def of(self, candidate: Candidate, *, whole: bool, many: bool) -> tuple[Against, ...]:
+        """A candidate beside every parent but itself, metric by metric.
+
+        Args:
+            candidate: Who was scored, at least on some items.
+            whole: Whether it met the others on `select` as well.
+            many: Whether it is shown with several examples.
+        """
+        read = self._read(candidate, whole=whole)
+        lines = [column.line(read[column.task.name]) for column in self.columns]
+        return tuple(
+            self._pair(rival, column, (mine, theirs), (read, told), MANY if many else FEW)
+            for rival, rival_hash, told, numbers in self._rivals
+            if rival_hash != candidate.recipe_hash
+            for column, mine, theirs in zip(self.columns, lines, numbers, strict=True)
+        )
+
+    def _read(self, candidate: Candidate, *, whole: bool) -> dict[str, dict[str, ItemResult]]:
+        scores = self.found.scores
+        return {
+            task: {
+                key: result
+                for split in (SPLITS if whole else SPLITS[:1])
+                for key, result in scores.results(candidate, task, split).items()
+            }
+            for task in _searched(self.found)
+        }
+
+    def _pair(
+        self,
+        rival: str,
+        column: Column,
+        numbers: tuple[Numbers, Numbers],
+        read: tuple[Mapping[str, Read], Mapping[str, Read]],
+        most: int,
+    ) -> Against:
+        gaps = numbers[0] - numbers[1]
+        both = np.isfinite(gaps)
+        gained, lost = np.flatnonzero(gaps > NEAR), np.flatnonzero(gaps < -NEAR)
+        examples = (
+            self._examples(column, sorted(where, key=lambda at: -abs(gaps[at])), read, most)
+            for where in (gained.tolist(), lost.tolist())
+        )
+        right_or_wrong = bool(np.isin(numbers[1][np.isfinite(numbers[1])], (0.0, 1.0)).all())
+        counts = int(both.sum()), len(gained), len(lost)
+        return Against(rival, column.name, *counts, right_or_wrong, *examples)
+
+    def _examples(
+        self,
+        column: Column,
+        where: Iterable[int],
+        read: tuple[Mapping[str, Read], Mapping[str, Read]],
+        most: int,
+    ) -> tuple[Example, ...]:
+        """The first items that have a place, the largest differences first."""
+        shown: list[Example] = []
+        for at in where:
+            if len(shown) >= min(most, self._left):
+                break
+            item, split = column.items[at]
+            place = self.shelf.place(column.task, item, split, column.metric.name)
+            if place is not None:
+                said = (self._answered(column, item, one) for one in read)
+                shown.append(Example(place, *said))
+        self._left -= len(shown)
+        return tuple(shown)
+
+    def _answered(self, column: Column, item: Item, read: Mapping[str, Read]) -> str:
+        result = read[column.task.name][item.key]
+        value = _alone(column.metric, tuple(result[column.metric.name]))
+        return answered(item, result, column.metric.name, value)
+
+
+def _searched(found: "Found") -> list[str]:
+    study = found.preflight
+    return searched_tasks(study.tasks, study.objectives, study.study.constraints)
+
+
+def _columns(found: "Found", base: Mapping[str, Read]) -> tuple[Column, ...]:
+    """What the objectives measure, each metric once; `base` was scored on every item."""
+    parts = dict.fromkeys(part for one in found.preflight.objectives for part in one.parts)
+    columns = []
+    for name, metric in parts:
+        task = found.preflight.tasks[name]
+        items = [(one, split) for split in SPLITS for one in found.scores.items(name, split)]
+        numbers = _numbers(task.metrics[metric], list(base[name].values()))
+        columns.append(Column(task, task.metrics[metric], items, numbers))
+    return tuple(columns)
+
+
+def _numbers(metric: Metric, results: Sequence[ItemResult]) -> Callable[[ItemResult], float]:
+    """An item's number, higher is better: its part of the mean, else the metric of it alone."""
+    sign = 1.0 if metric.higher_is_better else -1.0
+    form = item_values(metric, results)
+    if form is not None:
+        scale = sign * form.scale
+        return lambda result: scale * float(result[metric.name][0])
+    alone = cache(lambda row: _alone(metric, row))
+    return lambda result: sign * alone(tuple(result[metric.name]))
+
+
+def _alone(metric: Metric, row: tuple[float | str, ...]) -> float:
+    """The metric of one item alone; NaN where it has none."""
+    try:
+        return float(metric.aggregate(result_rows([{metric.name: row}], metric.name)))
+    except Exception:  # a stranger's aggregate may need more than one item
+        return float("nan")
