@@ -27,7 +27,7 @@ from .unit_points import near, shares_of, spread_out, values_at
 Numbers = NDArray[np.float64]
 
 EVERY = 2
-"""Of several objectives one of so many proposals is a guess; of one all that gain are."""
+"""With several objectives one of so many proposals is a guess; with one all that gain are."""
 _SPREAD = 512
 _AROUND = 16
 """Points around each of the best."""
