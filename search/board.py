@@ -111,10 +111,12 @@ class Board:
     ) -> list[Estimate]:
         if (found := self._accuracies(labels, objective)) is not None:
             parts = [self._by_margins(labels, part, one) for part, one in found.items()]
-            means = [_mean(one) for one in zip(*parts, strict=True)]
-            return _clipped(means, objective, warp)
-        raw = _clipped([self.objective(one, objective) for one in labels], objective, warp)
-        return smoothed(raw, [self._places.get(one) for one in labels])
+            own = [_mean(one) for one in zip(*parts, strict=True)]
+        else:
+            own = [self.objective(one, objective) for one in labels]
+        # Who was scored on everything was lucky with these items, or not: its neighbours know.
+        shown = _clipped(own, objective, warp)
+        return smoothed(shown, [self._places.get(one) for one in labels])
 
     def elsewhere(
         self, labels: Sequence[str], objective: Objective, places: Numbers

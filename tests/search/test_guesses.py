@@ -154,7 +154,7 @@ def test_a_search_with_guesses_knows_what_it_did_not_score(world, ledger: Ledger
             assert abs(estimate.value - true) < 0.08, (weights, one.looks)
 
 
-@pytest.mark.parametrize("share", [0.35, 0.7, 0.9])
+@pytest.mark.parametrize("share", [0.35, 0.8])
 def test_killed_anywhere_it_guesses_the_same(world, tmp_path: Path, share: float) -> None:
     with Ledger(f"sqlite:///{tmp_path / 'whole.db'}") as whole:
         search = guessing(world, whole, 18)
