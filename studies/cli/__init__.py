@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from . import editing, looking, merging_commands, searching
+from . import beginning, editing, looking, merging_commands, searching
 from .shadowing import shadowed
 
 app = typer.Typer(
@@ -44,6 +44,7 @@ def options(
         os.environ["EUTECTIC_DEBUG"] = "1"
 
 
+beginning.register(app)
 searching.register(app)
 looking.register(app)
 merging_commands.register(app)

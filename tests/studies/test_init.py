@@ -136,7 +136,7 @@ def test_local_models_and_files_are_seen_from_where_the_study_stands(bench, aske
 
 @pytest.mark.parametrize(
     ("rows", "message"),
-    [("", "empty|no rows"), ('{"a": 1}\n', "no task fits its columns \\(a\\)")],
+    [("", "empty|no rows"), ('{"a": 1}\n', "columns are not understood \\(a\\)")],
 )
 def test_a_task_file_of_no_use(bench, rows: str, message: str) -> None:
     import re
