@@ -20,14 +20,16 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 a result was produced; 1 `verify` found a difference; 2 the input is at "
+    "fault; 3 no usable winner, or too many failed trials; 130 interrupted, state saved.",
 )
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from ..versions import version_lines
 
-        print(f"eutectic {version('eutectic')}")
+        print("\n".join(version_lines()))
         raise typer.Exit
 
 
@@ -35,7 +37,7 @@ def _version(wanted: bool) -> None:
 def options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the versions of eutectic and of what it stands on."),
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:

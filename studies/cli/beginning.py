@@ -1,25 +1,36 @@
 """`init` and `check`: before a search."""
 
 import json
+import os
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import StudyError
-from .faults import guarded
+from .faults import INPUT_AT_FAULT, guarded, one_line
 from .options import (
     AllowBenchmarkTest,
     AllowCode,
     AllowPickle,
+    Device,
+    Dtype,
     Json,
     Map,
     MergekitExact,
     Methods,
+    Threads,
+    TokenBudget,
     TrustRemoteCode,
     TrustTaskCode,
     parse_maps,
 )
+
+if TYPE_CHECKING:
+    from ..checkup import Checkup
+    from ..preflight import Permissions
+    from ..session import Hardware
 
 
 @guarded
@@ -27,7 +38,7 @@ def init(
     recipe: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[RECIPE]",
+            metavar="RECIPE",
             help="A mergekit recipe, or a mergekit-evolve file; none where models are given.",
             show_default=False,
         ),
@@ -70,11 +81,9 @@ def init(
 ) -> None:
     """Make a study: of models and questions alone, or around the numbers of a recipe.
 
-    Examples:
+    Example: eutectic init --base ./base --expert ./math --expert ./code --task questions.jsonl
 
-      eutectic init --base ./base --expert ./math --expert ./code --task questions.jsonl -o study.yaml
-
-      eutectic init recipe.yml --task questions.jsonl -o study.yaml
+    Example: eutectic init recipe.yml --task questions.jsonl -o study.yaml
     """
     from ..schema_file import MODELINE, write_schema
     from ..starting import Wanted, study_text
@@ -99,6 +108,18 @@ def check(
     study: Annotated[
         Path, typer.Argument(metavar="STUDY", help="A study file, or a recipe (YAML).")
     ],
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure",
+            help="Then load the base, build one candidate, score some questions, and tell "
+            "seconds and minutes.",
+        ),
+    ] = False,
+    device: Device = None,
+    dtype: Dtype = None,
+    token_budget: TokenBudget = None,
+    threads: Threads = None,
     map: Map = [],  # noqa: B006
     allow_pickle: AllowPickle = False,
     methods: Methods = [],  # noqa: B006
@@ -109,12 +130,17 @@ def check(
     mergekit_exact: MergekitExact = False,
     as_json: Json = False,
 ) -> None:
-    """Find every fault of a study or a recipe before any weight is loaded.
+    """Find every fault of a study or a recipe, what is odd about it, and what it will take.
+
+    No weight is loaded, unless --measure asks for seconds. Exits with 2 where there is a fault.
 
     Example: eutectic check study.yaml
+
+    Example: eutectic check study.yaml --measure
     """
-    from ..checkup import check_file, print_checkup
+    from ..checkup import Asked, check_file
     from ..preflight import Permissions
+    from ..session import Hardware
 
     permissions = Permissions(
         allow_pickle,
@@ -123,11 +149,39 @@ def check(
         allow_benchmark_test,
         frozenset(path.resolve() for path in allow_code),
     )
-    found = check_file(study, parse_maps(map), permissions, exact=mergekit_exact)
+    hardware = Hardware(device, dtype, token_budget, threads)
+    given = hardware if measure or hardware != Hardware() else None
+    debug = bool(os.environ.get("EUTECTIC_DEBUG"))
+    found = check_file(study, Asked(parse_maps(map), permissions, mergekit_exact, given, debug))
+    tell_checkup(found, str(study), given if measure else None, permissions, as_json)
+
+
+def tell_checkup(
+    found: "Checkup",
+    file: str,
+    hardware: "Hardware | None",
+    permissions: "Permissions",
+    as_json: bool,
+) -> None:
+    """Prints what was found, measured first where that was asked for; exits with 2 for faults."""
+    from ..doctor.measuring import measure, measured_json
+
+    taken = None
+    if hardware is not None and found.preflight is not None:
+        taken = measure(found.preflight, hardware, permissions)
     if as_json:
-        print(json.dumps({**found.data, "warnings": found.warnings}))
-    else:
-        print_checkup(found)
+        told = {**found.data, "warnings": found.warnings, "faults": found.faults}
+        if taken is not None and found.preflight is not None:
+            told["measured"] = measured_json(found.preflight, taken)
+        print(json.dumps({**told, "may_begin": not found.faults}))
+    for fault in found.faults:
+        print(f"eutectic: {one_line(fault)}", file=sys.stderr)
+    if found.faults:
+        raise typer.Exit(INPUT_AT_FAULT)
+    if not as_json:
+        from ..doctor.report import print_checkup
+
+        print_checkup(found, taken, file)
 
 
 def register(app: typer.Typer) -> None:

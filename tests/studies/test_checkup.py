@@ -73,7 +73,7 @@ def test_a_person_reads_a_table_and_warnings_apart(searched) -> None:
     assert result.exit_code == 0
     assert "merge methods" in result.stdout and "No fault found." in result.stdout
     assert "warning: Task sums has 15 groups" in result.stderr
-    assert "warning" not in result.stdout
+    assert "warning:" not in result.stdout
 
 
 RECIPE = """\

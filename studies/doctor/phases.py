@@ -1,0 +1,122 @@
+"""What a search will score, phase by phase, in items: one candidate on one question.
+
+Limits are exact, what racing makes of them is an estimate. Minutes come from `measuring`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from merging.methods.table import METHODS
+from merging.sloped import refusal
+from search.blocks import looks
+from search.gradient_plan import PASSES, plan_gradients
+from search.loop import searched_tasks
+from search.mask_seeds import MASK_SEEDS
+from search.space_slopes import moved_dimensions
+from search.winner import MAX_FINALISTS
+
+from ..preflight import Preflight
+from ..terms import items_per_candidate
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One phase: its items (None: minutes decide), and what they are in words.
+
+    `draws`: how many candidates are built at most.
+    """
+
+    name: str
+    items: int | None
+    what: str
+    candidates: int | None = None
+
+
+def phases_of(found: Preflight) -> tuple[Phase, ...]:
+    """References, gradients, trials, select, test; in the order of the search."""
+    first = (_references(found), _gradients(found))
+    spent = sum(one.items or 0 for one in first)
+    return (*first, _trials(found, spent), *_end(found))
+
+
+def draws_of(found: Preflight) -> int:
+    """Mask seeds that a finalist is scored with."""
+    return MASK_SEEDS if any(METHODS[name].random for name in found.space.methods) else 1
+
+
+def first_look(found: Preflight) -> int:
+    """Items of the first look at a trial of a race."""
+    searched = searched_tasks(found.tasks, found.objectives, found.study.constraints)
+    splits = [found.splits[task]["search"] for task in searched]
+    return sum(sum(map(len, looks(one, None)[0])) if one else 0 for one in splits)
+
+
+def _references(found: Preflight) -> Phase:
+    count, each = len(found.references), items_per_candidate(found)
+    return Phase("references", count * each, f"{count} models in full, {each:,} items each", count)
+
+
+def _gradients(found: Preflight) -> Phase:
+    study = found.study
+    if study.gradients == "off":
+        return Phase("gradients", 0, "switched off", 0)
+    able = [
+        one for one in found.space.methods
+        if not refusal(METHODS[one]) and moved_dimensions(found.space, one)
+    ]  # fmt: skip
+    if not able:
+        return Phase("gradients", 0, "none: no searched weight has a derivative", 0)
+    searched = {task for one in found.objectives for task, _ in one.parts}
+    available = {task: len(found.splits[task]["calibration"]) for task in sorted(searched)}
+    plan = plan_gradients(
+        len(found.objectives),
+        available,
+        study.budget,
+        items_per_candidate(found),
+        len(found.references),
+        len(found.warm_starts),
+        study.gradients == "refine",
+    )
+    if isinstance(plan, str):
+        return Phase("gradients", 0, f"none: {plan}", 0)
+    each = sum(min(plan.items, count) for count in available.values())
+    items = each * (len(found.references) + plan.starts + PASSES * plan.evaluations)
+    items = items if plan.limit is None else min(items, plan.limit)
+    text = f"at most {plan.points} starting points from {plan.evaluations} backward passes"
+    return Phase("gradients", items, text, plan.points)
+
+
+def _trials(found: Preflight, spent: int) -> Phase:
+    budget, each = found.study.budget, items_per_candidate(found)
+    look = 2 * first_look(found) if found.study.racing else each
+    look = min(look, each) or 1
+    raced = "racing scores most of them on few questions" if look < each else "each in full"
+    amounts: list[tuple[int, str, int]] = []
+    if budget.trials is not None:
+        text = f"{budget.trials:,} trials; {raced}"
+        amounts.append((budget.trials * look, text, budget.trials))
+    if budget.items is not None:
+        left = max(0, budget.items - spent)
+        text = f"what is left of {budget.items:,} items: some {left // look:,} trials; {raced}"
+        amounts.append((left, text, left // look))
+    if not amounts:
+        return Phase("trials", None, f"as many as {budget.minutes:g} minutes allow; {raced}")
+    items, text, count = min(amounts)
+    return Phase("trials", items, text, count)
+
+
+def _end(found: Preflight) -> Sequence[Phase]:
+    references, draws = len(found.references), draws_of(found)
+    masks = f", each with {draws} mask seeds" if draws > 1 else ""
+    finalists = draws * MAX_FINALISTS
+    select = (references + finalists) * items_per_candidate(found, "select")
+    text = f"references and at most {MAX_FINALISTS} finalists{masks}"
+    if found.study.constraints and found.study.racing:
+        select += MAX_FINALISTS * items_per_candidate(found)
+        text += ", whose rest of `search` is scored too (constraints)"
+    test = sum(len(splits["test"]) for splits in found.splits.values())
+    told = f"references and the winner{masks}, once" if test else "no test split"
+    return (
+        Phase("select", select, text, references + finalists),
+        Phase("test", (references + draws) * test, told, references + draws),
+    )
