@@ -63,9 +63,7 @@ def explain_rows(jobs: Sequence[TensorJob]) -> tuple[ExplainRow, ...]:
     )
 
 
-def explain_summary(
-    jobs: Sequence[TensorJob], wanted: Sequence[Column] | None = None
-) -> Summary:
+def explain_summary(jobs: Sequence[TensorJob], wanted: Sequence[Column] | None = None) -> Summary:
     """The same values with tensors that agree put together; no value is left out.
 
     Args:

@@ -45,7 +45,7 @@ def first_fault(document: Document, error: ValidationError) -> str:
 def every_fault(document: Document, error: ValidationError) -> list[str]:
     """All faults, each place once: of the forms that a value may have, the deepest."""
     faults = [(_real_path(document.data, one), one) for one in error.errors(include_url=False)]
-    kept: "dict[Path, ErrorDetails]" = {}
+    kept: dict[Path, ErrorDetails] = {}
     for path, one in sorted(faults, key=_depth, reverse=True):
         known = one["type"] == UNKNOWN and path[-1] in _known_keys(path[:-1])
         if not known and not any(path == other[: len(path)] for other in kept):

@@ -31,7 +31,7 @@ Owner = tuple[str | None, str]
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The values that a searched number may have somewhere: from low to high, or one of several."""
+    """The values that a searched number may have: from low to high, or one of several."""
 
     values: tuple[Value, ...]
     numeric: bool
@@ -57,18 +57,14 @@ def study_jobs(
     base = base_name(study)
 
     def opened(model: ModelReference) -> Checkpoint:
-        return open_checkpoint(
-            model, folder=study.folder, mapping=maps, allow_pickle=allow_pickle
-        )
+        return open_checkpoint(model, folder=study.folder, mapping=maps, allow_pickle=allow_pickle)
 
     donor = opened(base)
     space = stages_from(study.recipe, layers=depth(donor)).spaces[0]
     filled = study.recipe.with_data(space.fill(space.start))
     recipe, _ = read_recipe(filled, strict=True)
     models: Models = {m: donor if m == base else opened(m) for m in models_of(recipe)}
-    models = spoken_models(
-        recipe, models, folder=study.folder, mapping=maps, document=filled
-    )
+    models = spoken_models(recipe, models, folder=study.folder, mapping=maps, document=filled)
     chosen = _chosen(space)
     return {
         method: tuple(
@@ -91,9 +87,7 @@ def _chosen(space: Space) -> frozenset[Owner]:
     return frozenset(owner for owner, choice in found.items() if choice)
 
 
-def _jobs(
-    study: Study, space: Space, models: Models, values: Values
-) -> tuple[TensorJob, ...]:
+def _jobs(study: Study, space: Space, models: Models, values: Values) -> tuple[TensorJob, ...]:
     filled = study.recipe.with_data(space.fill(values))
     recipe, _ = read_recipe(filled, strict=True)
     return plan_recipe(recipe, models, document=filled)

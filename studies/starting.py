@@ -91,7 +91,9 @@ def _from_models(wanted: Wanted) -> str:
     name = "-".join(family.labels) if stem == "study" else stem
     experts = "an expert" if len(wanted.experts) == 1 else f"{len(wanted.experts)} experts"
     base = f"{wanted.base} and {experts}" if wanted.base else experts
-    return _text(wanted, base, clean_name(name), family.recipe, "\n".join(family.notes), drafts, {})
+    return _text(
+        wanted, base, clean_name(name), family.recipe, "\n".join(family.notes), drafts, {}
+    )
 
 
 def _from_recipe(wanted: Wanted, recipe: Path) -> str:
@@ -139,7 +141,9 @@ def _text(
         "recipe": why,
         "tasks": f"Each task's first metric is an objective. {CHAT if chat else PLAIN}",
         "split": sizes.split_note,
-        "budget": " ".join(filter(None, (sizes.budget_note, _claim(sizes.split, sizes.split_note)))),
+        "budget": " ".join(
+            filter(None, (sizes.budget_note, _claim(sizes.split, sizes.split_note)))
+        ),
     }
     file = wanted.output.name if wanted.output else "study.yaml"
     head = HEAD.format(source=" ".join(source.split()), file=file)

@@ -33,9 +33,7 @@ from .options import (
 
 RunArgument = Annotated[
     Path,
-    typer.Argument(
-        metavar="RUN", help="A run folder, runs/NAME.", autocompletion=complete_runs
-    ),
+    typer.Argument(metavar="RUN", help="A run folder, runs/NAME.", autocompletion=complete_runs),
 ]
 TrialNumber = Annotated[
     int | None,
@@ -70,7 +68,9 @@ class Names(StrEnum):
 @guarded
 def trials(
     run: RunArgument,
-    format: Annotated[Format, typer.Option("--format", help="How to print: table, csv, json or parquet.")] = Format.table,
+    format: Annotated[
+        Format, typer.Option("--format", help="How to print: table, csv, json or parquet.")
+    ] = Format.table,
     front: Annotated[bool, typer.Option("--front", help="Show the Pareto set only.")] = False,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write to this file instead of printing.")
@@ -115,9 +115,12 @@ def export(
         Path | None, typer.Option("-o", "--output", help="Write to this file instead of printing.")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write a loadable checkpoint to this folder too.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Write a loadable checkpoint to this folder too."),
     ] = None,
-    names: Annotated[Names, typer.Option(help="Name local models by absolute path, or as written.")] = Names.absolute,
+    names: Annotated[
+        Names, typer.Option(help="Name local models by absolute path, or as written.")
+    ] = Names.absolute,
     push_to_hub: Annotated[
         str | None,
         typer.Option(
@@ -203,9 +206,15 @@ def evaluate(
     model: Annotated[
         str, typer.Argument(metavar="MODEL_OR_RECIPE", help="A model or a recipe file.")
     ],
-    study: Annotated[Path, typer.Option("--study", help="The study (or a run's study.yaml) whose tasks to score.")],
+    study: Annotated[
+        Path,
+        typer.Option("--study", help="The study (or a run's study.yaml) whose tasks to score."),
+    ],
     split: Annotated[
-        str | None, typer.Option(help="Score this split only: calibration, search, select or test; all items by default.")
+        str | None,
+        typer.Option(
+            help="Score this split only: calibration, search, select, test; else all items."
+        ),
     ] = None,
     device: Device = None,
     dtype: Dtype = None,
@@ -249,7 +258,9 @@ def evaluate(
 @guarded
 def dashboard(
     run: RunArgument,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen at, on loopback.")] = 8080,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="The port to listen at, on loopback.")
+    ] = 8080,
     storage: Storage = None,
 ) -> None:
     """Open optuna-dashboard on a run, on loopback.

@@ -51,9 +51,14 @@ def merge(
     map: Map = [],  # noqa: B006 - typer copies defaults
     allow_pickle: AllowPickle = False,
     methods: Methods = [],  # noqa: B006
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace OUT if it exists.")
+    ] = False,
     mask_seed: Annotated[
-        int | None, typer.Option("--mask-seed", help="Draw random masks with this seed instead of the recipe's.")
+        int | None,
+        typer.Option(
+            "--mask-seed", help="Draw random masks with this seed instead of the recipe's."
+        ),
     ] = None,
     mergekit_exact: MergekitExact = False,
 ) -> None:
@@ -99,7 +104,9 @@ def explain(
     map: Map = [],  # noqa: B006
     allow_pickle: AllowPickle = False,
     methods: Methods = [],  # noqa: B006
-    full: Annotated[bool, typer.Option("--full", help="Print a line for every tensor and number, not grouped.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Print a line for every tensor and number, not grouped.")
+    ] = False,
     mergekit_exact: MergekitExact = False,
     as_json: Json = False,
 ) -> None:

@@ -7,6 +7,7 @@ a part that is at fault cannot be told.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,20 +57,20 @@ def _each(study: Study, maps: Mapping[str, Path], permissions: Permissions) -> I
     names = list(dict.fromkeys([*([base] if isinstance(base, str) else []), *experts]))
     opened: dict[str, Checkpoint] = {}
     for name in names:
-        checkpoint, fault = _tried(lambda name=name: _open(study, name, maps, permissions))
+        checkpoint, fault = _tried(partial(_open, study, name, maps, permissions))
         if checkpoint is not None:
             opened[name] = checkpoint
         yield from fault
     donor = opened.get(names[0]) if names else None
     if donor is not None:
         layers = layer_layout(donor.tensors, donor.config).length
-        yield from _tried(lambda: stages_from(study.recipe, layers=layers))[1]
+        yield from _tried(partial(stages_from, study.recipe, layers=layers))[1]
         for spec in study.tasks:
             alone = replace(study, tasks=(spec,))
-            yield from _tried(lambda alone=alone: _task(alone, names[0], donor, permissions))[1]
+            yield from _tried(partial(_task, alone, names[0], donor, permissions))[1]
     for name, checkpoint in opened.items():
         one = {parse_reference(name): checkpoint}
-        yield from _tried(lambda one=one: check_weights(one))[1]
+        yield from _tried(partial(check_weights, one))[1]
 
 
 def _open(

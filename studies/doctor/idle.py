@@ -10,12 +10,13 @@ matters in a corner only could be missed, so this warns and refuses nothing.
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 
 from merging.checkpoint import Checkpoint
 from merging.errors import MergeError
-from merging.methods.formula import Numbers, Sparsity, TaskVectors, WeightedMean
+from merging.methods.formula import TaskVectors
 from merging.methods.table import METHODS
 from merging.plan import TensorJob, plan_recipe
 from merging.recipe import ModelReference
@@ -23,9 +24,10 @@ from merging.recipe_reader import read_recipe
 from search.coordinates import Coordinates
 from search.space_parts import METHOD, Dimension, Slot, Values
 from search.space_points import Space
-from search.space_ranges import grid_value
+from search.space_ranges import Value, grid_value
 
 from ..preflight import Preflight
+from .meaning import formula_of, meaning_of, numbers_differ, told
 
 DRAWN = 2
 """Points tried beside the start, for each merge method."""
@@ -58,9 +60,9 @@ def idle_parameters(found: Preflight) -> list[Idle]:
         )
         for name, label in copies.items()
     ]
-    told = {name for one in idle for name in one.names}
+    known = {name for one in idle for name in one.names}
     for slot in found.space.slots:
-        names = [name for name in slot.names() if name not in told]
+        names = [name for name in slot.names() if name not in known]
         if names and not trial.matters(slot, names):
             idle.append(Idle(tuple(names), trial.why(slot)))
         elif len(names) > 1 and trial.cheap:
@@ -129,7 +131,7 @@ class _Trial:
     def why(self, slot: Slot) -> str:
         """What a person would want to know of a slot that does nothing."""
         dimension = next(one for one in self.space.dimensions if one.name in slot.names())
-        if not self._seen(slot, slot.names(), _numbers_differ):
+        if not self._seen(slot, slot.names(), numbers_differ):
             return "it reaches no tensor (what its filter names, an entry before it may take)"
         if dimension.parameter == "weight":
             return (
@@ -168,25 +170,25 @@ class _Trial:
             return None
 
     def _differ(self, before: Sequence[TensorJob], after: Sequence[TensorJob]) -> bool:
-        """Whether some tensor has another value: by its formula, then by what the formula reads."""
+        """Whether some tensor has another value: by its formula, then by what that reads."""
         if len(before) != len(after):
             return True
         pairs = zip(before, after, strict=True)
         return any(
-            _meaning(one) != _meaning(other) and self._meaning(one) != self._meaning(other)
+            meaning_of(one) != meaning_of(other) and self._meaning(one) != self._meaning(other)
             for one, other in pairs
         )
 
     def _meaning(self, job: TensorJob) -> object:
         """The formula without the experts whose tensor is the base's."""
         if job.base is None or METHODS[job.method].base != "required":
-            return _meaning(job)
+            return meaning_of(job)
         same = [self._is_base(one.model, one.name, job.base.name) for one in job.sources]
-        formula = _formula(job)
+        formula = formula_of(job)
         if not isinstance(formula, TaskVectors) or (formula.normalize and not formula.elect):
-            return _meaning(job)  # weights of zero deltas still count in the sum
+            return meaning_of(job)  # weights of zero deltas still count in the sum
         kept = [place for place, gone in enumerate(same) if not gone]
-        return _told(
+        return told(
             replace(
                 formula,
                 weights=tuple(formula.weights[place] for place in kept),
@@ -201,15 +203,6 @@ class _Trial:
             base = self.found.checkpoints[self.found.base]
             self.equal[key] = same_tensor(self.found.checkpoints[model], name, base, base_name)
         return self.equal[key]
-
-
-def _numbers_differ(before: Sequence[TensorJob], after: Sequence[TensorJob]) -> bool:
-    """Whether some tensor has another number, whatever it makes of it."""
-    return [_raw(one) for one in before] != [_raw(one) for one in after]
-
-
-def _raw(job: TensorJob) -> object:
-    return [dict(one.parameters) for one in job.sources], dict(job.parameters)
 
 
 def same_tensor(one: Checkpoint, name: str, base: Checkpoint, base_name: str) -> bool:
@@ -237,7 +230,7 @@ def _moved(point: Values, dimensions: Sequence[Dimension]) -> Iterable[Values]:
             yield {**point, **moved}
 
 
-def _end(dimension: Dimension, end: int) -> object:
+def _end(dimension: Dimension, end: int) -> Value:
     own = dimension.range
     if own.choices:
         return own.choices[min(end, len(own.choices) - 1)]
@@ -249,57 +242,16 @@ def _end(dimension: Dimension, end: int) -> object:
     return int(value) if own.integer else value
 
 
-def _draw(distribution: object, draw: random.Random) -> object:
-    choices = getattr(distribution, "choices", None)
-    if choices:
-        return draw.choice(choices)
-    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
+def _draw(distribution: Any, draw: random.Random) -> Value:
+    if choices := getattr(distribution, "choices", None):
+        chosen: Value = draw.choice(choices)
+        return chosen
+    low, high = distribution.low, distribution.high
     step = getattr(distribution, "step", None)
     if step:
-        value = low + step * draw.randrange(round((high - low) / step) + 1)
+        value: float = low + step * draw.randrange(round((high - low) / step) + 1)
         return int(value) if isinstance(low, int) else value
     return draw.uniform(low, high)
-
-
-def _formula(job: TensorJob) -> object:
-    numbers = Numbers(tuple(one.parameters for one in job.sources), job.parameters)
-    try:
-        return METHODS[job.method].merge(numbers)
-    except MergeError as error:
-        return str(error)
-
-
-def _meaning(job: TensorJob) -> object:
-    """What a job computes, equal for numbers that make the same tensor."""
-    if not job.sources:
-        return None
-    formula = _formula(job)
-    if isinstance(formula, TaskVectors | WeightedMean):
-        return _told(formula, tuple(range(len(job.sources))))
-    return job.method, _raw(job)
-
-
-def _told(formula: TaskVectors | WeightedMean, places: tuple[int, ...]) -> object:
-    """Weights as what deltas are multiplied by, without what cancels."""
-    if isinstance(formula, WeightedMean):
-        return tuple(_rounded(one / (formula.divisor or 1.0)) for one in formula.weights)
-    weights = formula.weights
-    counted = [one for one in weights if one]
-    if formula.normalize and formula.elect and len(counted) == 1:
-        weights = tuple(1.0 if one else 0.0 for one in weights)
-    elif formula.normalize and not formula.elect and abs(sum(weights)) >= 1e-8:
-        weights = tuple(one / sum(weights) for one in weights)
-    shares = [_rounded(one * formula.scale) for one in weights]
-    sparse = [
-        own if share else Sparsity()
-        for own, share in zip(formula.sparsities, shares, strict=True)
-    ]
-    read = [(p, w, s) for p, w, s in zip(places, shares, sparse, strict=True) if w]
-    return tuple(read), formula.elect, formula.normalize and formula.elect and len(counted) > 1
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.9g}")
 
 
 def idle_text(one: Idle) -> str:
@@ -309,4 +261,3 @@ def idle_text(one: Idle) -> str:
     names = ", ".join(one.names[:6]) + (" ..." if len(one.names) > 6 else "")
     does = "does" if len(one.names) == 1 else "do"
     return f"{names} {does} nothing: {one.why}; write a number in its place"
-

@@ -15,11 +15,11 @@ from typing import Any
 
 from search.blocks import Block, looks
 from search.executors import InlineExecutor, Merge
+from search.loop import searched_tasks
 from search.trials import with_mask_seed
 
 from ..preflight import Permissions, Preflight
 from ..session import Hardware, open_executor
-from ..terms import items_per_candidate
 from .phases import Phase, first_look
 
 ENOUGH_SECONDS = 10.0
@@ -66,7 +66,8 @@ def measure(found: Preflight, hardware: Hardware, permissions: Permissions) -> M
         seconds,
         scored,
         executor.harness.runner.settings.token_budget,
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        * (1 if sys.platform == "darwin" else 1024),
     )
 
 
@@ -82,9 +83,7 @@ def _blocks(found: Preflight, task: str) -> Sequence[Block]:
     return [block for step in steps for block in step][:MOST_BLOCKS]
 
 
-def _an_item(
-    executor: InlineExecutor, task: str, blocks: Sequence[Block]
-) -> tuple[float, int]:
+def _an_item(executor: InlineExecutor, task: str, blocks: Sequence[Block]) -> tuple[float, int]:
     """Seconds an item, and how many were scored; the first block is scored once before."""
     executor.score(task, blocks[0])  # tokenizing, memory, threads: paid once a search
     spent, count = 0.0, 0
@@ -100,7 +99,9 @@ def _an_item(
 
 def per_candidate(found: Preflight, measured: Measured) -> float:
     """Seconds of one candidate on all of the search split."""
-    return measured.build + _average(found, measured, "search") * items_per_candidate(found)
+    searched = searched_tasks(found.tasks, found.objectives, found.study.constraints)
+    counts = {task: len(found.splits[task]["search"]) for task in searched}
+    return measured.build + measured.scoring(counts)
 
 
 def seconds_of(phase: Phase, found: Preflight, measured: Measured) -> float | None:
@@ -114,12 +115,13 @@ def seconds_of(phase: Phase, found: Preflight, measured: Measured) -> float | No
 
 def first_look_seconds(found: Preflight, measured: Measured) -> float:
     """Seconds of a trial that is dropped after its first look."""
-    return measured.build + _average(found, measured, "search") * first_look(found)
+    return measured.build + measured.scoring(first_look(found))
 
 
 def _average(found: Preflight, measured: Measured, split: str) -> float:
-    """Seconds an item over the tasks, by how many each has in a split."""
-    counts = {task: len(splits[split]) for task, splits in found.splits.items()}
+    """Seconds an item over the tasks that are scored there, by how many each has in a split."""
+    everywhere = found.tasks if split == "test" else first_look(found)
+    counts = {task: len(found.splits[task][split]) for task in everywhere}
     total = sum(counts.values())
     return measured.scoring(counts) / total if total else 0.0
 

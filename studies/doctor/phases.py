@@ -44,11 +44,11 @@ def draws_of(found: Preflight) -> int:
     return MASK_SEEDS if any(METHODS[name].random for name in found.space.methods) else 1
 
 
-def first_look(found: Preflight) -> int:
-    """Items of the first look at a trial of a race."""
+def first_look(found: Preflight) -> dict[str, int]:
+    """Items of the first look at a trial of a race, by task."""
     searched = searched_tasks(found.tasks, found.objectives, found.study.constraints)
-    splits = [found.splits[task]["search"] for task in searched]
-    return sum(sum(map(len, looks(one, None)[0])) if one else 0 for one in splits)
+    splits = {task: found.splits[task]["search"] for task in searched}
+    return {task: sum(map(len, looks(one, None)[0])) for task, one in splits.items() if one}
 
 
 def _references(found: Preflight) -> Phase:
@@ -88,7 +88,7 @@ def _gradients(found: Preflight) -> Phase:
 
 def _trials(found: Preflight, spent: int) -> Phase:
     budget, each = found.study.budget, items_per_candidate(found)
-    look = 2 * first_look(found) if found.study.racing else each
+    look = 2 * sum(first_look(found).values()) if found.study.racing else each
     look = min(look, each) or 1
     raced = "racing scores most of them on few questions" if look < each else "each in full"
     amounts: list[tuple[int, str, int]] = []

@@ -28,7 +28,8 @@ def print_checkup(found: Checkup, measured: Measured | None, file: str) -> None:
     warnings = f" {count(len(found.warnings), 'warning')} above." if found.warnings else ""
     console.print(f"No fault found.{warnings}")
     if found.preflight is not None:
-        console.print(Text(f"It may begin: eutectic search {file}"), style="bold green")
+        verdict = f"It may begin: eutectic search {clean(file)}"
+        console.print(Text(verdict), style="bold green", soft_wrap=True)
 
 
 def _print_study(
@@ -94,9 +95,7 @@ def _questions(preflight: Preflight) -> Table:
     return table
 
 
-def _phases(
-    phases: tuple[Phase, ...], preflight: Preflight, measured: Measured | None
-) -> Table:
+def _phases(phases: tuple[Phase, ...], preflight: Preflight, measured: Measured | None) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("phase", no_wrap=True)
     table.add_column("items", justify="right", no_wrap=True)
@@ -121,15 +120,27 @@ def _phases(
 
 def _candidate(preflight: Preflight, measured: Measured | None, items: int) -> str:
     if measured is None:
-        return f"One candidate in full is {items:,} items. --measure tells seconds: it loads models."
-    first = duration(first_look_seconds(preflight, measured))
+        return (
+            f"One candidate in full is {items:,} items. --measure tells seconds: it loads models."
+        )
+    first = _brief(first_look_seconds(preflight, measured))
     slowest = max(measured.item, key=lambda task: measured.item[task])
     each = f"{1000 * measured.item[slowest]:.3g} ms"
+    shorter = " Shorter: a `limit` for the tasks, or --minutes for the search."
+    long = per_candidate(preflight, measured) > LONG
     return (
-        f"Measured on one candidate: {duration(per_candidate(preflight, measured))} a trial in full "
-        f"({items:,} items), {first} for a first look; {duration(measured.build)} of it to build. "
-        f"Slowest task: {clean(slowest)}, {each} an item."
+        f"Measured on one candidate: {_brief(per_candidate(preflight, measured))} a trial in full "
+        f"({items:,} items), {first} for a first look; {_brief(measured.build)} of it to build. "
+        f"Slowest task: {clean(slowest)}, {each} an item.{shorter if long else ''}"
     )
+
+
+def _brief(seconds: float) -> str:
+    return f"{1000 * seconds:.2g} ms" if seconds < 1 else duration(seconds)
+
+
+LONG = 120.0
+"""Seconds of a trial in full, from which on a person may want fewer questions."""
 
 
 def _room(room: Room, measured: Measured | None, data: dict[str, object]) -> dict[str, str]:
@@ -138,7 +149,7 @@ def _room(room: Room, measured: Measured | None, data: dict[str, object]) -> dic
     peak = "" if measured is None else f"; the measurement took {gigabytes(measured.peak)} at most"
     return {
         "models": f"{gigabytes(room.mapped)}, mapped from their files",
-        "live model": f"{gigabytes(room.live)}{live}, and about {gigabytes(room.scoring)} to score",
+        "live model": f"{gigabytes(room.live)}{live}, and {gigabytes(room.scoring)} to score",
         "memory": f"{gigabytes(room.memory)}{peak}",
         "run folder": f"about {gigabytes(room.run)}",
         "export": f"{gigabytes(room.export)} (eutectic export --weights)",

@@ -41,8 +41,9 @@ class Room:
         told = []
         if self.live + self.scoring > self.memory:
             told.append(
-                f"the live model and a pass over it take about {gigabytes(self.live + self.scoring)},"
-                f" the machine has {gigabytes(self.memory)}: take a smaller model, or --dtype "
+                "the live model and a pass over it take about "
+                f"{gigabytes(self.live + self.scoring)}, the machine has "
+                f"{gigabytes(self.memory)}: take a smaller model, or --dtype "
                 "bfloat16, or another machine"
             )
         elif self.mapped + self.live > self.memory:
@@ -52,8 +53,8 @@ class Room:
             )
         if self.free < self.run:
             told.append(
-                f"only {gigabytes(self.free)} are free where the run folder goes, which takes about "
-                f"{gigabytes(self.run)}: make room, or give another folder with --out"
+                f"only {gigabytes(self.free)} are free where the run folder goes, which takes "
+                f"about {gigabytes(self.run)}: make room, or give another folder with --out"
             )
         elif self.free < self.run + self.export:
             told.append(

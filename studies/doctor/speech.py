@@ -1,5 +1,6 @@
 """Chat templates: whether tasks and models mean the same by a prompt."""
 
+from evaluation.spec import LmEvalSpec, TaskSpec
 from merging.chat_templates import own_template
 from merging.errors import MergeError
 from merging.recipe import ModelReference
@@ -14,9 +15,7 @@ def speech_warnings(found: Preflight) -> list[str]:
     base = templates.get(found.base)
     with_one = [model for model, text in templates.items() if text is not None]
     used = [spec.name for spec in study.tasks if spec.chat_template]
-    plain = [
-        spec.name for spec in study.tasks if not spec.chat_template and getattr(spec, "prompt", "x")
-    ]
+    plain = [spec.name for spec in study.tasks if not spec.chat_template and _asks(spec)]
     warnings = []
     if used and found.recipe.chat_template is None:
         others = [m for m, text in templates.items() if text not in (None, base)]
@@ -41,8 +40,13 @@ def speech_warnings(found: Preflight) -> list[str]:
     return warnings
 
 
+def _asks(spec: TaskSpec) -> bool:
+    """Whether a task asks something, and is not plain text."""
+    return isinstance(spec, LmEvalSpec) or bool(spec.prompt)
+
+
 def _templates(found: Preflight) -> dict[ModelReference, str | None]:
-    """Each model's own template; one of an adapter is its base's unless it brings its own."""
+    """Each model's own template; with an adapter, that of the model below it."""
     texts: dict[ModelReference, str | None] = {}
     for model, checkpoint in found.checkpoints.items():
         try:

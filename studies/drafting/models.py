@@ -162,7 +162,9 @@ def _expert(base: str | None, given: str) -> str:
     if not adapter:
         return given
     if base is None:
-        raise StudyError(f"--expert {given}: is an adapter; give the model it was made for: --base")
+        raise StudyError(
+            f"--expert {given}: is an adapter; give the model it was made for: --base"
+        )
     return f"{base}+{given}"
 
 
@@ -199,7 +201,7 @@ def _seen(part: str, place: Path) -> str:
     folder = Path(part)
     if not folder.is_dir():
         return part
-    seen = os.path.relpath(folder.resolve(), place.resolve())
+    seen = os.path.relpath(folder.absolute(), place)
     if seen.startswith(os.path.join("..", "..", "..")):
         return str(folder.resolve())
     return seen if seen.startswith("..") else f"./{seen}"

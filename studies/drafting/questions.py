@@ -170,7 +170,7 @@ def _short(keys: Mapping[str, Any]) -> str:
 
 
 def _relative(path: Path, place: Path) -> str:
-    return os.path.relpath(path.resolve(), place)
+    return os.path.relpath(path.absolute(), place)
 
 
 def _plain(rows: Sequence[Row], wanted: Sequence[str], fits: Any) -> str | None:
