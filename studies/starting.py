@@ -21,7 +21,13 @@ from .drafting.questions import Draft, clean_name, draft_tasks
 from .drafting.sizes import sizes_of
 from .drafting.writing import study_yaml
 from .errors import StudyError
-from .genome import goals_from_evolve, layers_of, recipe_from_genome, tasks_from_evolve
+from .genome import (
+    goals_from_evolve,
+    ignored_by_study,
+    layers_of,
+    recipe_from_genome,
+    tasks_from_evolve,
+)
 from .names import renamed
 from .ranging import ranged_recipe
 
@@ -72,6 +78,7 @@ Read it, change what you like, then:
   eutectic check {file}     what is wrong, what the search will take (--measure: in minutes)
   eutectic search {file}    Ctrl-C when you like: the same command goes on where it stopped"""
 AROUND = "The recipe with ranges around its numbers; `start` is what it said, and the first trial."
+FIRST = "Each task's first metric is an objective. "
 CHAT = (
     "All models have the same chat template, so questions are asked with it. Drop `chat_template` "
     "where the experts were trained on plain text, and write the prompt as they know it."
@@ -139,7 +146,7 @@ def _text(
     sections |= {"budget": sizes.budget, "seed": 0}
     notes = {
         "recipe": why,
-        "tasks": f"Each task's first metric is an objective. {CHAT if chat else PLAIN}",
+        "tasks": f"{'' if 'objectives' in goals else FIRST}{CHAT if chat else PLAIN}",
         "split": sizes.split_note,
         "budget": " ".join(
             filter(None, (sizes.budget_note, _claim(sizes.split, sizes.split_note)))
@@ -158,6 +165,8 @@ def _claim(split: object, note: str) -> str:
 def _from_genome(document: Document, folder: Path, maps: Mapping[str, Path]) -> dict[str, Any]:
     layers = _layers(document.data, folder, maps)
     data = recipe_from_genome(document, layers)
+    for text in ignored_by_study(document):
+        print(f"note: {text}; left out", file=sys.stderr)
     if layers is None and "anchors" in yaml.safe_dump(data):
         print(
             "warning: the models are not here, so their layers are not known and groups of layers "
@@ -178,12 +187,16 @@ EXAMPLE_TASK = {
 
 
 def _layers(data: Any, folder: Path, maps: Mapping[str, Path]) -> int | None:
-    """The layers of the models of a recipe or a genome, None where they are not here."""
+    """The layers of the models of a recipe or a genome, None where none of them is here."""
     found = data.get("genome", data)
-    listed = found.get("models") if isinstance(found, Mapping) else None
-    first = listed[0] if isinstance(listed, list) and listed else None
-    name = first.get("model") if isinstance(first, Mapping) else first
-    return layers_of(name, folder, maps) if isinstance(name, str) else None
+    if not isinstance(found, Mapping):
+        return None
+    listed = found.get("models")
+    entries = [*(listed if isinstance(listed, list) else []), found.get("base_model")]
+    named = [one.get("model") if isinstance(one, Mapping) else one for one in entries]
+    names = [one for one in named if isinstance(one, str)]
+    layers = (layers_of(one, folder, maps) for one in names)
+    return next((one for one in layers if one is not None), None)
 
 
 def _chat(data: Mapping[str, Any], folder: Path, maps: Mapping[str, Path]) -> bool:

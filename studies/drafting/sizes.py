@@ -16,8 +16,9 @@ from evaluation.splits import (
 from ..errors import StudyError
 from .questions import Draft
 
+TRIALS = 100
 CANDIDATES = 40
-"""Whole candidates that the budget pays for; racing makes several times as many of it."""
+"""Whole candidates that the items of the budget pay for, beside the references."""
 SEED = 0
 SHARES: tuple[tuple[dict[str, float], str], ...] = (
     (dict(DEFAULT_FRACTIONS), ""),
@@ -60,17 +61,17 @@ def sizes_of(drafts: Sequence[Draft], references: int) -> Sizes:
     known = [one for one in drafts if one.groups]
     split, note = _split(known) if known else (dict(DEFAULT_FRACTIONS), "")
     shown = None if split == DEFAULT_FRACTIONS else split
+    raced = f"{TRIALS} candidates, dropped ones included; racing scores most on few questions."
     if len(known) < len(drafts) or not known:
-        text = "Trials, dropped ones included; racing scores most of them on few questions."
-        return Sizes(shown, note, {"trials": 64}, text)
+        return Sizes(shown, note, {"trials": TRIALS}, raced)
     each = sum(len(one.groups) * split["search"] for one in known)
     whole = CANDIDATES + references
     items = round(each * whole / 100) * 100 or 100
     text = (
-        f"Items: one candidate on one question. About {whole} candidates on all of `search`, of "
-        "which racing makes several times as many; `eutectic check` tells how long they take."
+        f"{raced} Or {items:,} items (one candidate on one question), which is {whole} candidates "
+        "in full; whatever ends first. `eutectic check` tells how long it takes."
     )
-    return Sizes(shown, note, {"items": int(items)}, text)
+    return Sizes(shown, note, {"trials": TRIALS, "items": items}, text)
 
 
 def _split(drafts: Sequence[Draft]) -> tuple[dict[str, float], str]:

@@ -15,9 +15,14 @@ def yaml_text(data: Any) -> str:
 
 
 def comment(text: str, indent: int = 0) -> str:
-    """A comment of any length, as lines; one text a line of the argument."""
+    """A comment of any length, as lines; one text a line of the argument.
+
+    What begins with a space is a command, and stays on its line.
+    """
     before = " " * indent + "# "
-    lines = [one for part in text.splitlines() for one in textwrap.wrap(part, WIDTH - len(before))]
+    lines: list[str] = []
+    for part in text.splitlines():
+        lines += [part] if part[:1] == " " else textwrap.wrap(part, WIDTH - len(before))
     return "".join(f"{before}{line}\n" for line in lines)
 
 
@@ -48,6 +53,10 @@ def _task(data: Any, note: str) -> str:
     return comment(note, 2) + body
 
 
+SHORT = {"range", "choice", "trials", "items", "calibration"}
+"""Mappings that have one of these keys stand on one line."""
+
+
 class _Dumper(yaml.SafeDumper):
     """Short mappings of numbers (ranges) and lists of numbers on one line, lists indented."""
 
@@ -57,7 +66,7 @@ class _Dumper(yaml.SafeDumper):
     def represent_mapping(
         self, tag: str, mapping: Any, flow_style: bool | None = None
     ) -> yaml.MappingNode:
-        flow = bool({"range", "choice", "trials", "items", "calibration"} & set(mapping))
+        flow = bool(SHORT & set(mapping)) or set(mapping) == {"task", "metric"}
         return super().represent_mapping(tag, mapping, flow_style=True if flow else flow_style)
 
     def represent_sequence(
