@@ -1,6 +1,6 @@
 """What a search will score, phase by phase, in items: one candidate on one question.
 
-Limits are exact, what racing makes of them is an estimate. Minutes come from `measuring`.
+All are upper bounds, where minutes do not end the search. Minutes come from `measuring`.
 """
 
 from collections.abc import Sequence
@@ -87,22 +87,22 @@ def _gradients(found: Preflight) -> Phase:
 
 
 def _trials(found: Preflight, spent: int) -> Phase:
+    """At most every trial in full: how far a race gets with fewer cannot be told before."""
     budget, each = found.study.budget, items_per_candidate(found)
-    look = 2 * sum(first_look(found).values()) if found.study.racing else each
-    look = min(look, each) or 1
-    raced = "racing scores most of them on few questions" if look < each else "each in full"
-    amounts: list[tuple[int, str, int]] = []
+    look = sum(first_look(found).values()) if found.study.racing else each
+    raced = f"raced: {look:,} items at first, more for who may win" if look < each else "in full"
+    limits, items, count = [], [], []
     if budget.trials is not None:
-        text = f"{budget.trials:,} trials; {raced}"
-        amounts.append((budget.trials * look, text, budget.trials))
+        limits.append(f"{budget.trials:,} trials")
+        items.append(budget.trials * each)
+        count.append(budget.trials)
     if budget.items is not None:
-        left = max(0, budget.items - spent)
-        text = f"what is left of {budget.items:,} items: some {left // look:,} trials; {raced}"
-        amounts.append((left, text, left // look))
-    if not amounts:
-        return Phase("trials", None, f"as many as {budget.minutes:g} minutes allow; {raced}")
-    items, text, count = min(amounts)
-    return Phase("trials", items, text, count)
+        limits.append(f"what is left of {budget.items:,} items")
+        items.append(max(0, budget.items - spent))
+        count.append(items[-1] // max(1, look))
+    if not limits:
+        return Phase("trials", None, f"as many as {budget.minutes:g} minutes allow, {raced}")
+    return Phase("trials", min(items), f"{' or '.join(limits)}, {raced}", min(count))
 
 
 def _end(found: Preflight) -> Sequence[Phase]:

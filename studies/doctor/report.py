@@ -131,7 +131,8 @@ def _candidate(preflight: Preflight, measured: Measured | None, items: int) -> s
     return (
         f"Measured on one candidate: {_brief(per_candidate(preflight, measured))} a trial in full "
         f"({items:,} items), {first} for a first look; {_brief(measured.build)} of it to build. "
-        f"Slowest task: {clean(slowest)}, {each} an item.{shorter if long else ''}"
+        f"Slowest task: {clean(slowest)}, {each} an item. The sampler's and the "
+        f"race's own arithmetic comes on top.{shorter if long else ''}"
     )
 
 
