@@ -56,6 +56,12 @@ class Checkup:
     phases: tuple[Phase, ...] = ()
     room: Room | None = None
 
+    @property
+    def later(self) -> list[tuple[int, int]]:
+        """Anchors and dimensions of the stages after the first."""
+        sizes = self.preflight.stages.sizes if self.preflight else ()
+        return list(zip(LADDER[1:], sizes[1:], strict=False))
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:

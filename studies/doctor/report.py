@@ -55,7 +55,8 @@ def _heading(console: Console, text: str) -> None:
 
 def _search(found: Checkup) -> dict[str, str]:
     data = found.data
-    stages = f": {', '.join(data['stages'])}" if "stages" in data else ""
+    later = [f"{size} with {count} anchors" for count, size in found.later]
+    stages = f", then {', '.join(later)}" if later else ""
     names = data["parameters"]
     shown = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
     layers = data.get("layers_of_candidates")
@@ -114,7 +115,7 @@ def _phases(phases: tuple[Phase, ...], preflight: Preflight, measured: Measured 
         whole = sum(phase.items or 0 for phase in phases)
         limit = preflight.study.budget.minutes
         told = duration(total) if known else f"{limit:g} min"
-        table.add_row("in all", f"{whole:,}", told, Text("at most" if known else "the budget"))
+        table.add_row("in all", f"{whole:,}", told, Text("at most, to build and to score" if known else "the budget"))
     return table
 
 
