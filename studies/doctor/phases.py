@@ -113,7 +113,7 @@ def _end(found: Preflight) -> Sequence[Phase]:
     text = f"references and at most {MAX_FINALISTS} finalists{masks}"
     if found.study.constraints and found.study.racing:
         select += MAX_FINALISTS * items_per_candidate(found)
-        text += ", whose rest of `search` is scored too (constraints)"
+        text += ", for whom the rest of `search` too (constraints)"
     test = sum(len(splits["test"]) for splits in found.splits.values())
     told = f"references and the winner{masks}, once" if test else "no test split"
     return (
