@@ -115,7 +115,12 @@ def _phases(phases: tuple[Phase, ...], preflight: Preflight, measured: Measured 
         whole = sum(phase.items or 0 for phase in phases)
         limit = preflight.study.budget.minutes
         told = duration(total) if known else f"{limit:g} min"
-        table.add_row("in all", f"{whole:,}", told, Text("at most, to build and to score" if known else "the budget"))
+        table.add_row(
+            "in all",
+            f"{whole:,}",
+            told,
+            Text("at most, to build and to score" if known else "the budget"),
+        )
     return table
 
 
