@@ -27,7 +27,7 @@ from search.space_points import Space
 from search.space_ranges import Value, grid_value
 
 from ..preflight import Preflight
-from .meaning import formula_of, meaning_of, numbers_differ, told
+from .meaning import formula_of, formulas_differ, meaning_of, numbers_differ, told
 
 DRAWN = 2
 """Points tried beside the start, for each merge method."""
@@ -133,6 +133,8 @@ class _Trial:
         dimension = next(one for one in self.space.dimensions if one.name in slot.names())
         if not self._seen(slot, slot.names(), numbers_differ):
             return "it reaches no tensor (what its filter names, an entry before it may take)"
+        if self._seen(slot, slot.names(), formulas_differ):
+            return "the tensors that it reaches are those of the base"
         if dimension.parameter == "weight":
             return (
                 "the weights are divided by their sum, and no other model shares it: any weight "

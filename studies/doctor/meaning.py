@@ -17,6 +17,11 @@ def numbers_differ(before: Sequence[TensorJob], after: Sequence[TensorJob]) -> b
     return [_raw(one) for one in before] != [_raw(one) for one in after]
 
 
+def formulas_differ(before: Sequence[TensorJob], after: Sequence[TensorJob]) -> bool:
+    """Whether some tensor is made otherwise, whatever is read for it."""
+    return [meaning_of(one) for one in before] != [meaning_of(one) for one in after]
+
+
 def _raw(job: TensorJob) -> object:
     return [dict(one.parameters) for one in job.sources], dict(job.parameters)
 

@@ -107,6 +107,7 @@ def test_an_expert_that_equals_the_base_where_it_is_weighed(bench) -> None:
         ("weight: {range: [0.0, 1.0], start: 0.25}", weights),
     )
     assert found["parameters_that_do_nothing"] == ["part.weight.mlp"]
+    assert any("are those of the base" in warning for warning in found["warnings"])
 
 
 def test_a_study_in_which_nothing_can_change(bench) -> None:
