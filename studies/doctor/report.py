@@ -143,7 +143,9 @@ def _candidate(preflight: Preflight, measured: Measured | None, items: int) -> s
 
 
 def _brief(seconds: float) -> str:
-    return f"{1000 * seconds:.2g} ms" if seconds < 1 else duration(seconds)
+    if seconds >= 1:
+        return duration(seconds)
+    return f"{1000 * seconds:.{0 if seconds >= 0.01 else 1}f} ms"
 
 
 LONG = 120.0
