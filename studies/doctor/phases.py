@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from merging.methods.table import METHODS
-from merging.sloped import refusal
 from search.blocks import looks
-from search.gradient_plan import PASSES, plan_gradients
 from search.loop import searched_tasks
 from search.mask_seeds import MASK_SEEDS
-from search.space_slopes import moved_dimensions
 from search.winner import MAX_FINALISTS
 
 from ..preflight import Preflight
+from ..proposing import planned_gradients
 from ..terms import items_per_candidate
 
 
@@ -57,31 +55,10 @@ def _references(found: Preflight) -> Phase:
 
 
 def _gradients(found: Preflight) -> Phase:
-    study = found.study
-    if study.gradients == "off":
-        return Phase("gradients", 0, "switched off", 0)
-    able = [
-        one for one in found.space.methods
-        if not refusal(METHODS[one]) and moved_dimensions(found.space, one)
-    ]  # fmt: skip
-    if not able:
-        return Phase("gradients", 0, "none: no searched weight has a derivative", 0)
-    searched = {task for one in found.objectives for task, _ in one.parts}
-    available = {task: len(found.splits[task]["calibration"]) for task in sorted(searched)}
-    plan = plan_gradients(
-        len(found.objectives),
-        available,
-        study.budget,
-        items_per_candidate(found),
-        len(found.references),
-        len(found.warm_starts),
-        study.gradients == "refine",
-    )
-    if isinstance(plan, str):
-        return Phase("gradients", 0, f"none: {plan}", 0)
-    each = sum(min(plan.items, count) for count in available.values())
-    items = each * (len(found.references) + plan.starts + PASSES * plan.evaluations)
-    items = items if plan.limit is None else min(items, plan.limit)
+    planned = planned_gradients(found)
+    if isinstance(planned, str):
+        return Phase("gradients", 0, planned, 0)
+    plan, items = planned
     text = f"at most {plan.points} starting points from {plan.evaluations} backward passes"
     return Phase("gradients", items, text, plan.points)
 

@@ -20,10 +20,10 @@ METHOD = "task_arithmetic"
 WHY: Mapping[str, str] = {
     "task_arithmetic": (
         "Task arithmetic, base + the sum of weight x (expert - base), is a good first search: one "
-        "number an expert; the same weights every time, where methods that draw random masks "
-        "(DARE, DELLA) are scored with five masks each at the end; and it has a derivative, so "
-        "gradients find points to begin at. Where experts pull against each other, TIES elects a "
-        "sign: try --method ties, or write merge_method: {choice: [task_arithmetic, ties]}."
+        "number an expert; the same merge every time, where methods that draw random masks "
+        "(DARE, DELLA) are scored with five masks each at the end. Where experts pull against "
+        "each other, TIES elects a sign: try --method ties, or write merge_method: {choice: "
+        "[task_arithmetic, ties]}."
     ),
     "linear": (
         "The weighted mean of the models: without --base there are no task vectors. Only the "
