@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .budget_bytes import READ, SHARE, widest_bytes
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -16,9 +18,6 @@ SMALLEST = 64
 LARGEST = {"cpu": 2048}
 """More tokens at once are no faster: a CPU is busy with these."""
 LARGEST_ELSEWHERE = 32768
-SHARE = 0.25
-"""Of a device's memory, for what a pass holds beside the weights."""
-
 
 EXHAUSTED = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
 """What errors of the many allocators say."""
@@ -34,12 +33,9 @@ def fitting_budget(model: "PreTrainedModel") -> int:
 
 
 def bytes_a_token(model: "PreTrainedModel") -> int:
-    """What a pass holds for a token at its widest, roughly: some states and one inner layer."""
+    """What a pass holds for a token at its widest, roughly."""
     config: Any = model.config.get_text_config(decoder=True)
-    hidden = int(getattr(config, "hidden_size", 0) or 1024)
-    inner = int(getattr(config, "intermediate_size", 0) or 4 * hidden)
-    experts = int(getattr(config, "num_experts_per_tok", 0) or 1)
-    return (12 * hidden + 4 * inner * experts) * 4
+    return widest_bytes({name: getattr(config, name, 0) for name in READ})
 
 
 def memory_bytes(device: torch.device) -> int:

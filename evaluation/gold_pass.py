@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from .batches import Batch, Limits
-from .budget import SHARE, SMALLEST, bytes_a_token, memory_bytes
+from .budget import SMALLEST, bytes_a_token, memory_bytes
+from .budget_bytes import SHARE
 from .encoding import Span
 from .errors import NonFiniteError
 from .gold import Gold

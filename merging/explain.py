@@ -63,10 +63,15 @@ def explain_rows(jobs: Sequence[TensorJob]) -> tuple[ExplainRow, ...]:
     )
 
 
-def explain_summary(jobs: Sequence[TensorJob]) -> Summary:
-    """The same values with tensors that agree put together; no value is left out."""
+def explain_summary(jobs: Sequence[TensorJob], wanted: Sequence[Column] | None = None) -> Summary:
+    """The same values with tensors that agree put together; no value is left out.
+
+    Args:
+        jobs: Of a recipe.
+        wanted: These columns only; tensors then need to agree in them alone.
+    """
     found = dict.fromkeys(column for job in jobs for column in _values(job))
-    columns = tuple(sorted(found, key=lambda column: column[0] is None))
+    columns = tuple(wanted or sorted(found, key=lambda column: column[0] is None))
     inside = [index for index, job in enumerate(jobs) if job.layer is not None]
     first, end = (inside[0], inside[-1] + 1) if inside else (0, 0)
     outside = [job for job in (*jobs[:first], *jobs[end:]) if job.layer is None]

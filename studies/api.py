@@ -106,25 +106,32 @@ class Study:
     @classmethod
     def init(
         cls,
-        recipe: PathLike,
+        recipe: PathLike | None = None,
         tasks: Sequence[PathLike] = (),
         path: PathLike = "study.yaml",
         *,
+        base: str | None = None,
+        experts: Sequence[str] = (),
+        method: str | None = None,
         maps: Mapping[str, PathLike] | None = None,
     ) -> Self:
-        """Makes a study of a recipe somebody already has, as `eutectic init` does.
+        """Makes a study of a recipe, or of models and questions alone, as `eutectic init` does.
 
         Args:
-            recipe: A recipe, or a mergekit-evolve file.
-            tasks: Files of questions: JSONL, CSV or Parquet.
+            recipe: A recipe, or a mergekit-evolve file; None where models are given.
+            tasks: Files of questions (JSONL, CSV, Parquet), `NAME=FILE`, or tasks of lm-eval's.
             path: Where the study is written; an existing file that says something else stays.
+            base: The model that the experts were trained from.
+            experts: Fine-tuned models, or adapters of the base.
+            method: The merge method for these; None chooses.
             maps: As for `Study`.
         """
-        from .starting import study_text
+        from .starting import Wanted, study_text
 
-        target, files = Path(path), [Path(one) for one in tasks]
-        text = study_text(Path(recipe), files, target, checked_maps(maps or {}))
-        return cls(written(target, text), maps=maps)
+        target, asked = Path(path), [str(one) for one in tasks]
+        source = None if recipe is None else Path(recipe)
+        wanted = Wanted(source, base, experts, method, asked, target, checked_maps(maps or {}))
+        return cls(written(target, study_text(wanted)), maps=maps)
 
     @classmethod
     def demo(cls) -> Self:
@@ -143,9 +150,10 @@ class Study:
 
     def check(self) -> "Checkup":
         """Facts (`.data`) and warnings (`.warnings`); the first fault is raised."""
-        from .checkup import check_file
+        from .checkup import Asked, check_file
 
-        return check_file(self.path, self.maps, self.permissions, exact=self.exact)
+        asked = Asked(self.maps, self.permissions, self.exact, raising=True)
+        return check_file(self.path, asked)
 
     def search(
         self,

@@ -39,6 +39,22 @@ def first_fault(document: Document, error: ValidationError) -> str:
     ]
     others = [(path, one) for path, one in faults if one["type"] != UNKNOWN]
     path, fault = max(unknown or others or faults, key=_depth)
+    return _message(document, path, fault)
+
+
+def every_fault(document: Document, error: ValidationError) -> list[str]:
+    """All faults, each place once: of the forms that a value may have, the deepest."""
+    faults = [(_real_path(document.data, one), one) for one in error.errors(include_url=False)]
+    kept: dict[Path, ErrorDetails] = {}
+    for path, one in sorted(faults, key=_depth, reverse=True):
+        known = one["type"] == UNKNOWN and path[-1] in _known_keys(path[:-1])
+        if not known and not any(path == other[: len(path)] for other in kept):
+            kept[path] = one
+    order = sorted(kept, key=lambda path: (document.place(path).line, document.place(path).column))
+    return [_message(document, path, kept[path]) for path in order]
+
+
+def _message(document: Document, path: Path, fault: "ErrorDetails") -> str:
     if fault["type"] == UNKNOWN:
         known = _known_keys(path[:-1])
         close = nearest(str(path[-1]), known)

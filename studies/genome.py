@@ -42,7 +42,8 @@ def recipe_from_genome(document: Document, layers: int | None) -> dict[str, Any]
     models = [str(model) for model in genome["models"]]
     known = {one.name for one in method.parameters}
     parameters = _parameters(genome, len(models), known, layers)
-    experts = [model for model in models if model != genome.get("base_model")]
+    base = genome.get("base_model") if method.base_apart else None  # else it is one of them
+    experts = [model for model in models if model != base]
     recipe: dict[str, Any] = {"merge_method": method.name}
     if genome.get("base_model"):
         recipe["base_model"] = str(genome["base_model"])
@@ -51,6 +52,8 @@ def recipe_from_genome(document: Document, layers: int | None) -> dict[str, Any]
     if "normalize" in known:
         wanted = method.name in NORMALIZED if normalize is None else bool(normalize)
         recipe["parameters"] = {"normalize": wanted}
+    if genome.get("tokenizer_source"):
+        recipe["tokenizer_source"] = str(genome["tokenizer_source"])
     recipe["dtype"] = "bfloat16"
     return recipe
 
@@ -72,6 +75,17 @@ def tasks_from_evolve(document: Document) -> list[dict[str, Any]]:
     return found
 
 
+def ignored_by_study(document: Document) -> list[str]:
+    """Keys of the file that a study has no use for, with what takes their place."""
+    data: Any = document.data
+    known = {
+        "shuffle": "`limit` draws a fixed sample",
+        "random_init": "a search begins with the genome's start and known forms",
+        "fewshot_as_multiturn": "shots of a chat are turns anyway",
+    }
+    return [f"{key}: {why}" for key, why in known.items() if data.get(key)]
+
+
 def goals_from_evolve(document: Document) -> dict[str, Any]:
     """`objectives` and `winner`, where its tasks name metrics or weights."""
     data: Any = document.data
@@ -86,7 +100,8 @@ def goals_from_evolve(document: Document) -> dict[str, Any]:
             for name, metric in metrics.items()
         }
     if any("weight" in one for one in listed):
-        weights = {name: one.get("weight", 1.0) for name, one in tasks.items()}
+        # There a negative weight says that lower is better; here each metric knows it.
+        weights = {name: abs(one.get("weight", 1.0)) for name, one in tasks.items()}
         goals["winner"] = {"rule": "weighted", "weights": weights}
     return goals
 

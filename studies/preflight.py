@@ -87,7 +87,7 @@ class Preflight:
 def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) -> Preflight:
     """Opens and checks every part; raises the first fault in one message."""
     refuse_modules(study.recipe)
-    base = _base_name(study)
+    base = base_name(study)
     opened = {base: _open(study, base, maps, permissions)}
     layout = layer_layout(opened[base].tensors, opened[base].config)
     stages = stages_from(study.recipe, layers=layout.length)
@@ -180,7 +180,7 @@ def split_tasks(study: Study, tasks: Mapping[str, Task]) -> dict[str, dict[str, 
     return splits
 
 
-def _base_name(study: Study) -> ModelReference:
+def base_name(study: Study) -> ModelReference:
     """The model that gives config and layers, from the recipe with its ranges still in it."""
     data = study.recipe.data
     named = data.get("base_model") if isinstance(data, Mapping) else None

@@ -6,7 +6,7 @@ from typing import Any
 from search.blocks import looks
 from search.errors import SamplerError, SamplerOptionError
 from search.executors import Executor
-from search.gradient_plan import GradientTerms, cost_of, plan_gradients
+from search.gradient_plan import GradientPlan, GradientTerms, cost_of, plan_gradients
 from search.gradients import ROUNDED, Gradients, able, unable
 from search.ledger import Ledger
 from search.loop import searched_tasks
@@ -183,16 +183,26 @@ def gradient_terms(preflight: Preflight) -> GradientTerms | None:
     )
 
 
-def gradients_text(preflight: Preflight) -> str:
-    """What gradients will cost, or why there are none; a task may still have no gold answers."""
+def planned_gradients(preflight: Preflight) -> tuple[GradientPlan, int] | str:
+    """The plan of the phase with its items at most, or why there is none.
+
+    A task may still have no gold answers.
+    """
     terms = gradient_terms(preflight)
     if terms is None:
         return "off"
     why = unable(preflight.space, preflight.warm_starts)
     plan = why or (ROUNDED if preflight.recipe.exact else plan_gradients(terms))
-    if isinstance(plan, str):
-        return f"none: {plan}"
+    return f"none: {plan}" if isinstance(plan, str) else (plan, cost_of(plan, terms))
+
+
+def gradients_text(preflight: Preflight) -> str:
+    """What gradients will cost, or why there are none."""
+    planned = planned_gradients(preflight)
+    if isinstance(planned, str):
+        return planned
+    plan, cost = planned
     return (
         f"at most {plan.points} starting points by {plan.evaluations} backward passes over "
-        f"{plan.items} items a task: {cost_of(plan, terms):,} item evaluations"
+        f"{plan.items} items a task: {cost:,} item evaluations"
     )

@@ -1,66 +1,172 @@
-"""`init`: a study from a recipe somebody already has, which becomes the first trial.
+"""`init`: a study from what somebody has; the file is there to be read and edited.
 
-What a range spans is a guess that fits published recipes; the file is there to be edited.
+A recipe becomes the first trial, with ranges around its numbers; a mergekit-evolve file a study of
+its genome; models and a file of questions a study that searches well (`drafting`).
 """
 
-import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from evaluation.rows import read_rows
 from merging.document import Document, read_document
 from merging.recipe_reader import read_recipe
-from search.space_walk import refuse_modules
+from search.space_walk import models_of, refuse_modules
 
+from .drafting.models import family_of, one_template
+from .drafting.questions import Draft, clean_name, draft_tasks
+from .drafting.sizes import sizes_of
+from .drafting.writing import study_yaml
 from .errors import StudyError
-from .genome import goals_from_evolve, layers_of, recipe_from_genome, tasks_from_evolve
+from .genome import (
+    goals_from_evolve,
+    ignored_by_study,
+    layers_of,
+    recipe_from_genome,
+    tasks_from_evolve,
+)
 from .names import renamed
 from .ranging import ranged_recipe
 
 
-def study_text(
-    recipe: Path, tasks: Sequence[Path], output: Path | None, maps: Mapping[str, Path]
-) -> str:
-    """The study as YAML text; warnings about the recipe go to standard error."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What `init` was asked for: a recipe, or base and experts; tasks; where it will stand."""
+
+    recipe: Path | None = None
+    base: str | None = None
+    experts: Sequence[str] = ()
+    method: str | None = None
+    tasks: Sequence[str] = ()
+    output: Path | None = None
+    maps: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def place(self) -> Path:
+        """The folder that the study will stand in."""
+        return (self.output.parent if self.output else Path.cwd()).resolve()
+
+
+def study_text(wanted: Wanted) -> str:
+    """The study as YAML text; warnings go to standard error.
+
+    Raises:
+        StudyError: neither a recipe nor models, or both.
+    """
+    models = wanted.base is not None or bool(wanted.experts)
+    if wanted.recipe is None and not models:
+        raise StudyError(
+            "init: give a RECIPE (mergekit's or mergekit-evolve's YAML), or models: "
+            "--base MODEL --expert MODEL --expert MODEL --task questions.jsonl"
+        )
+    if wanted.recipe is None:
+        return _from_models(wanted)
+    if models or wanted.method:
+        raise StudyError(
+            f"init: {wanted.recipe} names its own models and method; leave out --base, --expert "
+            "and --method"
+        )
+    return _from_recipe(wanted, wanted.recipe)
+
+
+HEAD = """\
+A study made from {source}.
+Read it, change what you like, then:
+  eutectic check {file}     what is wrong, what the search will take (--measure: in minutes)
+  eutectic search {file}    Ctrl-C when you like: the same command goes on where it stopped"""
+AROUND = "The recipe with ranges around its numbers; `start` is what it said, and the first trial."
+FIRST = "Each task's first metric is an objective. "
+CHAT = (
+    "All models have the same chat template, so questions are asked with it. Drop `chat_template` "
+    "where the experts were trained on plain text, and write the prompt as they know it."
+)
+PLAIN = "Prompts are Jinja over a row. Other keys: fewshot, description, system, limit (README)."
+
+
+def _from_models(wanted: Wanted) -> str:
+    family = family_of(wanted.base, wanted.experts, wanted.method, wanted.place, wanted.maps)
+    for name in family.missing:
+        print(
+            f"note: {name} is no folder here, so it is taken for a name on the Hugging Face hub",
+            file=sys.stderr,
+        )
+    drafts = draft_tasks(wanted.tasks, wanted.place, family.chat)
+    stem = wanted.output.stem if wanted.output else "study"
+    name = "-".join(family.labels) if stem == "study" else stem
+    experts = "an expert" if len(wanted.experts) == 1 else f"{len(wanted.experts)} experts"
+    base = f"{wanted.base} and {experts}" if wanted.base else experts
+    return _text(
+        wanted, base, clean_name(name), family.recipe, "\n".join(family.notes), drafts, {}
+    )
+
+
+def _from_recipe(wanted: Wanted, recipe: Path) -> str:
     document = read_document(recipe)
     if not isinstance(document.data, Mapping):
         raise StudyError(f"{recipe}: expected a recipe, a mapping of keys")
-    place = (output.parent if output else Path.cwd()).resolve()
-    listed = _distinct([_task(path, place) for path in tasks])
-    goals: dict[str, Any] = {}
+    folder, goals = recipe.resolve().parent, {}
+    evolved: list[Draft] = []
     if "genome" in document.data:
-        data = _from_genome(document, recipe.resolve().parent, maps)
-        if not listed:
-            listed, goals = tasks_from_evolve(document), goals_from_evolve(document)
+        data = _from_genome(document, folder, wanted.maps)
+        if not wanted.tasks:
+            evolved = [Draft(one) for one in tasks_from_evolve(document)]
+            goals = goals_from_evolve(document)
     else:
         _, notices = read_recipe(document, strict=False)
         for notice in notices:
             print(f"warning: {notice}", file=sys.stderr)
         refuse_modules(document)
-        data = ranged_recipe(document, _layers(document.data, recipe.resolve().parent, maps))
-    if not listed:
+        data = ranged_recipe(document, _layers(document.data, folder, wanted.maps))
+    drafts = evolved or draft_tasks(wanted.tasks, wanted.place, _chat(data, folder, wanted.maps))
+    moved = _moved(data, folder, wanted.place)
+    return _text(wanted, recipe.name, clean_name(recipe.stem), moved, AROUND, drafts, goals)
+
+
+def _text(
+    wanted: Wanted,
+    source: str,
+    name: str,
+    recipe: Mapping[str, Any],
+    why: str,
+    drafts: Sequence[Draft],
+    goals: Mapping[str, Any],
+) -> str:
+    """The file, with a task to be edited where none was given."""
+    if not drafts:
         print("note: no --task was given; edit `tasks` before searching", file=sys.stderr)
-    study = {
-        "name": _name(recipe),
-        "recipe": _moved(data, recipe.resolve().parent, place),
-        "tasks": listed or [EXAMPLE_TASK],
-        **goals,
-        "budget": {"trials": 100},
-        "seed": 0,
+        drafts = [Draft(EXAMPLE_TASK, ("An example: put your own in its place.",))]
+    sizes = sizes_of(drafts, references=len(models_of(dict(recipe))) + 2)
+    chat = any("chat_template" in one.data for one in drafts)
+    sections: dict[str, Any] = {"name": name, "recipe": recipe, "tasks": [d.data for d in drafts]}
+    sections |= goals
+    sections |= {"split": sizes.split} if sizes.split else {}
+    sections |= {"budget": sizes.budget, "seed": 0}
+    notes = {
+        "recipe": why,
+        "tasks": f"{'' if 'objectives' in goals else FIRST}{CHAT if chat else PLAIN}",
+        "split": sizes.split_note,
+        "budget": " ".join(
+            filter(None, (sizes.budget_note, _claim(sizes.split, sizes.split_note)))
+        ),
     }
-    return HEADER.format(source=" ".join(recipe.name.split())) + yaml.dump(
-        study, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=99
-    )
+    file = wanted.output.name if wanted.output else "study.yaml"
+    head = HEAD.format(source=" ".join(source.split()), file=file)
+    return study_yaml(head, sections, notes, ["\n".join(one.notes) for one in drafts])
+
+
+def _claim(split: object, note: str) -> str:
+    """What the default split has to be told of, where there is no section to tell it at."""
+    return note if split is None else ""
 
 
 def _from_genome(document: Document, folder: Path, maps: Mapping[str, Path]) -> dict[str, Any]:
     layers = _layers(document.data, folder, maps)
     data = recipe_from_genome(document, layers)
+    for text in ignored_by_study(document):
+        print(f"note: {text}; left out", file=sys.stderr)
     if layers is None and "anchors" in yaml.safe_dump(data):
         print(
             "warning: the models are not here, so their layers are not known and groups of layers "
@@ -70,10 +176,6 @@ def _from_genome(document: Document, folder: Path, maps: Mapping[str, Path]) -> 
     return data
 
 
-HEADER = """\
-# A study made from {source}: ranges stand around its numbers, `start` is what it said.
-# Narrow or widen them, add objectives and constraints, then: eutectic check, eutectic search.
-"""
 EXAMPLE_TASK = {
     "name": "questions",
     "file": "questions.jsonl",
@@ -85,51 +187,25 @@ EXAMPLE_TASK = {
 
 
 def _layers(data: Any, folder: Path, maps: Mapping[str, Path]) -> int | None:
-    """The layers of the models of a recipe or a genome, None where they are not here."""
+    """The layers of the models of a recipe or a genome, None where none of them is here."""
     found = data.get("genome", data)
-    listed = found.get("models") if isinstance(found, Mapping) else None
-    first = listed[0] if isinstance(listed, list) and listed else None
-    name = first.get("model") if isinstance(first, Mapping) else first
-    return layers_of(name, folder, maps) if isinstance(name, str) else None
+    if not isinstance(found, Mapping):
+        return None
+    listed = found.get("models")
+    entries = [*(listed if isinstance(listed, list) else []), found.get("base_model")]
+    named = [one.get("model") if isinstance(one, Mapping) else one for one in entries]
+    names = [one for one in named if isinstance(one, str)]
+    layers = (layers_of(one, folder, maps) for one in names)
+    return next((one for one in layers if one is not None), None)
 
 
-def _task(path: Path, place: Path) -> dict[str, Any]:
-    """A task that fits the columns of a file of questions."""
-    columns = set(next(iter(read_rows(path))).values)
-    found: dict[str, Any] = {"name": _name(path), "file": os.path.relpath(path.resolve(), place)}
-    question = next(
-        (name for name in ("question", "prompt", "instruction") if name in columns), None
-    )
-    asked = {"prompt": f"{{{{{question}}}}}"} if question else {}
-    if {"choices", "answer"} <= columns:
-        found |= {"type": "multiple_choice", **asked, "choices": "choices", "answer": "answer"}
-    elif question and (
-        target := next((one for one in ("answer", "target") if one in columns), None)
-    ):
-        prompt = {"prompt": f"Question: {{{{{question}}}}}\nAnswer:"}
-        found |= {"type": "loglikelihood", **prompt, "target": target}
-    elif "text" in columns:
-        found |= {"type": "loglikelihood", "target": "text"}
-    else:
-        raise StudyError(
-            f"{path}: no task fits its columns ({', '.join(sorted(columns))}); use `choices` and "
-            "`answer`, `question` and `answer`, or `text`"
-        )
-    return found
-
-
-def _distinct(tasks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The tasks with a number behind every name that was there before."""
-    names = [task["name"] for task in tasks]
-    for index, name in enumerate(names):
-        before = names[:index].count(name)
-        tasks[index]["name"] = f"{name}-{before + 1}" if before else name
-    return tasks
-
-
-def _name(path: Path) -> str:
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.stem).strip("-._")
-    return name[:100] or "study"
+def _chat(data: Mapping[str, Any], folder: Path, maps: Mapping[str, Path]) -> bool:
+    """Whether all models of a recipe are here and have one chat template."""
+    base = data.get("base_model")
+    names = [*([base] if isinstance(base, str) else []), *models_of(data)]
+    parts = [name.split("+")[0] for name in names]
+    places = [maps.get(part) or folder / part for part in parts]
+    return one_template([place if place.is_dir() else None for place in places])
 
 
 def _moved(data: Any, source: Path, place: Path) -> Any:
@@ -139,25 +215,3 @@ def _moved(data: Any, source: Path, place: Path) -> Any:
     return renamed(
         data, lambda name: str((source / name).resolve()) if (source / name).is_dir() else name
     )
-
-
-class _Dumper(yaml.SafeDumper):
-    """Short mappings of numbers (ranges) and lists of numbers on one line.
-
-    As people write them.
-    """
-
-    def represent_mapping(
-        self, tag: str, mapping: Any, flow_style: bool | None = None
-    ) -> yaml.MappingNode:
-        flow = "range" in mapping or "trials" in mapping
-        return super().represent_mapping(tag, mapping, flow_style=True if flow else flow_style)
-
-    def represent_sequence(
-        self, tag: str, sequence: Any, flow_style: bool | None = None
-    ) -> yaml.SequenceNode:
-        flow = all(isinstance(one, int | float | str) for one in sequence)
-        return super().represent_sequence(tag, sequence, flow_style=True if flow else flow_style)
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
 OWN = {"tasks.md": 6, "search_spaces.md": 4, "README.md": 1}
 """Pages with at least so many studies, or parts of one."""
-COMING = {"first_study.md", "from_mergekit_evolve.md", "report.md", "python.md"}
+COMING = {"report.md", "python.md"}
 """Pages that may be written later than the links to them."""
 WHOLE = """\
 name: example

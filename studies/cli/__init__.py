@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from . import editing, looking, merging_commands, searching
+from . import beginning, editing, looking, merging_commands, searching
 from .shadowing import shadowed
 
 app = typer.Typer(
@@ -20,14 +20,16 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 a result was produced; 1 `verify` found a difference; 2 the input is at "
+    "fault; 3 no usable winner, or too many failed trials; 130 interrupted, state saved.",
 )
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from ..versions import version_lines
 
-        print(f"eutectic {version('eutectic')}")
+        print("\n".join(version_lines()))
         raise typer.Exit
 
 
@@ -35,7 +37,12 @@ def _version(wanted: bool) -> None:
 def options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+        typer.Option(
+            "--version",
+            callback=_version,
+            is_eager=True,
+            help="Print the versions of eutectic and of what it stands on.",
+        ),
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
@@ -44,6 +51,7 @@ def options(
         os.environ["EUTECTIC_DEBUG"] = "1"
 
 
+beginning.register(app)
 searching.register(app)
 looking.register(app)
 merging_commands.register(app)

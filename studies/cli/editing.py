@@ -12,7 +12,7 @@ from .options import Methods
 @guarded
 def schema(
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Instead of printing.")
+        Path | None, typer.Option("-o", "--output", help="Write to this file instead of printing.")
     ] = None,
     methods: Methods = [],  # noqa: B006 - typer copies defaults
 ) -> None:

@@ -70,11 +70,11 @@ def _out_of_memory(error: Exception) -> bool:
 def _told(message: object, code: int) -> BaseException:
     if os.environ.get("EUTECTIC_DEBUG") and isinstance(message, BaseException):
         raise message
-    print(f"eutectic: {_one_line(str(message))}", file=sys.stderr)
+    print(f"eutectic: {one_line(str(message))}", file=sys.stderr)
     return typer.Exit(code)
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """What breaks lines or speaks to the terminal is escaped: names come from strangers."""
     odd = ("Cc", "Cs", "Zl", "Zp")
     return "".join(repr(one)[1:-1] if unicodedata.category(one) in odd else one for one in text)

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from ..errors import StudyError
+from .completing import complete_runs, complete_trials
 from .faults import DIFFERENT, guarded, interruptible
 from .options import (
     AllowBenchmarkTest,
@@ -30,7 +31,19 @@ from .options import (
     parse_maps,
 )
 
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, runs/NAME.")]
+RunArgument = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="A run folder, runs/NAME.", autocompletion=complete_runs),
+]
+TrialNumber = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        metavar="N",
+        help="Take this trial instead of the winner.",
+        autocompletion=complete_trials,
+    ),
+]
 Storage = Annotated[
     str | None, typer.Option("--storage", envvar="EUTECTIC_STORAGE", help="Not in this release.")
 ]
@@ -55,10 +68,12 @@ class Names(StrEnum):
 @guarded
 def trials(
     run: RunArgument,
-    format: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
-    front: Annotated[bool, typer.Option("--front", help="The Pareto set only.")] = False,
+    format: Annotated[
+        Format, typer.Option("--format", help="How to print: table, csv, json or parquet.")
+    ] = Format.table,
+    front: Annotated[bool, typer.Option("--front", help="Show the Pareto set only.")] = False,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Instead of printing.")
+        Path | None, typer.Option("-o", "--output", help="Write to this file instead of printing.")
     ] = None,
     methods: Methods = [],  # noqa: B006 - typer copies defaults
     storage: Storage = None,
@@ -77,7 +92,7 @@ def trials(
 def report(
     run: RunArgument,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="RUN/report.html by default.")
+        Path | None, typer.Option("-o", "--output", help="The file; RUN/report.html by default.")
     ] = None,
     methods: Methods = [],  # noqa: B006
     storage: Storage = None,
@@ -95,14 +110,17 @@ def report(
 @guarded
 def export(
     run: RunArgument,
-    trial: Annotated[int | None, typer.Option(min=0, help="Instead of the winner.")] = None,
+    trial: TrialNumber = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Instead of printing.")
+        Path | None, typer.Option("-o", "--output", help="Write to this file instead of printing.")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Write a loadable checkpoint too.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Write a loadable checkpoint to this folder too."),
     ] = None,
-    names: Annotated[Names, typer.Option(help="How local models are named.")] = Names.absolute,
+    names: Annotated[
+        Names, typer.Option(help="Name local models by absolute path, or as written.")
+    ] = Names.absolute,
     push_to_hub: Annotated[
         str | None,
         typer.Option(
@@ -148,7 +166,7 @@ def export(
 @guarded
 def verify(
     run: RunArgument,
-    trial: Annotated[int | None, typer.Option(min=0, help="Instead of the winner.")] = None,
+    trial: TrialNumber = None,
     allow_pickle: AllowPickle = False,
     methods: Methods = [],  # noqa: B006
     allow_code: AllowCode = [],  # noqa: B006
@@ -188,9 +206,15 @@ def evaluate(
     model: Annotated[
         str, typer.Argument(metavar="MODEL_OR_RECIPE", help="A model or a recipe file.")
     ],
-    study: Annotated[Path, typer.Option("--study", help="Whose tasks to score.")],
+    study: Annotated[
+        Path,
+        typer.Option("--study", help="The study (or a run's study.yaml) whose tasks to score."),
+    ],
     split: Annotated[
-        str | None, typer.Option(help="calibration, search, select or test; all items by default.")
+        str | None,
+        typer.Option(
+            help="Score this split only: calibration, search, select, test; else all items."
+        ),
     ] = None,
     device: Device = None,
     dtype: Dtype = None,
@@ -234,7 +258,9 @@ def evaluate(
 @guarded
 def dashboard(
     run: RunArgument,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="On loopback.")] = 8080,
+    port: Annotated[
+        int, typer.Option(min=1, max=65535, help="The port to listen at, on loopback.")
+    ] = 8080,
     storage: Storage = None,
 ) -> None:
     """Open optuna-dashboard on a run, on loopback.

@@ -14,9 +14,13 @@ from .options import AllowPickle, Json, Map, MergekitExact, Methods, parse_maps
 
 if TYPE_CHECKING:
     from merging.opening import Keep, OpenRecipe
+    from merging.plan import TensorJob
 
 RecipeFile = Annotated[
     Path, typer.Argument(metavar="RECIPE", help="A mergekit recipe (YAML), or several stages.")
+]
+RecipeOrStudy = Annotated[
+    Path, typer.Argument(metavar="RECIPE", help="A mergekit recipe, or a study (YAML).")
 ]
 
 
@@ -47,9 +51,14 @@ def merge(
     map: Map = [],  # noqa: B006 - typer copies defaults
     allow_pickle: AllowPickle = False,
     methods: Methods = [],  # noqa: B006
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace OUT if it exists.")
+    ] = False,
     mask_seed: Annotated[
-        int | None, typer.Option("--mask-seed", help="Instead of the (final) recipe's own.")
+        int | None,
+        typer.Option(
+            "--mask-seed", help="Draw random masks with this seed instead of the recipe's."
+        ),
     ] = None,
     mergekit_exact: MergekitExact = False,
 ) -> None:
@@ -91,20 +100,31 @@ def _text(path: Path, found: "OpenRecipe", exact: bool) -> str:
 
 @guarded
 def explain(
-    recipe: RecipeFile,
+    recipe: RecipeOrStudy,
     map: Map = [],  # noqa: B006
     allow_pickle: AllowPickle = False,
     methods: Methods = [],  # noqa: B006
-    full: Annotated[bool, typer.Option("--full", help="Every tensor, not grouped.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Print a line for every tensor and number, not grouped.")
+    ] = False,
     mergekit_exact: MergekitExact = False,
     as_json: Json = False,
 ) -> None:
-    """Show the effective value of every parameter for every tensor.
+    """Show the value of every parameter for every tensor: of a recipe, or what a study's may be.
 
     Example: eutectic explain recipe.yml --map org/model=./model
+
+    Example: eutectic explain study.yaml
     """
     from .explain_table import explain_json, print_explanation
 
+    if (spread := _study_jobs(recipe, map, allow_pickle)) is not None:
+        if as_json:
+            print(json.dumps([one for jobs in spread.values() for one in explain_json(jobs)]))
+            return
+        for jobs in spread.values():
+            print_explanation(jobs, full=full)
+        return
     found = open_file(recipe, map, allow_pickle, "nothing", mergekit_exact)
     if as_json:
         print(json.dumps(explain_json(found.jobs)))
@@ -112,6 +132,22 @@ def explain(
         if found.stages:
             print(f"the final recipe, which builds on the stages {', '.join(found.stages)}")
         print_explanation(found.jobs, full=full)
+
+
+def _study_jobs(
+    path: Path, maps: list[str], allow_pickle: bool
+) -> "dict[str, tuple[TensorJob, ...]] | None":
+    """The jobs of a study's candidates by merge method; None for a file that is no study."""
+    from merging.document import read_documents
+
+    data = read_documents(path)[0].data
+    if not isinstance(data, dict) or "recipe" not in data:
+        return None
+    from ..explaining import study_jobs
+    from ..reopen import open_study
+
+    study, remembered = open_study(path)
+    return study_jobs(study, {**remembered, **parse_maps(maps)}, allow_pickle=allow_pickle)
 
 
 def register(app: typer.Typer) -> None:

@@ -1,4 +1,4 @@
-"""`search`, `check`, `demo` and `init`: from a study file to a winner."""
+"""`search` and `demo`: from a study file to a winner."""
 
 import json
 import sys
@@ -164,40 +164,6 @@ def run_search(study: Path, options: "SearchOptions", as_json: bool) -> None:
 
 
 @guarded
-def check(
-    study: StudyFile,
-    map: Map = [],  # noqa: B006
-    allow_pickle: AllowPickle = False,
-    methods: Methods = [],  # noqa: B006
-    trust_remote_code: TrustRemoteCode = False,
-    trust_task_code: TrustTaskCode = False,
-    allow_benchmark_test: AllowBenchmarkTest = False,
-    allow_code: AllowCode = [],  # noqa: B006
-    mergekit_exact: MergekitExact = False,
-    as_json: Json = False,
-) -> None:
-    """Find every fault of a study or a recipe before any weight is loaded.
-
-    Example: eutectic check study.yaml
-    """
-    from ..checkup import check_file, print_checkup
-    from ..preflight import Permissions
-
-    permissions = Permissions(
-        allow_pickle,
-        trust_remote_code,
-        trust_task_code,
-        allow_benchmark_test,
-        frozenset(path.resolve() for path in allow_code),
-    )
-    found = check_file(study, parse_maps(map), permissions, exact=mergekit_exact)
-    if as_json:
-        print(json.dumps({**found.data, "warnings": found.warnings}))
-    else:
-        print_checkup(found)
-
-
-@guarded
 def demo(
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/demo by default.")] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Trials in all.")] = None,
@@ -225,50 +191,7 @@ def demo(
     run_search(family.study, options, as_json)
 
 
-@guarded
-def init(
-    recipe: Annotated[
-        Path, typer.Argument(metavar="RECIPE", help="A recipe, or a mergekit-evolve file.")
-    ],
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Instead of printing.")
-    ] = None,
-    task: Annotated[
-        list[str],
-        typer.Option(
-            "--task", metavar="FILE", help="A JSONL, CSV or Parquet of questions; repeatable."
-        ),
-    ] = [],  # noqa: B006
-    schema: Annotated[
-        bool,
-        typer.Option("--schema", help="Write study.schema.json beside the output, for editors."),
-    ] = False,
-    map: Map = [],  # noqa: B006
-    methods: Methods = [],  # noqa: B006
-) -> None:
-    """Make a study of a recipe somebody already has: ranges around its numbers.
-
-    Example: eutectic init recipe.yml --task questions.jsonl -o study.yaml
-    """
-    from ..schema_file import MODELINE, write_schema
-    from ..starting import study_text
-
-    if output is not None and output.exists():
-        raise StudyError(f"{output}: exists already; choose another name")
-    if schema and output is None:
-        raise StudyError("--schema: give -o FILE too; the schema is written beside it")
-    text = study_text(recipe, [Path(one) for one in task], output, parse_maps(map))
-    if schema and output is not None:
-        write_schema(output.parent)
-        text = MODELINE + text
-    if output is None:
-        print(text, end="")
-        return
-    output.write_text(text, encoding="utf-8")
-    print(f"wrote {output}", file=sys.stderr)
-
-
 def register(app: typer.Typer) -> None:
     """Adds the commands of this file."""
-    for command in (demo, init, check, search):
+    for command in (demo, search):
         app.command()(command)

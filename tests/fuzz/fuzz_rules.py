@@ -12,6 +12,7 @@ import shutil
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from fuzz_models import stretched, write_adapter, write_model, write_shards, write_tokenizer
@@ -215,19 +216,25 @@ def _planned(recipe: Recipe, document: Document, file: Path, zoo: Mapping[str, C
 
 def examine_study(file: Path) -> str:
     """`eutectic check` of a study file in a folder with models and tasks."""
-    from studies.checkup import check_file
+    from studies.checkup import Asked, check_file
     from studies.preflight import Permissions
 
+    asked = Asked({}, Permissions())
     with bounded(seconds=20):
         try:
-            check_file(file, {}, Permissions())
+            check_file(file, replace(asked, raising=True))
         except SourceError as error:
             one_message(error)
-            return "refused for a model"
+            outcome = "refused for a model"
         except FAULTS as error:
             one_message(error, file)
-            return "refused"
-        return "no fault found"
+            outcome = "refused"
+        else:
+            return "no fault found"
+    with bounded(seconds=20):
+        for fault in check_file(file, asked).faults:
+            one_message(StudyError(fault))
+    return outcome
 
 
 def examine_model(chance: Chance | None, folder: Path) -> str:

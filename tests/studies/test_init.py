@@ -136,7 +136,7 @@ def test_local_models_and_files_are_seen_from_where_the_study_stands(bench, aske
 
 @pytest.mark.parametrize(
     ("rows", "message"),
-    [("", "empty|no rows"), ('{"a": 1}\n', "no task fits its columns \\(a\\)")],
+    [("", "empty|no rows"), ('{"a": 1}\n', "columns are not understood \\(a\\)")],
 )
 def test_a_task_file_of_no_use(bench, rows: str, message: str) -> None:
     import re
@@ -181,6 +181,19 @@ def test_a_genome_of_mergekit_evolve(bench, asked: list[str]) -> None:
     ]
     assert data["objectives"]["arc_easy"] == {"task": "arc_easy", "metric": "acc_norm"}
     assert data["winner"] == {"rule": "weighted", "weights": {"arc_easy": 0.5, "piqa": 1.0}}
+
+
+def test_what_else_a_genome_says(bench) -> None:
+    text = GENOME.replace("dare_ties", "linear").replace("org/beta]", "org/beta, org/base]")
+    text = text.replace("base_model: org/base", "base_model: org/base\n  tokenizer_source: union")
+    text = text.replace("weight: 0.5, metric", "weight: -0.5, metric") + "shuffle: true\n"
+    (bench.folder / "evolve.yml").write_text(text)
+    made = bench.call("init", "evolve.yml", *GENOME_MAPS)
+    assert made.exit_code == 0 and "note: shuffle: `limit`" in made.stderr
+    data = yaml.safe_load(made.stdout)
+    assert len(data["recipe"]["models"]) == 3  # the base of a mean is one of the models
+    assert data["recipe"]["tokenizer_source"] == "union"
+    assert data["winner"]["weights"]["arc_easy"] == 0.5
 
 
 def test_a_genome_searched(bench, asked: list[str]) -> None:

@@ -124,6 +124,15 @@ def test_a_run_without_a_winner(another) -> None:
         assert told.exit_code == 3 and told.stderr == f"eutectic: {fault.value}\n"
 
 
+def test_a_study_of_models_alone(bench) -> None:
+    made = Study.init(
+        tasks=["lines.jsonl"], path="m.yaml", base="base", experts=["alpha", "beta"], method="ties"
+    )
+    assert made.check().data["merge_methods"] == ["ties"]
+    with pytest.raises(StudyError, match="at least one"):
+        Study.init(path="n.yaml", base="base")
+
+
 def test_faults_are_those_of_the_command(bench) -> None:
     bench.change(("merge_method: ties", "merge_method: tiess"))
     told = bench.call("check", "study.yaml")

@@ -75,7 +75,7 @@ def test_explain_shows_the_final_recipe(staged) -> None:
     assert result.exit_code == 0, result.stderr
     first, *rest = result.stdout.splitlines()
     assert first == "the final recipe, which builds on the stages first"
-    assert "ties, 29 tensors" in rest and "weight (1): 0.7 everywhere" in rest
+    assert "ties, 29 tensors" in rest and "(1) beta     0.7      0.5" in rest
     rows = json.loads(staged.call("explain", "staged.yml", "--json").stdout)
     assert {row["model"] for row in rows} == {"beta", None}
 
