@@ -1,8 +1,9 @@
 """Whether the gradient phase takes part in a search, how much it may cost, what it does with that.
 
 A backward pass counts as three item evaluations an item (design, section 1) and gives the
-derivative by every weight at once. So it is worth the more, the more weights are searched: with a
-few, or with less of a budget than was measured (docs/search.md), `auto` leaves gradients out.
+derivative by every weight at once. So it is worth the more, the more weights are searched. What
+guesses (`guesses`) make of the answers scored is worth more: beside them, with few weights, or
+with too small a budget `auto` leaves gradients out (measured: docs/search.md).
 
 With a small budget the phase looks at fewer items, then makes fewer steps and gives fewer points.
 """
@@ -56,6 +57,8 @@ class GradientTerms:
     """Base and parents, whose loss gives the scale."""
     starts: int
     """Warm starts that a step can begin at."""
+    guessed: bool = False
+    """Whether guesses take turns with the sampler."""
 
     @property
     def items(self) -> int | None:
@@ -122,6 +125,8 @@ def _left_out(terms: GradientTerms) -> str:
             f"{terms.weights} weights are searched, and by itself a search takes them from "
             f"{LEAST_WEIGHTS} on (`gradients: on` takes them anyway)"
         )
+    if terms.mode == "auto" and terms.guessed:
+        return "best guesses find as much without them (`gradients: on` takes them anyway)"
     if terms.mode == "auto" and terms.items is None:
         return (
             "how much of a budget of minutes they would take is not known (`gradients: on` "

@@ -138,7 +138,7 @@ def proposing_of(preflight: Preflight) -> Proposing:
         objectives=preflight.objectives,
         trials=study.budget.trials,
         refinement=refinement,
-        guesses=takes_guesses(study.sampler, samplers[0]),
+        guesses=_guesses(preflight),
     )
 
 
@@ -180,7 +180,13 @@ def gradient_terms(preflight: Preflight) -> GradientTerms | None:
         items_per_trial=_items_per_trial(preflight),
         references=sum(one.role in ("base", "parent") for one in preflight.references),
         starts=len(able(space, preflight.warm_starts)),
+        guessed=_guesses(preflight) and not study.constraints,
     )
+
+
+def _guesses(preflight: Preflight) -> bool:
+    """Whether guesses take turns with the sampler, as far as that is the sampler's affair."""
+    return takes_guesses(preflight.study.sampler, samplers_of(preflight)[0][0])
 
 
 def planned_gradients(preflight: Preflight) -> tuple[GradientPlan, int] | str:

@@ -64,6 +64,12 @@ def test_with_few_weights_auto_leaves_them_out_and_on_does_not() -> None:
     assert plan(mode="on", weights=few).evaluations == few
 
 
+def test_where_trials_are_guesses_auto_leaves_them_out_and_on_does_not() -> None:
+    many = {"weights": 2 * LEAST_WEIGHTS, "guessed": True}
+    assert "best guesses" in why(mode="auto", **many)
+    assert plan(mode="on", **many) == plan(mode="on", weights=2 * LEAST_WEIGHTS)
+
+
 def test_more_weights_take_more_steps_where_the_budget_has_them() -> None:
     found = [plan(200, weights=weights).evaluations for weights in (1, 8, 12, 24, 300)]
     assert found == [8, 8, 12, 24, 24]
