@@ -28,6 +28,7 @@ from search.scoring import Scorer
 from search.space import Space, space_from
 from search.trials import Proposing
 from search.warm_start import references, warm_starts
+from search.winner import WinnerRule
 
 SPLITS = ("search", "select", "test")
 UP = (True, True, True)
@@ -184,6 +185,7 @@ def own_search(
         silent,
         silent,
         racing,
+        rule=WinnerRule("maximin", {}, None),
     )
     if race:
         search.contestants = replace(

@@ -2,10 +2,10 @@
 
 A sampler spreads its proposals. What is known of candidates, item by item, also says what points
 between them are worth (`Board.elsewhere`), better than scores of single trials do. So a trial is
-where that is best: the highest value of one objective, of several, every second time, the largest
-gain in hypervolume over the front of the estimates. Where none is predicted to be a gain the
-sampler proposes. Looked for among points that fill the space, then around the best of them and of
-the trials.
+where that is best: the highest value of one objective; of several, in turn, the largest gain in
+hypervolume over the front of the estimates, and the highest utility by the study's winner rule.
+Where none is predicted to be a gain the sampler proposes. Looked for among points that fill the
+space, then around the best of them and of the trials.
 
 Like all that proposal n is told, a guess is made when trial n-1 begins, and kept in its shadow.
 """
@@ -49,6 +49,8 @@ class Known:
     higher_is_better: Sequence[bool]
     predicted: Callable[[Sequence[Values]], Numbers]
     """Points to objective values, shape (points, objectives); NaN of one that lies nowhere."""
+    utility: Callable[[Numbers], Numbers] | None = None
+    """What values are worth by the winner rule, shape (points,); None: their hypervolume."""
 
 
 def guess(
@@ -84,6 +86,10 @@ def guess(
 
 def _worth(known: Known) -> Callable[[Numbers], Numbers]:
     """What values gain over the best that is known, NaN as nothing; of several hypervolume."""
+    if known.utility is not None:
+        useful = known.utility
+        most = float(useful(known.scores).max())
+        return lambda scores: np.nan_to_num(useful(scores) - most, nan=-np.inf)
     scale = reference_scale(known.references, known.higher_is_better)
     before = scale.of(known.scores) + CORNER
     if before.shape[1] == 1:

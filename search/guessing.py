@@ -3,7 +3,7 @@
 With constraints nothing is guessed: whether a point keeps them is for the sampler to learn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ from .sampler import STARTUP
 from .shadow import Guess, Shadow
 from .space_parts import Values
 from .trials import Proposing
+from .winner import WinnerRule, frozen_scales
 
 Numbers = NDArray[np.float64]
 
@@ -27,18 +28,21 @@ _DRAW = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Guessing:
-    """The guesses of one search; `references` are scores, shape (models, objectives)."""
+    """The guesses of one search; without a `rule` only the front of several objectives counts."""
 
     board: Board
     objectives: Sequence[Objective]
-    references: Sequence[Sequence[float]]
+    references: Sequence[Candidate]
+    rule: WinnerRule | None = None
 
     def next(
         self, proposing: Proposing, trials: Sequence[Candidate], shadow: Shadow
     ) -> Guess | None:
         """What the trial after `trials` is if it is a guess, by what its shadow says."""
         number, first = len(trials), proposing.first_proposed
-        every = EVERY if len(self.objectives) > 1 else 1
+        several = len(self.objectives) > 1
+        every = EVERY if several else 1
+        by_rule = several and (number - first) // every % 2 == 1
         if number < max(first, STARTUP) or (number - first) % every != every - 1:
             return None
         labels = [label(one) for one in trials[:-1] if one.state in SCORED]
@@ -62,14 +66,37 @@ class Guessing:
             Known(
                 values=[one.values for one in known],
                 scores=np.array([one.scores for one in known], dtype=np.float64),
-                references=np.array(self.references, dtype=np.float64),
+                references=np.array(
+                    [one.scores for one in self.references if one.scores is not None],
+                    dtype=np.float64,
+                ),
                 higher_is_better=[one.higher_is_better for one in self.objectives],
                 predicted=predicted,
+                utility=self._utility() if by_rule else None,
             ),
             [*(one.values for one in at.finished), *(one.values for one in at.pending)],
             seed_of(proposing.seed, number, _DRAW),
         )
         return None if found is None else Guess(found, at.stage)
+
+    def _utility(self) -> Callable[[Numbers], Numbers] | None:
+        """Objective values, shape (points, objectives), to utilities by the winner rule."""
+        rule = self.rule
+        if rule is None:
+            return None
+        names = [one.name for one in self.objectives]
+        scales = frozen_scales(self.references, self.objectives)
+
+        def utility(values: Numbers) -> Numbers:
+            known = np.isfinite(values).all(axis=1)
+            found = np.full(len(values), np.nan)
+            found[known] = [
+                rule.utility(scales, dict(zip(names, row, strict=True)))
+                for row in values[known].tolist()
+            ]
+            return found
+
+        return utility
 
     def _predicted(
         self, proposing: Proposing, labels: Sequence[str], points: Sequence[Values], stage: int

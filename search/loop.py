@@ -36,6 +36,7 @@ from .study_log import StudyLog
 from .trials import Proposing
 from .warm_start import Reference
 from .warp import Warp, warps
+from .winner import WinnerRule
 
 
 @dataclass(slots=True)
@@ -59,6 +60,8 @@ class Search:
     """Whether trials are scored look by look; else each on everything at once."""
     gradients: Gradients | None = None
     """Gives starting points, and steps from the front; None: nothing of that."""
+    rule: WinnerRule | None = None
+    """By which the winner will be chosen."""
     board: Board = field(init=False)
     judge: Judge = field(init=False)
     contestants: Racing = field(init=False)
@@ -197,8 +200,7 @@ class Search:
         after = cast_shadow(self.board, self.objectives, trials, shown)
         trials.append(self._resolved(trial))
         if self.proposing.guesses and not self.constraints:
-            values = [one.scores for one in references if one.scores is not None]
-            guessing = Guessing(self.board, self.objectives, values)
+            guessing = Guessing(self.board, self.objectives, references, self.rule)
             after = replace(after, guess=guessing.next(self.proposing, trials, after))
         store_shadow(self.ledger, number + 1, after)
         self._place(trials[-1], references)

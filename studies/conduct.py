@@ -171,6 +171,7 @@ def assemble(
         observer=display,
         gradients=gradients_of(preflight, ledger, executor, display.note),
         racing=study.racing,
+        rule=rule_of(study),
     )
 
 

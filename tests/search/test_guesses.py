@@ -17,6 +17,7 @@ from search.objectives import Budget, ConstraintSpec, MetricRef
 from search.samplers import choose_sampler, takes_guesses
 from search.space import Space
 from search.trials import GUESS
+from search.winner import WinnerRule
 from tests.search.conftest import RECIPE, Watcher
 from tests.search.test_racing import OBJECTIVES, CoinExecutor, _drawn, race, told
 
@@ -78,6 +79,20 @@ def test_several_objectives_fill_the_gap_of_the_front(make_space) -> None:
     assert 0.45 < found["math.weight"] < 0.85 and found["code.weight"] <= 0.21
 
 
+def test_the_most_useful_by_the_winner_rule(make_space) -> None:
+    """On a quarter circle the smaller of two coordinates is largest in the middle."""
+
+    def circle(math: float, code: float) -> tuple[float, float]:
+        reach = min(1.0, 1.2 - code)
+        return reach * np.cos(math * np.pi / 2), reach * np.sin(math * np.pi / 2)
+
+    known = knowing(circle, [(0.0, 0.1), (1.0, 0.1), (0.2, 0.1)])
+    useful = replace(known, utility=lambda values: values.min(axis=1))
+    found = guess(Coordinates(make_space(RECIPE)), useful, known.values, seed=5)
+    assert found is not None
+    assert found["math.weight"] == pytest.approx(0.5, abs=0.03) and found["code.weight"] <= 0.21
+
+
 def test_steps_choices_and_what_was_tried_are_minded(make_space) -> None:
     text = RECIPE.replace(
         "weight: {range: [0.0, 1.0], start: 0.5}", "weight: {range: [0.0, 1.0], step: 0.25}"
@@ -121,6 +136,7 @@ def guessing(world: Any, ledger: Ledger, trials: int = 24, **changes: Any) -> Se
         scorer=replace(search.scorer, executor=executor),
         proposing=replace(search.proposing, guesses=True),
         observer=Watcher(),
+        rule=WinnerRule("maximin", {}, None),
     )
 
 
