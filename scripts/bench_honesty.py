@@ -6,11 +6,11 @@ Run it on the table of `bench_table.py`, in the project's environment:
 
 `table`: recipes of the demo family. `equal`: a world in which every recipe answers every question
 right with the same chance, so that no merge is better than any other. Each replay draws its own
-questions, searches with TPE, chooses on `select`, and makes its one claim on `test`: an interval
-of the winner's gain in utility over the best parent. Counted are the intervals that hold the true
-gain and the claimed gains that are none; `p` is the chance of so few (so many) if coverage were
-95% (if 5% of claims were false), by a one-sided binomial test. Kept in FOLDER/results as soon as
-known: the same command goes on where it stopped.
+questions, searches (by TPE, or `--sampler`), chooses on `select`, and makes its one claim
+on `test`: an interval of the winner's gain in utility over the best parent. Counted are the
+intervals that hold the true gain and the claimed gains that are none; `p` is the chance of so few
+(so many) if coverage were 95% (if 5% of claims were false), by a one-sided binomial test. Kept in
+FOLDER/results as soon as known: the same command goes on where it stopped.
 """
 
 import argparse
@@ -39,16 +39,17 @@ def main() -> None:
     parser.add_argument("world", choices=["table", "equal"])
     parser.add_argument("--replays", type=int, default=200)
     parser.add_argument("--rule", choices=["maximin", "weighted"], default="maximin")
+    parser.add_argument("--sampler", default="tpe", help="auto: with guesses")
     parser.add_argument("--part", default="0/1", help="which share of the replays, as 0/2, 1/2")
     options = parser.parse_args()
     mine, parts = map(int, options.part.split("/"))
-    name = f"honesty-{options.world}-{options.rule}"
+    name = f"honesty-{options.world}-{options.rule}-{options.sampler}"
     files = [options.folder / "results" / f"{name}-{seed:03d}.json"
              for seed in range(options.replays)]  # fmt: skip
     for seed in range(mine, options.replays, parts):
         if not files[seed].is_file():
             files[seed].parent.mkdir(exist_ok=True)
-            found = replay(options.folder, options.world, options.rule, seed)
+            found = replay(options.folder, options.world, options.rule, seed, options.sampler)
             files[seed].write_text(json.dumps(found) + "\n", encoding="utf-8")
     known = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
     count(name, known)
@@ -72,7 +73,7 @@ def count(name: str, replays: list[dict[str, float]]) -> None:
           f"{np.mean([one['optimism'] for one in tested]):.4f}")  # fmt: skip
 
 
-def replay(folder: Path, kind: str, rule: str, seed: int) -> dict[str, float]:
+def replay(folder: Path, kind: str, rule: str, seed: int, sampler: str) -> dict[str, float]:
     """One study from its questions to its claim."""
     from replay import Replay, load_table
     from replay_search import Here, fast_ledger, make_world, own_search, weights_of
@@ -92,7 +93,7 @@ def replay(folder: Path, kind: str, rule: str, seed: int) -> dict[str, float]:
     chosen = WinnerRule(cast(Any, rule), dict.fromkeys(names, 1.0), None)
     with fast_ledger() as ledger:
         search = own_search(
-            world, ledger, seed=seed, budget=Budget(TRIALS, None, None), sampler="tpe",
+            world, ledger, seed=seed, budget=Budget(TRIALS, None, None), sampler=sampler,
             make=equal_replay() if kind == "equal" else Replay,
         )  # fmt: skip
         search.run(cast(Any, Here()))
