@@ -373,6 +373,8 @@ def test_a_search_on_a_terminal_survives_resizing_and_ctrl_c(bench) -> None:
         stdout=terminal.slave,
         stderr=terminal.slave,
         env={**environment, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT)},
+        # Whoever runs tests in the background may have had them ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         terminal.read(lambda text: "of 5,000 trials" in text, 120)

@@ -1,8 +1,8 @@
 """Items of `test` that the search has seen under another name: found, told, and kept out."""
 
 import json
-import re
 import random
+import re
 from pathlib import Path
 
 import pytest
