@@ -56,7 +56,7 @@ def is_built(folder: Path, text: str) -> bool:
 
 def of_candidate(view: RunView, candidate: Candidate) -> RunView:
     """The view as the card of a candidate shows it: what the winner won is not another trial's."""
-    if view.winner is None or view.winner.name == label(candidate):
+    if view.winner is not None and view.winner.name == label(candidate):
         return view
     named = zip((one.name for one in view.objectives), candidate.standing or (), strict=False)
     scores = ", ".join(f"{name} {score:.4g}" for name, score in named) or "no scores"
@@ -64,5 +64,5 @@ def of_candidate(view: RunView, candidate: Candidate) -> RunView:
         f"This is {label(candidate)} of the run, which was not chosen and has not been scored on "
         f"the test split. On the split that was searched on: {scores}."
     )
-    shown = Winner(label(candidate), candidate.number, view.winner.recipe_yaml, note, None)
-    return replace(view, winner=shown, test_rows=(), prices=())
+    shown = Winner(label(candidate), candidate.number, "", note, None)
+    return replace(view, winner=shown, test_rows=(), prices=(), optimism=(), masks=None)

@@ -9,9 +9,11 @@ from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import eval_results_to_model_index
 
 from merging.recipe import ModelReference
+from search.ledger import Candidate
 from studies.card import model_card
 from studies.licences import licences_of
 from studies.view import Benchmark
+from studies.weights import of_candidate
 from studies.wording import clean
 
 
@@ -167,3 +169,14 @@ def test_without_winner_or_test_rows_nothing_is_claimed(make_view):
     view = dataclasses.replace(make_view(), winner=None, test_rows=())
     card = model_card(view, "merge_method: ties\n", None)
     assert "nothing is claimed" in card and "without a winner" in card
+
+
+@pytest.mark.parametrize("won", [True, False])
+def test_the_card_of_another_trial_has_none_of_the_winners_figures(make_view, truthful, won):
+    view = truthful(make_view())
+    view = view if won else dataclasses.replace(view, winner=None, test_rows=())
+    other = Candidate("trial", 3, "gp", {}, "hash", scores=(0.25, 0.5))
+    card = model_card(of_candidate(view, other), "merge_method: linear\n", None)
+    assert "This is trial 3 of the run, which was not chosen" in card and "logic 0.25" in card
+    assert "Search score against select score" not in card and "Other masks" not in card
+    assert view.winner is None or view.winner.claim not in card
