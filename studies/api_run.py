@@ -105,7 +105,7 @@ class Run:
 
         one = self.view.winner
         if one is None:
-            raise nothing_won(self.path)
+            raise nothing_won(self.path, self.view)
         return Winner(
             one.name, one.number, one.recipe_yaml, one.claim, one.utility_gain, one.improved
         )

@@ -95,7 +95,7 @@ def export_run(
         if trial is None:
             verdict = stored_verdict(ledger)
             if verdict is None:
-                raise nothing_won(path)
+                raise nothing_won(path, stored_view(ledger))
             candidate = find_candidate(ledger, verdict.winner)
         else:
             candidate = find_candidate(ledger, trial)
@@ -115,8 +115,12 @@ def export_run(
     return text
 
 
-def nothing_won(path: Path) -> NoWinnerError:
+def nothing_won(path: Path, view: RunView | None) -> NoWinnerError:
     """What to raise where a winner is asked for and there is none."""
+    if view is not None and view.state == "finished":
+        return NoWinnerError(
+            f"{path}: no candidate of the search could win; take one with --trial N"
+        )
     return NoWinnerError(
         f"{path}: the search has not ended, so nothing has won yet; go on with "
         "`eutectic search`, or take one with --trial N"

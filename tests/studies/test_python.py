@@ -166,6 +166,10 @@ def test_nobody_wins_and_too_many_fail(bench) -> None:
     bench.change(("max_drop: 5.0", "max: 0.001"))
     with pytest.raises(NoWinnerError, match="no winner"):
         Study(bench.study).search(quiet=True, threads=1)
+    told = bench.call("export", bench.run)
+    with pytest.raises(NoWinnerError, match="no candidate of the search could win") as fault:
+        _ = Run(bench.run).winner
+    assert told.exit_code == 3 and told.stderr == f"eutectic: {fault.value}\n"
 
 
 def test_interrupted(another, monkeypatch: pytest.MonkeyPatch) -> None:
