@@ -69,6 +69,7 @@
     byId("panel-yaml").scrollTop = 0;
     byId("panel-against").replaceChildren(...comparisons(told, key, title));
     byId("panel").dataset.key = key;
+    byId("panel").querySelector("[data-copy]").hidden = false;
     if (move) {
       const box = byId("panel").getBoundingClientRect();
       if (box.top < 48 || box.top > innerHeight * 0.6) byId("panel").scrollIntoView({ block: "center" });
@@ -82,6 +83,7 @@
     byId("panel-choose").addEventListener("change", (event) => show(event.target.value, false));
     const first = byId("panel").dataset.key;
     if (first) await show(first, false);
+    else byId("panel-choose").selectedIndex = -1; // so that the first of the list can be chosen too
   }
 
   function recolour(value, colours) {

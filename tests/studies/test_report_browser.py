@@ -240,3 +240,21 @@ def test_masks_optimism_and_random_search_fit_the_page(
         ".map(t => t.textContent)"
     )
     assert legend == ["the search", "random search"]
+
+
+def test_without_a_winner_whoever_is_first_in_the_list_can_be_chosen(
+    browser, make_view, raced, tmp_path
+):
+    view = dataclasses.replace(raced(make_view()), winner=None)
+    path = tmp_path / "report.html"
+    write_report(view, path)
+    browser.open(path)
+    copy = "document.querySelector('[data-copy=panel-yaml]')"
+    assert browser.evaluate(f"{copy}.hidden") and browser.evaluate(SHOWN) == ""
+    browser.wait("!document.getElementById('panel-choice').hidden")
+    assert browser.evaluate("document.getElementById('panel-choose').value") == ""
+    browser.evaluate("document.getElementById('panel-choose').focus()")
+    browser.press("ArrowDown", 40)
+    browser.wait(f"{SHOWN} !== ''")
+    assert browser.evaluate(YAML) == recipes(view)["r0"]
+    assert not browser.evaluate(f"{copy}.hidden") and browser.troubles() == []
