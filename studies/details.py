@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from .points import RANDOM, reference_key, trial_key
 from .view import Against, Example, RunView
-from .wording import short_names
+from .wording import short_names, upright
 
 Plain = dict[str, object]
 
@@ -35,7 +35,7 @@ def details(view: RunView) -> Plain:
         "against": {
             key: [_plain(one, names) for one in told] for key, told in beside.items() if told
         },
-        "names": list(names),  # after the line above, which fills it
+        "names": [upright(name) for name in names],  # after the line above, which fills it
         "short": list(short_names(list(names)).values()),
         "items": [[i.task, i.split, i.question, list(i.choices), i.gold] for i in view.items],
     }
@@ -106,7 +106,9 @@ def _titles(view: RunView) -> list[list[str]]:
     for one in trials:
         where = "front" if one.on_front else one.state if one.state != "complete" else ""
         titled.append([trial_key(one.number), f"trial {one.number}", where])
-    titled = [[key, name, "winner" if key == won else where] for key, name, where in titled]
+    titled = [
+        [key, upright(name), "winner" if key == won else where] for key, name, where in titled
+    ]
     titled.sort(key=lambda one: one[0] != won)
     return [one for one in titled if one[0] in texts]
 

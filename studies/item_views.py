@@ -9,7 +9,7 @@ from evaluation.errors import NoGoldError
 from evaluation.task import Item, ItemResult, Task
 
 from .view import ItemView
-from .wording import number
+from .wording import number, upright
 
 MOST_ITEMS = 240
 """Questions in one report: their texts are most of what examples weigh."""
@@ -24,7 +24,7 @@ def cut(text: str, length: int) -> str:
 
     Lone surrogates, which no file can hold, become question marks.
     """
-    text = text.strip().encode("utf-8", "replace").decode()
+    text = upright(text).strip().encode("utf-8", "replace").decode()
     if len(text) <= length:
         return text
     head = length // 2

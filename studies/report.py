@@ -27,7 +27,7 @@ from .plots import figures, plotly_script
 from .plots_style import DARK, LIGHT, MARKS, css_variables, swaps
 from .report_alternatives import alternatives
 from .view import RunView
-from .wording import direction, moment, number, signed
+from .wording import direction, moment, number, signed, upright
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -66,6 +66,7 @@ def render(view: RunView) -> str:
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_finalized,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -98,6 +99,11 @@ def render(view: RunView) -> str:
         page=Markup(_packed(_json(page))),
         details=Markup(_packed(_json(details(view)))),
     )
+
+
+def _finalized(value: object) -> object:
+    """What is said on the page, its direction kept; what is marked safe (a recipe) as it is."""
+    return upright(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _read(name: str) -> str:

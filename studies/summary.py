@@ -17,6 +17,7 @@ from .truth_text import (
     optimism_sentences,
     truth_json,
 )
+from .wording import clean
 
 if TYPE_CHECKING:
     from .view import Estimate, RunView, TestRow
@@ -28,26 +29,32 @@ def print_outcome(outcome: Outcome, *, short: bool = False) -> None:
     if outcome.view.winner is None:
         return
     if short:
-        console.print(outcome.view.winner.claim, markup=False)
+        _say(console, outcome.view.winner.claim)
         _print_files(console, outcome)
         return
-    console.print(test_table(outcome.view))
-    console.print(outcome.view.winner.claim, markup=False)
+    if outcome.view.test_rows:
+        console.print(test_table(outcome.view))
+    _say(console, outcome.view.winner.claim)
     if outcome.view.winner.choice:
-        console.print(outcome.view.winner.choice, markup=False)
+        _say(console, outcome.view.winner.choice)
     for sentence in outcome.view.prices:
-        console.print(f"  {sentence}", markup=False)
+        _say(console, sentence, "  ")
     for part in (optimism_sentences, masks_sentences, beside_sentences):
         for number, sentence in enumerate(part(outcome.view)):
-            console.print(f"{'  ' if number else ''}{sentence}", markup=False)
+            _say(console, sentence, "  " if number else "")
     for notice in outcome.view.notices:
-        console.print(f"Note: {notice}", markup=False, style="dim")
+        _say(console, f"Note: {notice}", style="dim")
     _print_files(console, outcome)
+
+
+def _say(console: Console, sentence: str, indent: str = "", style: str = "") -> None:
+    """A sentence with strangers' names in it: nothing of them is obeyed."""
+    console.print(Text(indent + clean(sentence), style=style))
 
 
 def _print_files(console: Console, outcome: Outcome) -> None:
     for name in ("winner.yaml", "report.html", "trials.csv"):
-        console.print(str(outcome.run.path / name), markup=False, soft_wrap=True)
+        console.print(Text(str(outcome.run.path / name)), soft_wrap=True)
 
 
 def refuse_unusable(outcome: Outcome, max_failed: float) -> None:
@@ -67,11 +74,11 @@ def test_table(view: "RunView") -> Table:
     table.add_column("")
     for column in view.columns:
         better = "higher" if view.directions[column] else "lower"
-        table.add_column(Text(f"{column}\n{better} is better"), justify="right")
+        table.add_column(Text(f"{clean(column)}\n{better} is better"), justify="right")
     for row in view.test_rows:
         style = "bold" if row.kind == "winner" else None
         cells = [shown(row.values[name]) if name in row.values else "" for name in view.columns]
-        table.add_row(Text(f"{row.name} ({row.kind})"), *cells, style=style)
+        table.add_row(Text(f"{clean(row.name)} ({row.kind})"), *cells, style=style)
     return table
 
 

@@ -17,9 +17,16 @@ def optimism_lead(view: RunView) -> str:
             "The winner is no trial, nothing was searched for it: its scores on the search and "
             "the select split differ by their questions alone."
         )
+    lost = [one.too_good > 0 for one in view.optimism]
+    if not any(lost):
+        return (
+            "The search chose among scores on the search split, and with them it may have chosen "
+            "luck. That is not seen here: the winner loses nothing on the select split."
+        )
+    elsewhere = "" if all(lost) else "; where it loses nothing, that is not seen"
     return (
         "The search split is overfitted: the search chose among scores there, and with them it "
-        "chose luck. What the winner loses on the select split says by how much."
+        f"chose luck. What the winner loses on the select split says by how much{elsewhere}."
     )
 
 

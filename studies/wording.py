@@ -16,6 +16,8 @@ MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July"),
     *("August", "September", "October", "November", "December"),
 )
+TURNS = dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)))
+"""Unicode's embeddings, overrides and isolates of the direction of writing, to be left out."""
 TOO_FEW = "too few items for an interval"
 
 
@@ -109,6 +111,11 @@ def clean(text: str) -> str:
     """A stranger's name on one line: control and line-breaking characters become spaces."""
     kept = ("\N{SPACE}" if unicodedata.category(c)[0] in "CZ" else c for c in text)
     return " ".join("".join(kept).split())
+
+
+def upright(text: str) -> str:
+    """A stranger's text without the marks that turn round what is written after it."""
+    return text.translate(TURNS)
 
 
 def shorten(text: str, length: int) -> str:

@@ -235,3 +235,12 @@ def test_write_report_replaces_whole_or_not_at_all(make_view, pages, tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     with pytest.raises(FileNotFoundError):
         write_report(make_view(), tmp_path / "missing" / "report.html")
+
+
+def test_names_do_not_turn_round_what_the_page_says(make_view):
+    """A recipe stays as it is exported, to the byte."""
+    view = make_view(names=("zoo/\u202emath", "zoo/code", "zoo/prose"))
+    won = dataclasses.replace(view.winner, claim="no better than zoo/\u202emath, by <far>")
+    page = render(dataclasses.replace(view, winner=won))
+    assert "no better than zoo/math, by &lt;far&gt;" in page
+    assert page.count("\u202e") == 2 * view.winner.recipe_yaml.count("\u202e") == 2

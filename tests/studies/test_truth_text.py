@@ -3,13 +3,17 @@
 import dataclasses
 import html
 import re
+from pathlib import Path
 
 import pytest
 
 from studies import view as v
 from studies.card import model_card
+from studies.conduct import Outcome
 from studies.plots import figures
 from studies.report import render
+from studies.run import RunFolder
+from studies.summary import print_outcome
 from studies.truth_text import (
     beside_json,
     beside_sentences,
@@ -37,6 +41,20 @@ def test_optimism_is_said_with_both_scores_and_what_the_base_says() -> None:
     assert "the base, never searched, differs by +0.006" in text
     assert "not too good" in optimism_sentence(one(-0.01))
     assert "base" not in optimism_sentence(one(0.041, None))
+
+
+@pytest.mark.parametrize(
+    ("gaps", "said", "unsaid"),
+    [
+        ((0.04, 0.01), "says by how much.", "loses nothing"),
+        ((0.04, -0.02), "where it loses nothing, that is not seen.", "not seen here"),
+        ((0.0, -0.02), "the winner loses nothing on the select split.", "overfitted"),
+    ],
+)
+def test_a_winner_that_loses_nothing_on_select_is_not_said_to(make_view, gaps, said, unsaid):
+    view = dataclasses.replace(make_view(), optimism=tuple(map(one, gaps)))
+    lead = optimism_lead(view)
+    assert lead.endswith(said) and unsaid not in lead
 
 
 def test_a_reference_that_won_was_not_searched(make_view, truthful) -> None:
@@ -119,3 +137,15 @@ def test_as_data(make_view, truthful) -> None:
     }  # fmt: skip
     assert beside_json(view.beside)["difference"] == {"value": 0.11, "low": 0.02, "high": 0.20}
     assert beside_json(None) is None and truth_json(dataclasses.replace(view, winner=None)) == {}
+
+
+def test_the_terminal_shows_names_as_they_are_and_no_empty_table(make_view, capsys) -> None:
+    view = make_view()
+    won = dataclasses.replace(view.winner, claim="no better than [b]:fire:\u202e.")
+    for rows in (view.test_rows, ()):
+        shown = dataclasses.replace(view, winner=won, test_rows=rows)
+        outcome = Outcome(RunFolder(Path("runs/[b]:fire:")), None, "trials", 60, 2, 9, shown, {})
+        print_outcome(outcome)
+        out = capsys.readouterr().out
+        assert "no better than [b]:fire: .\n" in out and "runs/[b]:fire:/winner.yaml" in out
+        assert ("On the sealed test split" in out) is bool(rows)

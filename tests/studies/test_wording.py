@@ -17,6 +17,7 @@ from studies.wording import (
     short_names,
     shorten,
     signed,
+    upright,
 )
 
 
@@ -81,3 +82,7 @@ def test_short_names_stay_apart():
         "uniform merge": "uniform merge",
         "/": "/",
     }
+
+
+def test_a_name_turns_round_nothing_that_follows():
+    assert upright("a\u202eb\u2067c\u2069 \u05d0\u200f") == "abc \u05d0\u200f"
