@@ -57,7 +57,7 @@ def print_trials(path: Path, format: str, front: bool, output: Path | None) -> N
     elif format == "json":
         text = frame.to_json(orient="records", double_precision=15) + "\n"
     else:
-        text = readable(frame).to_string(index=False) + "\n"
+        text = readable(frame) + "\n"
     if output is None:
         print(text, end="")
     else:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from .view import RunView, TrialView
+from .wording import clean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,13 +41,16 @@ def spreadsheet_safe(frame: "pd.DataFrame") -> "pd.DataFrame":
     return frame.rename(columns=plain).map(plain)
 
 
-def readable(frame: "pd.DataFrame") -> "pd.DataFrame":
+def readable(frame: "pd.DataFrame") -> str:
     """The table as people read it: numbers to four digits, nothing where nothing is."""
     import pandas as pd
+
+    if frame.empty:
+        return "no trials"
 
     def text(value: Any) -> str:
         if pd.isna(value):
             return ""
-        return f"{value:.4g}" if isinstance(value, float) else str(value)
+        return f"{value:.4g}" if isinstance(value, float) else clean(str(value))
 
-    return frame.map(text)
+    return frame.rename(columns=clean).map(text).to_string(index=False)

@@ -7,7 +7,7 @@ import json
 import pandas as pd
 import pytest
 
-from studies.table import spreadsheet_safe, trial_frame
+from studies.table import readable, spreadsheet_safe, trial_frame
 
 
 def test_columns_are_number_state_parameters_objectives_items(make_view) -> None:
@@ -68,3 +68,9 @@ def test_the_command_with_front(searched) -> None:
             for other in every
         )
     assert 0 < len(found) < len(every)
+
+
+def test_people_read_names_on_one_line_and_that_there_is_nothing(make_view) -> None:
+    text = readable(pd.DataFrame({"a\u202eb": [0.123456, None], "c": ["x\ny", "z"]}))
+    assert text.splitlines()[0].split() == ["a", "b", "c"] and "0.1235" in text and "x y" in text
+    assert readable(trial_frame(make_view(trials=0))) == "no trials"
