@@ -72,7 +72,7 @@ def headline(view: RunView) -> str:
     if view.winner.improved:
         return f"Yes: {name} is better than the best parent."
     if view.winner.number is None:
-        return f"No: {name}, which was there before, stays ahead."
+        return f"No: nothing that was found is shown to beat {name}, which was there before."
     if view.winner.improved is None:
         return f"{name} won; whether it is better cannot be claimed."
     return f"{name} won, but that it is better is not shown."

@@ -32,15 +32,13 @@ function choiceList(choices, gold, mine, theirs, names) {
 
 function exampleItem(details, [place, mine, theirs], names) {
   const [task, split, question, choices, gold] = details.items[place];
-  const said = choices.length
-    ? choiceList(choices, gold, mine, theirs, names)
-    : make("dl", { className: "said" });
-  if (!choices.length) {
-    for (const [who, text] of [["right", gold], [names.mine, mine], [names.theirs, theirs]]) {
-      if (text) said.append(make("dt", {}, who), make("dd", {}, text));
-    }
-  }
-  return make("li", {}, make("p", { className: "question" }, question), said,
+  // What is none of the choices: the text that was generated, or a choice beyond those shown.
+  const others = [["right", gold], [names.mine, mine], [names.theirs, theirs]]
+    .filter(([, text]) => text && !choices.includes(text));
+  return make("li", {}, make("p", { className: "question" }, question),
+    choices.length ? choiceList(choices, gold, mine, theirs, names) : null,
+    others.length ? make("dl", { className: "said" }, ...others.flatMap(([who, text]) =>
+      [make("dt", {}, who), make("dd", {}, text)])) : null,
     make("small", {}, `${task}, ${split} split`));
 }
 

@@ -258,3 +258,27 @@ def test_without_a_winner_whoever_is_first_in_the_list_can_be_chosen(
     browser.wait(f"{SHOWN} !== ''")
     assert browser.evaluate(YAML) == recipes(view)["r0"]
     assert not browser.evaluate(f"{copy}.hidden") and browser.troubles() == []
+
+
+def test_an_answer_beyond_the_choices_that_are_shown_is_still_told(
+    browser, make_view, raced, tmp_path
+):
+    view = raced(make_view())
+    many = dataclasses.replace(view.items[0], choices=("one", "two"), gold="nine")
+    won = view.trials[view.winner.number]
+    against = tuple(
+        dataclasses.replace(a, gains=(v.Example(0, "nine", "two"),), losses=())
+        for a in won.against
+    )
+    trials = tuple(
+        dataclasses.replace(t, against=against if t is won else t.against) for t in view.trials
+    )
+    path = tmp_path / "report.html"
+    write_report(dataclasses.replace(view, trials=trials, items=(many, *view.items[1:])), path)
+    browser.open(path)
+    browser.wait("document.querySelector('#panel-against .examples')")
+    first = "document.querySelector('#panel-against .examples li')"
+    assert browser.evaluate(f"{first}.querySelector('.choices').textContent").startswith("onetwo ")
+    assert browser.evaluate(f"{first}.querySelector('.said').textContent") == (
+        f"rightninetrial {view.winner.number}nine"
+    )
