@@ -70,7 +70,7 @@ def push_folder(folder: Path, push: Push) -> str:
     from huggingface_hub import HfApi
 
     api = HfApi()
-    with _told(push.repo, f"; what was built is kept in {folder}, the same command goes on"):
+    with _told(push.repo, f"; {folder} is kept, the same command with --yes goes on"):
         made = api.create_repo(push.repo, private=push.private or None, exist_ok=True)
         if push.revision is not None:
             api.create_branch(push.repo, branch=push.revision, exist_ok=True)

@@ -15,6 +15,7 @@ from search.ledger import Candidate, label
 from .card import model_card
 from .card_text import without_paths
 from .config import Study
+from .errors import StudyError
 from .licences import licences_of
 from .view import RunView, Winner
 
@@ -34,6 +35,8 @@ def write_weights(
 
     `portable`: for other machines, so that no absolute path is in any of its files.
     """
+    if out.is_dir() and any(out.iterdir()):
+        raise StudyError(f"--weights {out}: not empty; choose another folder")
     recipe, _ = read_recipe(study.recipe.with_data(candidate.data), strict=True)
     checkpoints = open_models(recipe, folder=study.folder, mapping=maps, allow_pickle=allow_pickle)
     licences = licences_of(models_of(recipe), study.folder, maps)
@@ -49,9 +52,14 @@ def write_weights(
 
 
 def is_built(folder: Path, text: str) -> bool:
-    """Whether a folder holds the merge of this recipe, written to be taken elsewhere."""
-    recipe = folder / RECIPE
-    return recipe.is_file() and recipe.read_text(encoding="utf-8") == without_paths(text)
+    """Whether a folder holds the merge of this recipe; its absolute paths are cut then."""
+    recipe, portable = folder / RECIPE, without_paths(text)
+    if not recipe.is_file():
+        return False
+    known = recipe.read_text(encoding="utf-8")
+    if known == text != portable:  # built to stay here
+        recipe.write_text(portable, encoding="utf-8")
+    return known in (text, portable)
 
 
 def of_candidate(view: RunView, candidate: Candidate) -> RunView:

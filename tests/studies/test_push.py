@@ -203,7 +203,7 @@ def test_a_winner_goes_to_the_hub(hub: Hub, searched, tmp_path: Path) -> None:
     push += ["--push-to-hub", "ann/pico"]
     hub.down = "/commit/"
     failed = pushed(hub, tmp_path / "home", *push, "--private")
-    assert failed.returncode == 2 and "the same command goes on" in failed.stderr
+    assert failed.returncode == 2 and "the same command with --yes goes on" in failed.stderr
     assert "Traceback" not in failed.stderr and out.is_dir()
     hub.down = ""
     refused = pushed(hub, tmp_path / "home", *push)
@@ -222,7 +222,7 @@ def test_a_winner_goes_to_the_hub(hub: Hub, searched, tmp_path: Path) -> None:
     there.mkdir()
     for name, data in files.items():
         (there / name).write_bytes(data)
-        assert str(searched.folder).encode() not in data, name
+        assert str(tmp_path.parent).encode() not in data, name
         assert TOKEN.encode() not in data
     ours, theirs = (load_file(one / "model.safetensors") for one in (out, there))
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
@@ -233,6 +233,11 @@ def test_a_winner_goes_to_the_hub(hub: Hub, searched, tmp_path: Path) -> None:
 
 
 def test_a_branch_of_a_private_repository(hub: Hub, searched, tmp_path: Path) -> None:
+    """Of weights that were built before, to stay here."""
+    built = searched.call("export", searched.run, "--weights", tmp_path / "merged")
+    assert built.exit_code == 0 and str(tmp_path.parent) in built.stdout
+    again = searched.call("export", searched.run, "--weights", tmp_path / "merged")
+    assert again.exit_code == 2 and "merged: not empty; choose another folder\n" in again.stderr
     done = pushed(
         hub, tmp_path, searched.run, "-o", tmp_path / "w.yaml", "--weights", tmp_path / "merged",
         "--push-to-hub", "ann/pico", "--private", "--revision", "v2",
@@ -242,6 +247,8 @@ def test_a_branch_of_a_private_repository(hub: Hub, searched, tmp_path: Path) ->
         "Upload a merge found with eutectic"
     ]
     assert FILES <= hub.repos["ann/pico"]["v2"].keys() and not hub.repos["ann/pico"]["main"]
+    there = hub.repos["ann/pico"]["v2"].values()
+    assert not any(str(tmp_path.parent).encode() in data for data in there)
     assert f"{hub.url}/ann/pico/tree/v2" in done.stderr
 
 
