@@ -206,6 +206,8 @@ class Study:
         refuse_less(1, trials=trials, items=items, token_budget=token_budget, threads=threads)
         refuse_less(0.01, minutes=minutes)
         refuse_less(0, seed=seed, max_failed=max_failed)
+        if max_failed > 1:
+            raise StudyError(f"max_failed={max_failed}: expected at most 1")
         options = SearchOptions(
             trials=trials,
             items=items,

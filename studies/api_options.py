@@ -82,5 +82,5 @@ def one_of(name: str, value: str | None, known: Sequence[str]) -> str | None:
 def refuse_less(least: float, **asked: float | None) -> None:
     """Raises StudyError for a number below the least that the command line takes."""
     for name, value in asked.items():
-        if value is not None and value < least:
+        if value is not None and not value >= least:  # NaN is neither
             raise StudyError(f"{name}={value}: expected at least {least:g}")

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import math
 import re
 import subprocess
 import sys
@@ -150,6 +151,8 @@ def test_faults_are_those_of_the_command(bench) -> None:
     [
         ({"trials": 0}, "trials=0: expected at least 1"),
         ({"minutes": 0.0}, "minutes=0.0: expected at least 0.01"),
+        ({"minutes": math.nan}, "minutes=nan: expected at least 0.01"),
+        ({"max_failed": 20}, "max_failed=20: expected at most 1"),
         ({"beside": "grid"}, "beside='grid': expected one of random"),
         ({"progress": "loud"}, "progress='loud': expected one of auto, live"),
         ({"progress": "live"}, "is no terminal"),
