@@ -159,7 +159,7 @@ class Board:
         others = sorted(set(self._values.get(part, {})) - set(labels))
         everyone = [*labels, *others]
         placed = [one for one in everyone if one in self._places]
-        if len(placed) < LEAST:
+        if len(placed) < LEAST or self.forms.get(part) is None:
             return None
         numbers = np.array([self._rows[part][one] for one in everyone])
         margins = np.array([self._margins[part][one] for one in everyone])
