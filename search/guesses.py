@@ -69,6 +69,7 @@ def guess(
         seed: The same seed gives the same point.
     """
     worth = _worth(known)
+    merged = [coordinates.rounded(one) for one in tried]  # weights of a simplex in any scale
     axes = len(coordinates.distributions())
     points = spread_out(axes, _SPREAD, seed)
     order = np.argsort(-worth(known.scores), kind="stable")[:_BEST]
@@ -80,7 +81,7 @@ def guess(
         gains[_hopeless(coordinates, known, found)] = -np.inf
         order = np.argsort(-gains, kind="stable")
         for place in order.tolist():
-            if found[place] not in tried:
+            if coordinates.rounded(found[place]) not in merged:
                 best = max(best, (float(gains[place]), found[place]), key=lambda one: one[0])
                 break
         if reach is not None:

@@ -76,6 +76,20 @@ def test_not_where_a_failed_trial_is_the_nearest(make_space) -> None:
     assert second is not None and 1.2 < second["math.weight"] + second["code.weight"] < 1.7
 
 
+def test_a_merge_that_was_tried_is_not_tried_in_another_scale(make_space) -> None:
+    text = RECIPE.replace("task_arithmetic", "linear").replace("  base_model: base\n", "")
+    coordinates = Coordinates(make_space(text))
+
+    def even(math: float, code: float) -> tuple[float]:
+        return (1.0 - abs(math - code) / (math + code),)
+
+    known = knowing(even, [(1.0, 1.0)], BASE[:, :1])
+    known = replace(known, scores=known.scores - 0.5)
+    found = guess(coordinates, known, known.values, seed=1)
+    assert found is not None and abs(found["math.weight"] - found["code.weight"]) < 0.1
+    assert coordinates.rounded(found) != coordinates.rounded(known.values[0])
+
+
 def test_several_objectives_fill_the_gap_of_the_front(make_space) -> None:
     """A quarter circle, its ends and one more known: the largest box is between the far ones."""
 
@@ -260,6 +274,20 @@ def test_a_metric_that_is_no_mean_of_items_has_no_margins(world, ledger: Ledger)
     assert guesses_of(trials)
     for one, estimate in zip(trials, found, strict=True):
         assert estimate.value == pytest.approx(one.scores[0], abs=0.05)
+
+
+def test_an_objective_on_which_all_are_equal_is_so_elsewhere(world, ledger: Ledger) -> None:
+    search = guessing(world, ledger, 12)
+    world.run(search)
+    labels, part = [label(one) for one in ledger.candidates("trial")], ("up", "acc")
+    rows = search.board._rows[part]
+    search.board._rows[part] = {one: np.zeros_like(line) for one, line in rows.items()}
+    search.board._margins[part] = {one: np.full_like(line, np.nan) for one, line in rows.items()}
+    search.board._values[part] = dict.fromkeys(search.board._values[part], 0.0)
+    search.board._changed()
+    found = search.board.elsewhere(labels, OBJECTIVES[0], np.full((2, 2), 0.5))
+    assert found is not None and found[0].tolist() == [0.0, 0.0]
+    assert search.board.elsewhere(labels[:4], OBJECTIVES[0], np.full((2, 2), 0.5)) is None
 
 
 def test_only_what_auto_chose_takes_turns(make_space: Callable[..., Space]) -> None:
