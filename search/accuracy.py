@@ -93,4 +93,5 @@ def _tamed(margins: Numbers) -> Numbers:
     largest = _LARGEST * float(np.median(sizes))
     if not largest > 0.0:
         return margins
-    return margins * (largest / np.maximum(sizes, largest))[:, None]
+    shares: Numbers = largest / np.maximum(sizes, largest)
+    return margins * shares[:, None]

@@ -254,20 +254,15 @@ def test_a_task_of_which_one_margin_is_missing_has_none(world, ledger: Ledger) -
 
 def test_a_metric_that_is_no_mean_of_items_has_no_margins(world, ledger: Ledger) -> None:
     class Highest(ToyTask):
-        """Its metric cannot be told of single items."""
-
         @property
         def metrics(self) -> dict[str, Metric]:
             return {"skill": Metric("skill", True, 1, lambda rows: float(rows.max()))}
 
     search = world.search(ledger, budget=Budget(20, None, None))
     tasks = {"up": Highest("up", True), "down": search.tasks["down"]}
-    search = replace(
-        search,
-        tasks=tasks,
-        scorer=replace(search.scorer, tasks=tasks),
-        proposing=replace(search.proposing, guesses=True, trials=20),
-    )
+    scorer = replace(search.scorer, tasks=tasks)
+    proposing = replace(search.proposing, guesses=True, trials=20)
+    search = replace(search, tasks=tasks, scorer=scorer, proposing=proposing)
     world.run(search)
     trials = [one for one in ledger.candidates("trial") if one.scores is not None]
     found = search.board.posterior([label(one) for one in trials], search.objectives[0])
