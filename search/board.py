@@ -136,9 +136,14 @@ class Board:
             count = len(parts)
             values = np.array([values for values, _ in parts]).mean(axis=0)
             return values, np.array([errors for _, errors in parts]).sum(axis=0) / count**2
-        raw = [self.objective(one, objective) for one in labels]
-        process: Process | None = around(raw, [self._places.get(one) for one in labels])
-        return None if process is None else process.at(places)
+        placed = [one for one in labels if one in self._places]
+        if len(placed) < LEAST:
+            return None
+        raw = [self.objective(one, objective) for one in placed]
+        process: Process | None = around(raw, [self._places[one] for one in placed])
+        if process is None:  # all are equal so far
+            return np.full(len(places), raw[0].value), np.zeros(len(places))
+        return process.at(places)
 
     def _accuracies(
         self, labels: Sequence[str], objective: Objective
@@ -159,7 +164,7 @@ class Board:
         others = sorted(set(self._values.get(part, {})) - set(labels))
         everyone = [*labels, *others]
         placed = [one for one in everyone if one in self._places]
-        if len(placed) < LEAST:
+        if len(placed) < LEAST or self.forms.get(part) is None:
             return None
         numbers = np.array([self._rows[part][one] for one in everyone])
         margins = np.array([self._margins[part][one] for one in everyone])

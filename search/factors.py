@@ -133,7 +133,7 @@ def _maximised(margins: Numbers, inverse: Numbers) -> tuple[Numbers, Numbers, Nu
     """Table, its spread, noise and skills after some steps of expectation maximisation."""
     seen = np.isfinite(margins)
     numbers = np.where(seen, margins, 0.0)
-    factors = max(1, min(_FACTORS, len(margins) // 4))
+    factors = max(1, min(_FACTORS, len(margins) // 4, margins.shape[1] - 1))
     table, pooled = _start(numbers, seen, factors)
     noise = np.full(margins.shape[1], pooled)
     for _ in range(_STEPS):
@@ -193,7 +193,7 @@ def _regressed(
 ) -> tuple[Numbers, Numbers]:
     """Each item's mean and loadings and their covariance, under what all items have in common."""
     centre, common = table.mean(axis=0), np.cov(table.T)
-    common = common + 0.05 * np.trace(common) / len(common) * np.eye(len(common)) + 1e-9
+    common = common + (0.05 * np.trace(common) / len(common) + 1e-9) * np.eye(len(common))
     prior = np.linalg.inv(common)
     spread = _inverses(sums / noise[:, None, None] + prior)
     shown = products / noise[:, None] + prior @ centre

@@ -5,7 +5,8 @@ between them are worth (`Board.elsewhere`), better than scores of single trials 
 where that is best: the highest value of one objective; of several, in turn, the largest gain in
 hypervolume over the front of the estimates, and the highest utility by the study's winner rule.
 Where none is predicted to be a gain the sampler proposes. Looked for among points that fill the
-space, then around the best of them and of the trials.
+space, then around the best of them and of the trials; not where a failed trial is the nearest, for
+estimates know nothing of failures.
 
 Like all that proposal n is told, a guess is made when trial n-1 begins, and kept in its shadow.
 """
@@ -25,6 +26,7 @@ from .space_ranges import Value
 from .unit_points import near, shares_of, spread_out, values_at
 
 Numbers = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 EVERY = 2
 """With several objectives one of so many proposals is a guess; with one all that gain are."""
@@ -51,6 +53,8 @@ class Known:
     """Points to objective values, shape (points, objectives); NaN of one that lies nowhere."""
     utility: Callable[[Numbers], Numbers] | None = None
     """What values are worth by the winner rule, shape (points,); None: their hypervolume."""
+    failed: Sequence[Values] = ()
+    """Points that could not be merged or scored: nothing is predicted of that."""
 
 
 def guess(
@@ -65,6 +69,7 @@ def guess(
         seed: The same seed gives the same point.
     """
     worth = _worth(known)
+    merged = [coordinates.rounded(one) for one in tried]  # weights of a simplex in any scale
     axes = len(coordinates.distributions())
     points = spread_out(axes, _SPREAD, seed)
     order = np.argsort(-worth(known.scores), kind="stable")[:_BEST]
@@ -73,15 +78,28 @@ def guess(
     for turn, reach in enumerate((*_REACHES, None)):
         found = [one for one in values_at(coordinates, points) if one is not None]
         gains = worth(known.predicted(found))
+        gains[_hopeless(coordinates, known, found)] = -np.inf
         order = np.argsort(-gains, kind="stable")
         for place in order.tolist():
-            if found[place] not in tried:
+            if coordinates.rounded(found[place]) not in merged:
                 best = max(best, (float(gains[place]), found[place]), key=lambda one: one[0])
                 break
         if reach is not None:
             ahead = shares_of(coordinates, [found[place] for place in order[:_BEST]])
             points = near(np.vstack([ahead, starts]), _AROUND, reach, seed + 1 + turn)
     return best[1]
+
+
+def _hopeless(coordinates: Coordinates, known: Known, points: Sequence[Values]) -> Mask:
+    """Which points have a failed trial for their nearest, shape (points,)."""
+    from scipy.spatial.distance import cdist
+
+    failed = shares_of(coordinates, known.failed)
+    if not len(failed):
+        return np.zeros(len(points), dtype=np.bool_)
+    at, scored = shares_of(coordinates, points), shares_of(coordinates, known.values)
+    nearest = cdist(at, scored).min(axis=1, initial=np.inf)
+    return np.asarray(cdist(at, failed).min(axis=1) < nearest, dtype=np.bool_)
 
 
 def _worth(known: Known) -> Callable[[Numbers], Numbers]:

@@ -55,6 +55,7 @@ class Guessing:
         known = [one for one in at.finished if one.number in {each.number for each in able}]
         if not known:
             return None
+        failed = {one.number for one in trials if one.state == "failed"}
 
         def predicted(points: Sequence[Values]) -> Numbers:
             return self._predicted(proposing, labels, points, at.stage)
@@ -73,6 +74,7 @@ class Guessing:
                 higher_is_better=[one.higher_is_better for one in self.objectives],
                 predicted=predicted,
                 utility=self._utility() if by_rule else None,
+                failed=[one.values for one in at.finished if one.number in failed],
             ),
             [*(one.values for one in at.finished), *(one.values for one in at.pending)],
             seed_of(proposing.seed, number, _DRAW),

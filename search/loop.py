@@ -182,7 +182,7 @@ class Search:
         proposer: Proposer,
     ) -> None:
         """Adds the next trial; what the one after it is told is settled before it is scored."""
-        waited = time.perf_counter()
+        started = time.perf_counter()
         number = len(trials)
         shadow = stored_shadow(self.ledger, number)
         self.observer.step(Step("proposing"))
@@ -195,8 +195,6 @@ class Search:
             proposer,
             self.observer.note,
         )
-        waited = time.perf_counter() - waited + trial.propose_seconds
-        trial = trial.ended(propose_seconds=waited)
         after = cast_shadow(self.board, self.objectives, trials, shown)
         trials.append(self._resolved(trial))
         if self.proposing.guesses and not self.constraints:
@@ -204,6 +202,9 @@ class Search:
             after = replace(after, guess=guessing.next(self.proposing, trials, after))
         store_shadow(self.ledger, number + 1, after)
         self._place(trials[-1], references)
+        # With what the next one is told, and its guess.
+        spent = time.perf_counter() - started + trial.propose_seconds
+        trials[-1] = trials[-1].ended(propose_seconds=spent)
         self.ledger.put(trials[-1])
 
     def _place(self, trial: Candidate, references: Sequence[Candidate]) -> None:

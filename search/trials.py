@@ -82,7 +82,7 @@ class Proposing:
         """Begins to propose the trial after the last one, which is still being scored."""
         if len(trials) < len(self.warm_starts) or self._found(trials, shadow) is not None:
             return None
-        if shadow.guess is not None:
+        if self.guesses and shadow.guess is not None:
             return None
         return proposer.submit(self.told(trials, shadow))
 
@@ -103,7 +103,7 @@ class Proposing:
             return self._trial(number, f"warm start: {start.name}", start.values)
         if (found := self._found(trials, shadow)) is not None:
             return self.from_gradient(number, found)
-        if shadow is not None and shadow.guess is not None:
+        if self.guesses and shadow is not None and shadow.guess is not None:
             return self._guessed(number, shadow.guess)
         future = prepared
         if future is None:

@@ -75,6 +75,26 @@ def test_one_without_a_place_says_nothing_of_points_and_is_estimated_itself() ->
     assert np.isfinite(known.at(np.full((1, 3), 0.5))[0]).all()
 
 
+def test_merges_that_collapsed_say_little_of_the_others() -> None:
+    places, margins, seen = world(6, 48)
+    margins[7:11] = 100 * np.random.default_rng(6).standard_normal((4, 60))
+    numbers = np.where(seen, margins > 0, np.nan)
+    values, _ = accuracy(numbers, hidden(margins, seen), places).of_candidates()
+    truth, raw = (margins > 0).mean(axis=1), np.nanmean(numbers, axis=1)
+    some = ~seen.all(axis=1)
+    some[7:11] = False
+    assert error(values[some], truth[some]) < 0.7 * error(raw[some], truth[some])
+
+
+@pytest.mark.parametrize(("items", "spread"), [(3, 1.0), (20, 0.0)])
+def test_few_items_or_none_that_differ_are_no_fault(items: int, spread: float) -> None:
+    rng = np.random.default_rng(7)
+    margins = 1.0 + spread * rng.standard_normal((30, items))
+    known = accuracy((margins > 0).astype(float), margins, rng.random((30, 2)))
+    for one in (*known.of_candidates(), *known.at(rng.random((4, 2)))):
+        assert np.isfinite(one).all()
+
+
 def test_of_many_candidates_all_are_estimated() -> None:
     places, margins, seen = world(4, MOST + 40)
     known = accuracy(np.where(seen, margins > 0, np.nan), hidden(margins, seen), places)

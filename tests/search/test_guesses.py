@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from evaluation.margins import margin_name
+from evaluation.task import Metric
 from search.coordinates import Coordinates
 from search.guesses import Known, guess
 from search.ledger import Candidate, Ledger, label
@@ -18,7 +19,7 @@ from search.samplers import choose_sampler, takes_guesses
 from search.space import Space
 from search.trials import GUESS
 from search.winner import WinnerRule
-from tests.search.conftest import RECIPE, Watcher
+from tests.search.conftest import RECIPE, ToyTask, Watcher
 from tests.search.test_racing import OBJECTIVES, CoinExecutor, _drawn, race, told
 
 BASE = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
@@ -64,6 +65,29 @@ def test_none_where_nothing_is_a_gain(make_space) -> None:
     assert guess(Coordinates(make_space(RECIPE)), top, top.values, seed=3) is None
     blind = replace(top, predicted=lambda asked: np.full((len(asked), 1), np.nan))
     assert guess(Coordinates(make_space(RECIPE)), blind, top.values, seed=3) is None
+
+
+def test_not_where_a_failed_trial_is_the_nearest(make_space) -> None:
+    coordinates = Coordinates(make_space(RECIPE))
+    known = knowing(lambda math, code: (math + code,), [(0.5, 0.5), (0.9, 0.3)], BASE[:, :1])
+    first = guess(coordinates, known, known.values, seed=1)
+    assert first == {"math.weight": 1.0, "code.weight": 1.0}
+    second = guess(coordinates, replace(known, failed=[first]), known.values, seed=1)
+    assert second is not None and 1.2 < second["math.weight"] + second["code.weight"] < 1.7
+
+
+def test_a_merge_that_was_tried_is_not_tried_in_another_scale(make_space) -> None:
+    text = RECIPE.replace("task_arithmetic", "linear").replace("  base_model: base\n", "")
+    coordinates = Coordinates(make_space(text))
+
+    def even(math: float, code: float) -> tuple[float]:
+        return (1.0 - abs(math - code) / (math + code),)
+
+    known = knowing(even, [(1.0, 1.0)], BASE[:, :1])
+    known = replace(known, scores=known.scores - 0.5)
+    found = guess(coordinates, known, known.values, seed=1)
+    assert found is not None and abs(found["math.weight"] - found["code.weight"]) < 0.1
+    assert coordinates.rounded(found) != coordinates.rounded(known.values[0])
 
 
 def test_several_objectives_fill_the_gap_of_the_front(make_space) -> None:
@@ -226,6 +250,39 @@ def test_a_task_of_which_one_margin_is_missing_has_none(world, ledger: Ledger) -
     labels = [label(one) for one in ledger.candidates("trial")]
     assert search.board._fitted(labels, ("up", "acc")) is None
     assert search.board._fitted(labels, ("down", "acc")) is not None
+
+
+def test_a_metric_that_is_no_mean_of_items_has_no_margins(world, ledger: Ledger) -> None:
+    class Highest(ToyTask):
+        @property
+        def metrics(self) -> dict[str, Metric]:
+            return {"skill": Metric("skill", True, 1, lambda rows: float(rows.max()))}
+
+    search = world.search(ledger, budget=Budget(20, None, None))
+    tasks = {"up": Highest("up", True), "down": search.tasks["down"]}
+    scorer = replace(search.scorer, tasks=tasks)
+    proposing = replace(search.proposing, guesses=True, trials=20)
+    search = replace(search, tasks=tasks, scorer=scorer, proposing=proposing)
+    world.run(search)
+    trials = [one for one in ledger.candidates("trial") if one.scores is not None]
+    found = search.board.posterior([label(one) for one in trials], search.objectives[0])
+    assert guesses_of(trials)
+    for one, estimate in zip(trials, found, strict=True):
+        assert estimate.value == pytest.approx(one.scores[0], abs=0.05)
+
+
+def test_an_objective_on_which_all_are_equal_is_so_elsewhere(world, ledger: Ledger) -> None:
+    search = guessing(world, ledger, 12)
+    world.run(search)
+    labels, part = [label(one) for one in ledger.candidates("trial")], ("up", "acc")
+    rows = search.board._rows[part]
+    search.board._rows[part] = {one: np.zeros_like(line) for one, line in rows.items()}
+    search.board._margins[part] = {one: np.full_like(line, np.nan) for one, line in rows.items()}
+    search.board._values[part] = dict.fromkeys(search.board._values[part], 0.0)
+    search.board._changed()
+    found = search.board.elsewhere(labels, OBJECTIVES[0], np.full((2, 2), 0.5))
+    assert found is not None and found[0].tolist() == [0.0, 0.0]
+    assert search.board.elsewhere(labels[:4], OBJECTIVES[0], np.full((2, 2), 0.5)) is None
 
 
 def test_only_what_auto_chose_takes_turns(make_space: Callable[..., Space]) -> None:

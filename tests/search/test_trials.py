@@ -8,8 +8,8 @@ import pytest
 
 from search.errors import SearchError
 from search.ledger import Candidate, Ledger
-from search.shadow import Shadow
-from search.trials import Proposing, with_mask_seed
+from search.shadow import Guess, Shadow
+from search.trials import GUESS, Proposing, with_mask_seed
 from search.warp import Warp
 
 
@@ -92,6 +92,19 @@ def test_failed_trials_are_told_without_scores(world, ledger: Ledger) -> None:
     trials = drawn(proposing, world.proposer(), 13)
     trials[2] = replace(trials[2], state="failed", scores=None, violations=())
     assert proposing.next(trials, None, told(trials[:-1]), world.proposer()).number == 13
+
+
+def test_a_guess_that_is_stored_is_for_a_search_with_guesses(world, ledger: Ledger) -> None:
+    proposing = world.search(ledger).proposing
+    trials = drawn(proposing, world.proposer(), 12)
+    values = {"math.weight": 0.125, "code.weight": 0.5}
+    shadow = replace(told(trials[:-1]), guess=Guess(values))
+    found = replace(proposing, guesses=True).next(trials, None, shadow, world.proposer())
+    assert (found.name, found.values) == (GUESS, values)
+    named = proposing.next(trials, None, shadow, world.proposer())  # --sampler on the way
+    assert named == proposing.next(trials, None, told(trials[:-1]), world.proposer())
+    ahead = proposing.ahead(trials, shadow, world.proposer())
+    assert ahead is not None and ahead.result().values == named.values
 
 
 def test_a_recipe_keeps_its_own_mask_seed() -> None:
