@@ -119,7 +119,16 @@ def _each(items: int, terms: GradientTerms) -> int:
 
 
 def _left_out(terms: GradientTerms) -> str:
-    """Why gradients take no part; empty: they do, if the budget allows."""
+    """Why gradients take no part; empty: they do, if the budget allows.
+
+    First what `gradients: on` would not mend either.
+    """
+    for task, count in terms.available.items():
+        if count < SIZES[-1]:
+            return (
+                f"task {task!r} has {count} items in `calibration`, at least {SIZES[-1]} are "
+                "needed"
+            )
     if terms.mode == "auto" and terms.weights < LEAST_WEIGHTS:
         return (
             f"{terms.weights} weights are searched, and by itself a search takes them from "
@@ -132,12 +141,6 @@ def _left_out(terms: GradientTerms) -> str:
             "how much of a budget of minutes they would take is not known (`gradients: on` "
             f"takes it for one of {FEW_TRIALS} trials)"
         )
-    for task, count in terms.available.items():
-        if count < SIZES[-1]:
-            return (
-                f"task {task!r} has {count} items in `calibration`, at least {SIZES[-1]} are "
-                "needed"
-            )
     return ""
 
 

@@ -47,14 +47,20 @@ def readings(rows: Sequence[Row], chat: bool) -> Iterator[Keys]:
         for answer in answers:
             for prompt in (*asked, {}):
                 yield {"type": "multiple_choice", **prompt, "choices": choices, "answer": answer}
+    marks = _named(columns, ANSWERS) if _listed(columns, rows) else ()  # say which, no free text
     for prompt in _prompts(columns, rows, chat, answered=True):
         for target in _named(columns, TARGETS):
-            if f"{{{{{target}}}}}" not in prompt["prompt"]:
+            if f"{{{{{target}}}}}" not in prompt["prompt"] and target not in marks:
                 yield {"type": "loglikelihood", **prompt, "target": target}
     for name in _named(columns, MESSAGES):
         yield from _conversations(name, rows[0].get(name), chat)
     for name in _named(columns, TEXTS):
         yield {"type": "loglikelihood", "target": name}
+
+
+def _listed(columns: Iterable[str], rows: Sequence[Row]) -> bool:
+    """Whether a column lists choices, in some row at least."""
+    return any(row.get(name) for name in _named(columns, CHOICES) for row in rows)
 
 
 def _named(columns: Iterable[str], wanted: Sequence[str]) -> list[str]:
@@ -110,11 +116,10 @@ def _choices(
             ways = [f"{{{{ {name}.label.index({label}) }}}}" for label in labels]
             yield f"{{{{ {name}.text }}}}", ways
         else:
-            ways = [way for label in labels for way in _ways(label, rows)]
-            yield name, ways
+            yield name, [way for label in labels for way in _ways(label, rows)]
     for family in _families(columns):
         outside = [label for label in labels if label not in family]
-        ways = [way for label in outside for way in _ways(label, rows, len(family))]
+        ways = [way for label in outside for way in _ways(label, rows)]
         yield [f"{{{{{name}}}}}" for name in family], ways
     right = _named(columns, ["correct_answer", "answer"])
     for name in _named(columns, WRONG):
@@ -125,15 +130,13 @@ def _choices(
         yield [f"{{{{{name}}}}}" for name in (one, *distractors)], ["{{ 0 }}"]
 
 
-def _ways(label: str, rows: Sequence[Row], count: int = 0) -> list[str]:
-    """An index from 0 or a text; a letter; an index from 1."""
+def _ways(label: str, rows: Sequence[Row]) -> list[str]:
+    """A letter; an index from 0 or a text; an index from 1, where one is too large to be from 0."""
     told = [str(row.get(label, "")).strip() for row in rows]
     if all(len(one) == 1 and one.isalpha() for one in told):
         return [f"{{{{ '{LETTERS}'.find({label} | trim | upper) }}}}", label]
-    if count and all(one.isdecimal() for one in told):
-        numbers = [int(one) for one in told]
-        if min(numbers) >= 1 and max(numbers) == count:
-            return [f"{{{{ {label} | int - 1 }}}}"]
+    if all(one.isdecimal() and int(one) >= 1 for one in told):
+        return [label, f"{{{{ {label} | int - 1 }}}}"]
     return [label]
 
 

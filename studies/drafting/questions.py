@@ -110,6 +110,8 @@ def _of_file(path: Path, name: str, place: Path, chat: bool) -> Draft:
     keys = _reading(path, name, only, chat)
     data = {"name": name, "file": _relative(path, place), **keys}
     notes = [f"{total:,} rows in {path.name}"]
+    if keys["type"] == "multiple_choice" and "prompt" not in keys:
+        notes.append("No column is known as a question: choices stand alone. Else add `prompt`.")
     groups: Sequence[str] = [row.content for row in only]
     if total > MANY:
         data["limit"] = MANY

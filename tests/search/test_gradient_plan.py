@@ -106,6 +106,8 @@ def test_the_smaller_of_two_budgets_counts() -> None:
 def test_too_few_items_are_told() -> None:
     assert "'b' has 7 items in `calibration`" in why(100, available={"a": 90, "b": 7})
     assert "0 items" in why(100, available={"a": 0})
+    told = why(100, mode="auto", weights=1, available={"a": 0})
+    assert "0 items" in told and "gradients: on" not in told  # which would not help
 
 
 def test_items_are_of_calibration_only_and_follow_the_seed() -> None:

@@ -82,6 +82,8 @@ CHOICES = {
         {"choice1": lambda r: f"a{r}", "choice2": lambda r: f"b{r}", "label": lambda r: r % 2 + 1},
         "csv",
     ),
+    "list and index from 1": ({"choices": two, "answer": lambda r: r % 2 + 1}, "jsonl"),
+    "list of numbers": ({"choices": ["2", "3", "1"], "answer": lambda r: str(r + 1)}, "jsonl"),
     "right and wrong": (
         {"correct_answer": lambda r: f"a{r}", "distractor1": "no", "distractor2": "never"},
         "jsonl",
@@ -94,8 +96,23 @@ RIGHT = {
     "nested": ["a0", "b1", "a2"],
     "columns and letter": ["a0", "b1", "c2"],
     "columns from 1": ["a0", "b1", "a2"],
+    "list and index from 1": ["a0", "b1", "a2"],
+    "list of numbers": ["1", "2", "3"],
     "right and wrong": ["a0", "a1", "a2"],
 }
+
+
+@pytest.mark.parametrize("answer", [lambda r: r % 3, 5, None, "neither"])
+def test_choices_whose_answer_names_none_are_not_taken_for_free_text(tmp_path, answer) -> None:
+    rows = many(3, question="What?", choices=two, answer=answer)
+    with pytest.raises(StudyError, match="the nearest, multiple_choice"):
+        drafted(tmp_path / "q.jsonl", rows)
+
+
+def test_choices_without_a_known_question_are_told(tmp_path: Path) -> None:
+    rows = many(3, q="What?", choices=two, answer=0)
+    draft = draft_tasks([str(write(tmp_path / "q.jsonl", rows))], tmp_path, False)[0]
+    assert "prompt" not in draft.data and "add `prompt`" in " ".join(draft.notes)
 
 
 @pytest.mark.parametrize("kind", CHOICES)
