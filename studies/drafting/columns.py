@@ -131,7 +131,7 @@ def _choices(
 
 
 def _ways(label: str, rows: Sequence[Row]) -> list[str]:
-    """A letter; an index from 0 or a text; an index from 1, where one is too large to be from 0."""
+    """A letter; an index from 0 or a text; one from 1, where one is too large for that."""
     told = [str(row.get(label, "")).strip() for row in rows]
     if all(len(one) == 1 and one.isalpha() for one in told):
         return [f"{{{{ '{LETTERS}'.find({label} | trim | upper) }}}}", label]
