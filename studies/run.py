@@ -179,9 +179,9 @@ def refuse_other_study(ledger: Ledger, identity: Identity, run: RunFolder) -> No
         for line in _difference(section, known.get(section), wanted.get(section))
     ]
     if differences:
-        shown = "\n".join(f"  {line}" for line in differences[:12])
+        shown = "; ".join(differences[:12])
         raise RunError(
-            f"{run.path} belongs to another study:\n{shown}\n"
+            f"{run.path} belongs to another study: {shown}. "
             "Either start anew with --fresh (the old results are deleted), or choose another "
             f"folder and reuse what still applies: --out NEW --from {run.path}"
         )

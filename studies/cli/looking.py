@@ -146,6 +146,8 @@ def export(
     from ..show import export_run
 
     _no_storage(storage)
+    if output is not None:
+        _spare_others(output)
     push = None
     if push_to_hub is not None:
         from ..push import Push
@@ -161,6 +163,16 @@ def export(
         print(text, end="")
     else:
         output.write_text(text, encoding="utf-8")
+
+
+def _spare_others(output: Path) -> None:
+    """Raises StudyError where a file stands that is no earlier export: a study, say."""
+    if not output.is_file():
+        return
+    with output.open(encoding="utf-8", errors="replace") as file:
+        first = file.readline(1000)
+    if not (first.startswith("# ") and "; eutectic " in first):
+        raise StudyError(f"{output}: exists already, and is no exported recipe; choose another")
 
 
 @guarded

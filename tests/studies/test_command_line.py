@@ -85,3 +85,12 @@ def test_the_completion_script_is_one_that_bash_takes(tmp_path: Path) -> None:
     assert "complete -o default" in shown.stdout, shown.output
     done = subprocess.run(["bash", "-n"], input=shown.stdout, text=True, capture_output=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_export_replaces_an_export_and_nothing_else(another) -> None:
+    before = another.study.read_text()
+    told = another.call("export", another.run, "-o", another.study)
+    assert told.exit_code == 2 and "no exported recipe" in told.stderr
+    assert another.study.read_text() == before
+    for _ in range(2):
+        assert another.call("export", another.run, "-o", "winner.yaml").exit_code == 0
