@@ -130,8 +130,9 @@ def _left_out(terms: GradientTerms) -> str:
                 "needed"
             )
     if terms.mode == "auto" and terms.weights < LEAST_WEIGHTS:
+        few = "1 weight is" if terms.weights == 1 else f"{terms.weights} weights are"
         return (
-            f"{terms.weights} weights are searched, and by itself a search takes them from "
+            f"{few} searched, and by itself a search takes them from "
             f"{LEAST_WEIGHTS} on (`gradients: on` takes them anyway)"
         )
     if terms.mode == "auto" and terms.guessed:

@@ -221,7 +221,7 @@ def _search(
         ) from None
     except KeyboardInterrupt:
         state = "interrupted"
-        display.note("interrupted: the run is saved, the same command goes on with it")
+        display.note("interrupted")
     ended = state if state == "interrupted" else "finished"
     display.phase("report")
     view = write_outputs(run, preflight, search.ledger, ended)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -100,7 +101,8 @@ def init(
         print(text, end="")
         return
     output.write_text(text, encoding="utf-8")
-    typer.echo(f"wrote {output}; next: eutectic check {output}", err=True)
+    again = "".join(f" --map {shlex.quote(one)}" for one in map)
+    typer.echo(f"wrote {output}; next: eutectic check {output}{again}", err=True)
 
 
 @guarded
