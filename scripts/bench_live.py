@@ -4,11 +4,12 @@
 
 Every search of a seed has the same splits, references and item evaluations (`--items`, references
 included). `eutectic` is the study as it stands; `with gradients` is it with `gradients: on`; the
-others score each candidate in full, without warm starts in their favour: Optuna's NSGA-II with
-mergenetic's population, Optuna's TPE, random search. What is reported of each is its front by what
-it knows, scored on items that no search saw (`select` and `test` together): the hypervolume on the
-scale of base and experts. The study is a benchmark then: whoever searches it afterwards in earnest
-needs another test file. Kept in --out by search and seed: the same command goes on.
+others score each candidate in full and begin at one recipe, not at all that a person would try:
+Optuna's NSGA-II with mergenetic's population, Optuna's TPE, random search. What is reported of
+each is its front by what it knows, scored on items that no search saw (`select` and `test`
+together): the hypervolume on the scale of base and experts. The study is a benchmark then: whoever
+searches it afterwards in earnest needs another test file. Kept in --out by search and seed: the
+same command goes on.
 """
 
 import argparse
@@ -70,8 +71,9 @@ class Live:
         started = time.perf_counter()
         with fast_ledger() as ledger:
             search = assemble(preflight, ledger, self.executor, silent, silent)
-            if not study.racing:  # the rivals know no recipes that a person would try
-                search.proposing = replace(search.proposing, warm_starts=())
+            if not study.racing:  # the rivals begin at one recipe that a person would try
+                first = search.proposing.warm_starts[:1]
+                search.proposing = replace(search.proposing, warm_starts=first)
             search.run(cast(Any, Here()))
             seconds = time.perf_counter() - started
             trials = ledger.candidates("trial")
