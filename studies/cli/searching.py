@@ -40,6 +40,14 @@ class Beside(StrEnum):
     random = "random"
 
 
+class Executors(StrEnum):
+    """Where candidates are scored."""
+
+    inline = "inline"
+    process = "process"
+    ray = "ray"
+
+
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).")]
 
 
@@ -79,8 +87,32 @@ def search(
     max_failed: Annotated[
         float, typer.Option(min=0, max=1, help="Share of failed trials that makes exit code 3.")
     ] = 0.2,
-    workers: Annotated[int, typer.Option(min=1, help="Workers; this release has one.")] = 1,
-    executor: Annotated[str, typer.Option(help="Executor; this release has inline.")] = "inline",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Candidates scored at once; more than one is --executor process."
+        ),
+    ] = None,
+    executor: Annotated[
+        Executors | None,
+        typer.Option(
+            help="Where candidates are scored: inline, in this process; process, in worker "
+            "processes, each with its own device; ray, on a Ray cluster."
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="With --executor ray: the cluster, HOST:PORT, or auto; else a new one."),
+    ] = None,
+    lease: Annotated[
+        float | None,
+        typer.Option(
+            min=1.0,
+            metavar="SECONDS",
+            help="A worker that takes longer over a block of questions is replaced; follows what "
+            "blocks took, by default.",
+        ),
+    ] = None,
     storage: Annotated[str | None, typer.Option(help="Database URL; not in this release.")] = None,
     device: Device = None,
     dtype: Dtype = None,
@@ -102,17 +134,13 @@ def search(
 
     Example: eutectic search study.yaml --trials 60
     """
+    from ..crew import Workforce
     from ..preflight import Permissions
     from ..session import Hardware
     from ..terms import SearchOptions
     from ..tracking.spec import parse_tracks
 
     tracks = parse_tracks(track)
-    if workers != 1 or executor != "inline":
-        raise StudyError(
-            f"--workers {workers} --executor {executor}: this release searches with one worker, "
-            "inline; leave both out"
-        )
     if storage is not None:
         raise StudyError("--storage: this release keeps the run in its folder; leave it out")
     options = SearchOptions(
@@ -132,6 +160,9 @@ def search(
         exact=mergekit_exact,
         maps=parse_maps(map),
         hardware=Hardware(device, dtype, token_budget, threads),
+        workforce=Workforce(
+            None if executor is None else executor.value, workers, address, lease, tuple(methods)
+        ),
         permissions=Permissions(
             allow_pickle,
             trust_remote_code,
