@@ -94,7 +94,8 @@ class Patience:
     def _given_up(self, reason: str) -> StorageError:
         away = time.monotonic() - (self._away_since or time.monotonic())
         return StorageError(
-            f"{shown(self._url)}: away for {away:.0f} s ({reason}); the run is saved, the same command goes on with it when the database is back"
+            f"{shown(self._url)}: away for {away:.0f} s ({reason}); the run is saved, the same "
+            "command goes on with it when the database is back"
         )
 
 

@@ -5,8 +5,9 @@ never waits for writing. Writing is done by one process, the one that holds the 
 thread at a time; reading from any number. While a database is away, both wait (`patience`).
 """
 
+import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import RLock
 from typing import Any, TypeVar
@@ -142,9 +143,10 @@ class Database:
         """Lets go of it; an SQLite file is whole by itself then."""
         self.patience.close()
         if self.engine.dialect.name == "sqlite":
-            connection = self.engine.raw_connection()
-            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            connection.close()
+            # On a full disk the log stays beside the file: nothing of it is lost.
+            with suppress(sqlite3.Error, sa.exc.DBAPIError):
+                with closing(self.engine.raw_connection()) as connection:
+                    connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self.engine.dispose()
 
 

@@ -138,7 +138,7 @@ def find_source(path: Path, storage: str | None) -> RunFolder:
 def hold(run: RunFolder) -> Iterator[RunFolder]:
     """Holds a run folder for this process, on its server too; makes the folder if need be.
 
-    A folder made here in which a fault kept the search from its first trial is removed again.
+    A folder made here in which a fault kept the search from its first result is removed again.
     Raises RunError for a folder that holds other things, or that another process holds.
     """
     made = [path for path in (run.path, run.path.parent) if not path.exists()]
@@ -188,17 +188,17 @@ def _strangers(path: Path) -> bool:
 
 
 def _nothing_in(run: RunFolder) -> bool:
-    """Whether the run has no trials; of one on a server that has nothing at all nothing stays."""
+    """Whether the run has no results; on a server nothing stays of one that has none."""
     if not run.begun:
         return True
     try:
         with run.ledger() as ledger:
-            if ledger.candidates("trial"):
+            if ledger.candidates("reference") or ledger.candidates("trial"):
                 return False
-            if isinstance(run.storage, Database) and not ledger.candidates("reference"):
+            if isinstance(run.storage, Database):
                 run.storage.forget()
     except SearchError:
-        return run.storage is None  # the server's fault is the one to be told
+        return False  # it cannot be seen: nothing is deleted, and the first fault is told
     return True
 
 
