@@ -188,8 +188,8 @@ def _strangers(path: Path) -> bool:
 
 
 def _nothing_in(run: RunFolder) -> bool:
-    """Whether the run has no results; on a server nothing stays of one that has none."""
-    if not run.begun:
+    """Whether a folder made here holds nothing yet; nor does a server then, of a new run."""
+    if not (run.study.is_file() if isinstance(run.storage, Database) else run.begun):
         return True
     try:
         with run.ledger() as ledger:
