@@ -54,7 +54,11 @@ class StudyLog:
         up = [one.higher_is_better for one in objectives]
         with self._database.making_tables():
             self._storage = self._database.patience(lambda: open_storage(self._database))
-        self._study = self._database.patience(lambda: self._opened(name, up))
+        try:
+            self._study = self._database.patience(lambda: self._opened(name, up))
+        except BaseException:
+            self.close()
+            raise
 
     def _opened(self, name: str, up: Sequence[bool]) -> "optuna.Study":
         import optuna
@@ -65,6 +69,12 @@ class StudyLog:
             directions=["maximize" if one else "minimize" for one in up],
             load_if_exists=True,
         )
+        there = self._storage.get_study_name_from_id(study._study_id)
+        if there != name:
+            raise StorageError(
+                f"{self._database.where}: holds a study {there!r}, from which MySQL does not tell "
+                f"{name!r}; give the study another `name`"
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # marked experimental since Optuna 3.2
             study.set_metric_names(self._names)
@@ -148,14 +158,15 @@ def open_storage(database: Database) -> "optuna.storages.RDBStorage":
 
 def forget_study(database: Database) -> None:
     """Deletes the Optuna study of a run on a server, where there is one."""
-    import optuna
 
     def forget() -> None:
         storage = open_storage(database)
         try:
-            optuna.delete_study(study_name=database.run, storage=storage)
+            number = storage.get_study_id_from_name(database.run)
+            if storage.get_study_name_from_id(number) == database.run:  # MySQL ignores case
+                storage.delete_study(number)
         except KeyError:
-            pass
+            return
         finally:
             storage.remove_session()
             storage.engine.dispose()

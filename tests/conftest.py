@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pytest
+from mysql import empty_mysql
 from postgresql import PostgreSQL
 
 if TYPE_CHECKING:
@@ -81,6 +82,15 @@ def postgresql() -> Iterator[PostgreSQL]:
 def server_url(postgresql: PostgreSQL) -> str:
     """An empty database on that server, by URL."""
     return postgresql.make()
+
+
+@pytest.fixture
+def mysql_url() -> str:
+    """An empty database on a MySQL or MariaDB server, which EUTECTIC_TEST_MYSQL names by URL."""
+    url = os.environ.get("EUTECTIC_TEST_MYSQL")
+    if not url:
+        pytest.skip("no MySQL: EUTECTIC_TEST_MYSQL=mysql://USER:PASSWORD@HOST/DATABASE names one")
+    return empty_mysql(url)
 
 
 def write_family(root: Path, dtype: Dtype) -> PicoFamily:

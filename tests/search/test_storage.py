@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
@@ -33,13 +32,19 @@ def on_server(url: str, run: str = "one") -> Storage:
     return Storage(parse_url(url), run)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def where(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str | Storage]:
+@pytest.fixture(params=["postgresql", "mysql"])
+def any_url(request: pytest.FixtureRequest) -> str:
+    """An empty database on a server."""
+    names = {"postgresql": "server_url", "mysql": "mysql_url"}
+    return str(request.getfixturevalue(names[request.param]))
+
+
+@pytest.fixture(params=["sqlite", "server_url", "mysql_url"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str | Storage:
     """Where a run may be kept."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'study.db'}"
-    else:
-        yield on_server(request.getfixturevalue("server_url"))
+        return f"sqlite:///{tmp_path / 'study.db'}"
+    return on_server(request.getfixturevalue(request.param))
 
 
 def a_trial(number: int) -> Candidate:
@@ -76,8 +81,8 @@ def test_many_threads_write_and_read_at_once(where: str | Storage) -> None:
         assert [one.items for one in ledger.candidates("trial")] == [6] * 12
 
 
-def test_one_database_holds_many_runs(server_url: str) -> None:
-    one, other = on_server(server_url, "one"), on_server(server_url, "One")
+def test_one_database_holds_many_runs(any_url: str) -> None:
+    one, other = on_server(any_url, "one"), on_server(any_url, "two")
     with Ledger(one) as first, Ledger(other) as second:
         first.put(a_trial(0))
         first.record("r", "s", "t", "b", BLOCK)
@@ -89,7 +94,7 @@ def test_one_database_holds_many_runs(server_url: str) -> None:
         assert holds_run(one) and not holds_run(other)
         with closing(StudyLog(first.database, "one", UP, [], [])) as log:
             log.add([replace(a_trial(0), values={}, state="complete", scores=(0.5,))])
-        with closing(StudyLog(second.database, "One", UP, [], [])):
+        with closing(StudyLog(second.database, "two", UP, [], [])):
             pass
         forget_study(first.database)
         first.database.forget()
@@ -98,24 +103,38 @@ def test_one_database_holds_many_runs(server_url: str) -> None:
     with closing(Database(one)) as database:
         names = "SELECT study_name FROM studies"
         found = database.read(lambda connection: list(connection.exec_driver_sql(names)))
-        assert found == [("One",)]
+        assert found == [("two",)]
 
 
-def test_looking_for_a_run_makes_nothing(server_url: str) -> None:
-    storage = on_server(server_url)
+def test_runs_whose_names_differ_in_case_are_two(any_url: str) -> None:
+    one, other = on_server(any_url, "one"), on_server(any_url, "One")
+    with Ledger(one) as first, Ledger(other) as second:
+        first.put(a_trial(0))
+        assert second.candidates("trial") == []
+        with closing(StudyLog(first.database, "one", UP, [], [])):
+            forget_study(second.database)  # not that of the other
+        if first.database.engine.dialect.name == "mysql":  # Optuna's names are not told apart
+            with pytest.raises(StorageError, match="holds a study 'one', from which MySQL"):
+                StudyLog(second.database, "One", UP, [], [])
+        else:
+            StudyLog(second.database, "One", UP, [], []).close()
+
+
+def test_looking_for_a_run_makes_nothing(any_url: str) -> None:
+    storage = on_server(any_url)
     assert not holds_run(storage)
     with closing(Database(storage)) as database:
         assert database.read(lambda connection: sa.inspect(connection).get_table_names()) == []
 
 
-def test_a_run_of_a_newer_version_is_refused_on_a_server(server_url: str) -> None:
-    with closing(Database(on_server(server_url, ""))) as database:
+def test_a_run_of_a_newer_version_is_refused_on_a_server(any_url: str) -> None:
+    with closing(Database(on_server(any_url, ""))) as database:
         with Ledger(database) as ledger:
             ledger.set_meta("format", 4)
             ledger.set_meta("written_by", "9.9")
     for opened in (Ledger, holds_run):
         with pytest.raises(StorageError, match=r"format 4 \(by eutectic 9.9\).* --upgrade"):
-            opened(on_server(server_url))
+            opened(on_server(any_url))
 
 
 # Runs of earlier versions.
@@ -325,20 +344,20 @@ with database.held():
 """
 
 
-def test_one_process_holds_a_run_and_its_death_frees_it(server_url: str) -> None:
-    command = [sys.executable, "-c", HOLDER, server_url]
+def test_one_process_holds_a_run_and_its_death_frees_it(any_url: str) -> None:
+    command = [sys.executable, "-c", HOLDER, any_url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         try:
             assert holder.stdout is not None and holder.stdout.readline() == "held\n"
-            with closing(Database(on_server(server_url))) as second:
+            with closing(Database(on_server(any_url))) as second:
                 with pytest.raises(StorageError, match=f"in use by process {holder.pid} on "):
                     with second.held():
                         raise AssertionError("held twice")
-            with closing(Database(on_server(server_url, "two"))) as other, other.held():
+            with closing(Database(on_server(any_url, "two"))) as other, other.held():
                 pass  # another run in the same database
         finally:
             holder.kill()
-    with closing(Database(on_server(server_url))) as second:
+    with closing(Database(on_server(any_url))) as second:
         taken = False
         for _ in range(50):  # the server notices the death a moment later
             with suppress(StorageError), second.held():
@@ -348,25 +367,28 @@ def test_one_process_holds_a_run_and_its_death_frees_it(server_url: str) -> None
         assert taken
 
 
-def test_a_lost_connection_takes_the_lock_again(postgresql: PostgreSQL, server_url: str) -> None:
-    with proxied(postgresql, server_url) as (proxy, url):
-        with closing(Database(on_server(url))) as database, database.held():
-            database.patience.tell = lambda text: None
-            with Ledger(database) as ledger:
-                proxy.cut()
-                ledger.put(a_trial(0))
-                # A session that the server still believes in is ended by its own holder.
-                assert database.hold is not None
-                database.hold._connection, kept = None, database.hold._connection
-                ledger.put(a_trial(1))
-                assert kept is not None
-                with pytest.raises(sa.exc.OperationalError):
-                    kept.exec_driver_sql("SELECT 1")
-                kept.close()
-                assert len(ledger.candidates("trial")) == 2
-                with closing(Database(on_server(server_url))) as second:
-                    with pytest.raises(StorageError, match="in use by"), second.held():
-                        raise AssertionError("held twice")
+def test_a_lost_connection_takes_the_lock_again(any_url: str) -> None:
+    with closing(Database(on_server(any_url))) as database, database.held():
+        told: list[str] = []
+        database.patience.tell = told.append
+        with Ledger(database) as ledger, closing(Database(on_server(any_url))) as second:
+            hold = database.hold
+            assert hold is not None and hold._connection is not None
+            ends = {"postgresql": "SELECT pg_terminate_backend({})", "mysql": "KILL {}"}
+            end = ends[database.engine.dialect.name].format(hold._session)
+            with second.engine.connect() as connection, suppress(sa.exc.DBAPIError):
+                connection.exec_driver_sql(end)
+            ledger.put(a_trial(0))
+            assert "the database is away" in told[0]
+            # A session that the server still believes in is ended by its own holder.
+            hold._connection, kept = None, hold._connection
+            ledger.put(a_trial(1))
+            with pytest.raises(sa.exc.DBAPIError):
+                kept.exec_driver_sql("SELECT 1")
+            kept.close()
+            assert len(ledger.candidates("trial")) == 2
+            with pytest.raises(StorageError, match="in use by"), second.held():
+                raise AssertionError("held twice")
 
 
 def test_who_was_taken_over_writes_nothing_more(postgresql: PostgreSQL, server_url: str) -> None:

@@ -32,7 +32,7 @@ def on_server(url: str, run: str = "pico") -> Storage:
 
 def logged(url: str, name: str = "pico") -> optuna.Study:
     """The Optuna study as anybody's tool reads it."""
-    storage = optuna.storages.RDBStorage(url.replace("postgresql://", "postgresql+psycopg://"))
+    storage = optuna.storages.RDBStorage(parse_url(url).render_as_string(hide_password=False))
     study = optuna.load_study(study_name=name, storage=storage)
     assert study.trials is not None and study.user_attrs is not None
     return study
@@ -64,9 +64,15 @@ def words_of(folder: Path) -> str:
     )
 
 
+@pytest.mark.parametrize("server", ["server_url", "mysql_url"])
 def test_a_run_on_a_server_is_the_run_of_a_folder(
-    searched, bench, server_url: str, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    searched,
+    bench,
+    server: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    server_url = request.getfixturevalue(server)
     result = bench.search("--storage", server_url)
     assert result.exit_code == 0, result.stderr
     assert not (bench.run / "study.db").exists()
@@ -76,7 +82,7 @@ def test_a_run_on_a_server_is_the_run_of_a_folder(
         )
         assert here == there
     section = yaml.safe_load((bench.run / "study.yaml").read_text())["resolved"]
-    assert section["storage"].startswith("postgresql:///") and "postgres@" not in str(section)
+    assert section["storage"] == on_server(server_url).shown and "@" not in section["storage"]
     study = logged(server_url)
     assert len(study.trials) == 6 and "winner" in study.user_attrs
 
