@@ -5,6 +5,7 @@ never waits for writing. Writing is done by one process, the one that holds the 
 thread at a time; reading from any number. While a database is away, both wait (`patience`).
 """
 
+import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -50,6 +51,8 @@ class Database:
         self._writing = RLock()
         if not server and self.url.database:
             refuse_network(Path(self.url.database))
+        # A lost connection is told once, in words: not in tracebacks of the pool.
+        logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
         self.engine = sa.create_engine(self.url, **engine_options(self.url))
         if self.engine.dialect.name == "sqlite":
             sa.event.listen(self.engine, "connect", _sqlite_connect)
