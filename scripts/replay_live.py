@@ -20,7 +20,8 @@ from search.objectives import Budget
 from search.trials import with_mask_seed
 
 if TYPE_CHECKING:
-    from search.executors import InlineExecutor, Merge
+    from search.executors import Merge
+    from search.inline import InlineExecutor
     from studies.preflight import Preflight
 
 RANGE = f"range: [0.0, {HIGHEST}]"

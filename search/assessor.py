@@ -7,17 +7,35 @@ Between the loop, which decides who is next, and `scoring`, `board`, `racing` an
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from evaluation.errors import NonFiniteError
 from evaluation.task import Task
 
+from .ahead import score_ahead, whole
 from .board import Board
-from .executors import Executor
+from .executors import Executor, Pool
 from .judge import Judge, failed
 from .ledger import SCORED, Candidate, label
 from .objectives import Results
 from .observer import Observer
-from .racing import Racing
-from .scoring import Scorer, Spent
+from .racing import Look, Racing
+from .scoring import UNSCORABLE, Scorer, Spent
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A candidate, and the looks at it that are to be scored now; then it has had `upto`."""
+
+    candidate: Candidate
+    looks: Sequence[Look]
+    upto: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A candidate with what its work has cost; `error` says why it could not be scored."""
+
+    candidate: Candidate
+    upto: int
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +49,32 @@ class Assessor:
     contestants: Racing
     searched: Sequence[str]
     observer: Observer
+    pool: Pool | None = None
+
+    def ahead(
+        self, candidates: Sequence[Candidate], split: str, tasks: Sequence[str]
+    ) -> list[Candidate]:
+        """Has all workers score candidates on a split, before they are asked for one by one.
+
+        Returns them with what that has cost. Without a pool nothing is done.
+        """
+        if self.pool is None:
+            return list(candidates)
+        owned = split == "search"  # what select and test cost is nobody's
+        wholes = [
+            whole(
+                self.scorer,
+                self.executor.prepare(one.data),
+                split,
+                tasks,
+                _spent(one) if owned else Spent(),
+            )
+            for one in candidates
+        ]
+        score_ahead(self.scorer, self.pool, wholes, self.observer.step)
+        if not owned:
+            return list(candidates)
+        return [one.spent.of(each) for one, each in zip(wholes, candidates, strict=True)]
 
     def in_full(self, candidate: Candidate, references: Sequence[Candidate]) -> Candidate:
         """A candidate scored on every item of the search split, its constraints judged.
@@ -81,7 +125,7 @@ class Assessor:
         merge = self.executor.prepare(candidate.data)
         try:
             results = self.scorer.score(merge, "search", self.searched, spent)
-        except NonFiniteError as error:
+        except UNSCORABLE as error:
             return spent.of(failed(candidate, str(error)))
         outcome = self.judge.scored(candidate, results, self.executor.settings)
         if outcome.scores is not None:
@@ -94,23 +138,40 @@ class Assessor:
             self.board.forget(label(candidate))
         return candidate
 
-    def look(
-        self,
-        trial: Candidate,
-        references: Sequence[Candidate],
-        trials: Sequence[Candidate],
-    ) -> Candidate:
-        """The trial after its next look: complete, waiting, dropped or failed."""
+    def next_look(self, trial: Candidate) -> Work:
+        """What a trial is scored on next."""
+        return self._work(trial, trial.looks + 1, trial.looks)
+
+    def _work(self, trial: Candidate, upto: int, had: int) -> Work:
+        looks = self.contestants.looks(trial)[had:upto] if trial.recipe_hash else []
+        return Work(trial, looks, upto)
+
+    def carry_out(self, work: Work, scorer: Scorer) -> Done:
+        """Scores what is to be scored, by a scorer that no other thread uses meanwhile."""
+        trial = work.candidate
         if not trial.recipe_hash:
-            return failed(trial, trial.error or "")
-        found = self._score_looks(trial, trial.looks + 1, trial.looks)
+            return Done(trial, work.upto, trial.error or "")
+        spent = _spent(trial)
+        merge = self.executor.prepare(trial.data)
+        try:
+            for look in work.looks:
+                scorer.score_blocks(merge, look, spent)
+        except UNSCORABLE as error:
+            return Done(spent.of(trial), work.upto, str(error))
+        return Done(spent.of(trial), work.upto)
+
+    def looked(
+        self, done: Done, references: Sequence[Candidate], trials: Sequence[Candidate]
+    ) -> Candidate:
+        """The trial after its look: complete, waiting, dropped or failed."""
+        found = self._taken_in(done)
         if found.state == "failed":
             return found
-        if found.looks == len(self.contestants.looks(trial)):
+        if found.looks == len(self.contestants.looks(found)):
             found = self.judge.scored(found, self._results(found), self.executor.settings)
             found = self._unless_failed(found)
         found = self.judge.constrained(found, references)
-        others = [*references, *(one for one in trials if one.number != trial.number)]
+        others = [*references, *(one for one in trials if one.number != found.number)]
         if found.state == "paused" and (winner := self.contestants.beaten_by(found, others)):
             return found.ended(state="dropped", dropped_for=winner)
         return found
@@ -121,18 +182,17 @@ class Assessor:
         Failed where a result is no number.
         """
         self.observer.scoring(trial)
-        spent = _spent(trial)
-        merge = self.executor.prepare(trial.data)
-        try:
-            for look in self.contestants.looks(trial)[had:looks]:
-                self.scorer.score_blocks(merge, look, spent)
-        except NonFiniteError as error:
-            return self._unless_failed(spent.of(failed(trial, str(error))))
-        trial = trial.ended(looks=looks)
+        return self._taken_in(self.carry_out(self._work(trial, looks, had), self.scorer))
+
+    def _taken_in(self, done: Done) -> Candidate:
+        """Puts on the board what was scored."""
+        if done.error or not done.candidate.recipe_hash:
+            return self._unless_failed(failed(done.candidate, done.error))
+        trial = done.candidate.ended(looks=done.upto)
         results = self._results(trial)
         self.board.add(label(trial), results)
         outcome = self.judge.estimated(trial, results, self.executor.settings)
-        return self._unless_failed(spent.of(outcome))
+        return self._unless_failed(outcome)
 
     def outdated(self, candidate: Candidate) -> bool:
         """Whether scores come from other settings (memory ran out): those do not compare."""

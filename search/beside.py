@@ -23,6 +23,9 @@ from .proposals import Finished, ProposalRequest, propose
 from .trials import with_mask_seed
 from .winner import WinnerRule, feasible, finalists, frozen_scales
 
+TOGETHER = 2
+"""So many candidates for each worker are scored at a time, where there is a pool."""
+
 
 @dataclass(frozen=True, slots=True)
 class Side:
@@ -92,18 +95,32 @@ def _candidates(search: Search, references: Sequence[Candidate], wanted: int) ->
     stored = search.ledger.candidates("beside")
     found: list[Candidate] = []
     search.observer.phase("beside", wanted)
-    for number in range(wanted):
-        one = stored[number] if number < len(stored) else _drawn(search, found)
-        settled = one.state == "failed" or one.settings == search.executor.settings
-        if one.state == "running" or not settled:
-            search.ledger.put(one)
-            one = search.assessor.in_full(one, references)
-            search.ledger.put(one)
-            search.observer.ended(one)
-        elif number >= len(stored):
-            search.ledger.put(one)
-        found.append(one)
+    together = 1 if search.pool is None else TOGETHER * search.pool.workers
+    while len(found) < wanted:
+        for one in _next(search, stored, found, min(together, wanted - len(found))):
+            settled = one.state == "failed" or one.settings == search.executor.settings
+            if one.state == "running" or not settled:
+                one = search.assessor.in_full(one, references)
+                search.ledger.put(one)
+                search.observer.ended(one)
+            found.append(one)
     return found
+
+
+def _next(
+    search: Search, stored: Sequence[Candidate], found: Sequence[Candidate], count: int
+) -> list[Candidate]:
+    """The next candidates, stored, with what they cost where all workers scored them together."""
+    following: list[Candidate] = []
+    for number in range(len(found), len(found) + count):
+        if number < len(stored):
+            following.append(stored[number])
+        else:
+            following.append(_drawn(search, [*found, *following]))
+            search.ledger.put(following[-1])
+    due = [one for one in following if one.state == "running"]
+    paid = {one.number: one for one in search.assessor.ahead(due, "search", search.searched)}
+    return [paid.get(one.number, one) for one in following]
 
 
 def _drawn(search: Search, before: Sequence[Candidate]) -> Candidate:

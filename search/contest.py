@@ -11,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evaluation.choice import utility_difference_error
-from evaluation.errors import NonFiniteError
 
 from .ledger import Candidate
 from .loop import Search
 from .mask_seeds import redrawn
 from .objectives import Results, Scale, objective_value
 from .pairs import pair
-from .scoring import Spent
+from .scoring import UNSCORABLE, Spent
 from .simplicity import complexity
 from .winner import WinnerRule
 
@@ -83,6 +82,8 @@ def contest(
     """Scores candidates on `select`; one that gives NaN or Inf, with any of its masks, is out."""
     drawn_of = [(one, draws_of(search, one)) for one in candidates]
     search.observer.phase("select", sum(len(drawn) for _, drawn in drawn_of))
+    everyone = [drawn for _, every in drawn_of for _, drawn in every]
+    search.assessor.ahead(everyone, "select", search.searched)
     found = []
     for one, every in drawn_of:
         draws = []
@@ -130,7 +131,7 @@ def _values(search: Search, candidate: Candidate) -> dict[str, float] | None:
     merge = search.executor.prepare(candidate.data)
     try:
         results = search.scorer.score(merge, "select", search.searched, Spent())
-    except NonFiniteError:
+    except UNSCORABLE:
         return None
     values = {one.name: objective_value(one, search.tasks, results) for one in search.objectives}
     return values if all(map(math.isfinite, values.values())) else None

@@ -3,8 +3,13 @@
 SearchError             the root: a fault of the input, told in one message, exit code 2
 ├── StorageError        the database of a run: its URL, its server, its format, its disk
 ├── SpaceError          values that are no point of the space, a recipe that is no filling of it
-└── SamplerError        a sampler that does not exist, cannot search this space, or fails
-    └── SamplerOptionError      an argument that it does not take
+├── SamplerError        a sampler that does not exist, cannot search this space, or fails
+│   └── SamplerOptionError      an argument that it does not take
+└── WorkersError        no worker can be had
+CrashedError            not the user's fault: a candidate that costs worker after worker; its trial
+                        fails
+WorkerLostError         a worker died or is late; what it was doing is done again by another
+StoppedError            the search ends: whoever waits for a worker waits no longer
 
 Faults in the text of a range are `merging.errors.RecipeError`: they carry file, line and column.
 """
@@ -32,6 +37,29 @@ class SamplerOptionError(SamplerError):
     def __init__(self, message: str, option: str = "") -> None:
         super().__init__(message)
         self.option = option
+
+
+class WorkersError(SearchError):
+    """No worker can be had; the message says what became of those that were tried."""
+
+
+class CrashedError(RuntimeError):
+    """A candidate has cost worker after worker: it is set aside, and the search goes on."""
+
+
+class WorkerLostError(RuntimeError):
+    """A worker died, or did not answer within its lease.
+
+    `blameless`: its machine went away, which says nothing of what it was doing.
+    """
+
+    def __init__(self, reason: str, *, blameless: bool = False) -> None:
+        super().__init__(reason)
+        self.blameless = blameless
+
+
+class StoppedError(RuntimeError):
+    """The search ends; no work is begun any more."""
 
 
 def told_in_short(error: BaseException) -> str:

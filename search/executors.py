@@ -1,12 +1,13 @@
 """Executors: where candidates are built and scored; they know no trials, budgets or ledger.
 
-One executor exists so far, inline: in this process, into one live model. Others (processes, Ray)
-fill the same Protocol.
+`inline` is one in this process. A `Pool` lends executors whose work is done elsewhere, by worker
+processes or Ray actors, to as many threads of the coordinator at once as it has workers.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from evaluation.task import ItemResult
 from merging.checkpoint import Checkpoint
@@ -16,13 +17,6 @@ from merging.recipe import ModelReference, Recipe
 from merging.recipe_reader import read_recipe
 from merging.sloped import Slope
 
-if TYPE_CHECKING:
-    import torch
-
-    from evaluation.harness import Harness
-    from merging.candidate import LiveModel
-    from merging.layer_pool import LayerPool
-
 
 @dataclass(frozen=True, slots=True)
 class Merge:
@@ -31,6 +25,8 @@ class Merge:
     recipe: Recipe
     jobs: tuple[TensorJob, ...]
     hash: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """The recipe as plain data, from which another process makes the same merge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +49,21 @@ class GoldSlopes:
     slopes: tuple[Slope, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How an executor scores: `settings` is the hash of what `scoring` says, as plain JSON.
+
+    `slow` is a sentence about what is done the slower way, and may be empty; `machine` names the
+    hardware, which may change the last bits of a score.
+    """
+
+    settings: str
+    scoring: Mapping[str, object]
+    token_budget: int
+    slow: str = ""
+    machine: str = ""
+
+
 class Executor(Protocol):
     """Builds candidates and scores them.
 
@@ -61,9 +72,13 @@ class Executor(Protocol):
     merge and indices give the same numbers.
     """
 
-    settings: str
-    """Hash of everything but recipe and items that can change a score; changes when memory ran out
-    and fewer tokens run at once."""
+    @property
+    def settings(self) -> str:
+        """Hash of everything but recipe and items that can change a score.
+
+        Changes when memory ran out and fewer tokens run at once.
+        """
+        ...
 
     def prepare(self, data: Mapping[str, Any]) -> Merge:
         """Resolves a recipe given as plain data; raises MergeError."""
@@ -88,81 +103,44 @@ class Executor(Protocol):
         ...
 
 
-class InlineExecutor:
-    """Builds into one live model of this process and scores there.
+class Pool(Protocol):
+    """Executors elsewhere: each is a worker, which one thread of the coordinator holds at a time.
 
-    Where candidates differ in their layers, `pool` gives each the model that it would load as.
+    Whoever has lent one gives a block of work a lease: a worker that dies or is late is replaced,
+    and the block is done again by another. CrashedError where a merge has cost several workers.
     """
 
-    def __init__(
-        self,
-        document: Document,
-        checkpoints: Mapping[ModelReference, Checkpoint],
-        live: "LiveModel",
-        harness: "Harness",
-        settings: str,
-        threads: int,
-        pool: "LayerPool | None" = None,
-    ) -> None:
-        """`document` is the study's recipe, for the places in messages."""
-        self.settings = settings
-        self._document = document
-        self._checkpoints = checkpoints
-        self._live = live
-        self.harness = harness
-        self._threads = threads
-        self._wanted: Merge | None = None
-        self._held: Merge | None = None
-        self._pool = pool
+    @property
+    def workers(self) -> int:
+        """How many can work at once; may change while a search runs."""
+        ...
+
+    def lend(self, wanted: str = "") -> AbstractContextManager[Executor]:
+        """An executor for one thread; waits for one to be free.
+
+        Rather the one that holds the merge of the hash `wanted`.
+        """
+        ...
+
+    def refresh(self) -> None:
+        """Takes in workers that can be had now, and lets go of those that are gone."""
+        ...
+
+    def stop(self) -> None:
+        """Ends all work at once: whoever holds an executor is told StoppedError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """Recipes to merges, of one study's models; `document` is its recipe, for messages."""
+
+    document: Document
+    checkpoints: Mapping[ModelReference, Checkpoint]
 
     def prepare(self, data: Mapping[str, Any]) -> Merge:
         """Reads, plans and hashes a recipe."""
-        recipe, _ = read_recipe(self._document.with_data(data), strict=True)
-        jobs = plan_recipe(recipe, self._checkpoints)
-        hashes = {model: found.content_hash for model, found in self._checkpoints.items()}
-        return Merge(recipe, jobs, recipe_hash(jobs, hashes, recipe.mask_seed))
-
-    def build(self, merge: Merge) -> None:
-        """Writes the merge into the live model, in place."""
-        self._wanted = merge
-        self._write(merge)
-
-    def score(self, task: str, indices: Sequence[int]) -> Mapping[str, ItemResult]:
-        """Scores the live model."""
-        if self._wanted is not None and self._held is not self._wanted:
-            self._write(self._wanted)  # a gradient was taken of another candidate
-        return self.harness.score(task, indices)
-
-    def gradient(
-        self, merge: Merge, asked: Sequence[GoldItems], *, slopes: bool = True
-    ) -> Sequence[GoldSlopes]:
-        """One backward pass a task, over the live model."""
-        from merging.live_slopes import live_slopes
-
-        live = self._write(merge)
-        found = []
-        for one in asked:
-            if not slopes:
-                loss = self.harness.gold_loss(one.task, one.metric, one.indices)
-                found.append(GoldSlopes(loss.value))
-                continue
-            with self.harness.gold_gradient(one.task, one.metric, one.indices) as loss:
-                seed = merge.recipe.mask_seed
-                own = live_slopes(live, merge.jobs, self._tensor, seed, loss.of)
-                found.append(GoldSlopes(loss.value, tuple(own)))
-        return found
-
-    def _write(self, merge: Merge) -> "LiveModel":
-        from merging.candidate import build_candidate
-
-        live = self._live if self._pool is None else self._pool.of(merge.jobs)
-        self.harness.runner.hold(live.model)
-        self._held = None  # a build that fails half way leaves neither candidate
-        build_candidate(
-            live, merge.jobs, self._tensor, merge.recipe.mask_seed, threads=self._threads
-        )
-        self._held = merge
-        return live
-
-    def _tensor(self, model: ModelReference, name: str) -> "torch.Tensor":
-        return self._checkpoints[model].tensor(name)
+        recipe, _ = read_recipe(self.document.with_data(data), strict=True)
+        jobs = plan_recipe(recipe, self.checkpoints)
+        hashes = {model: found.content_hash for model, found in self.checkpoints.items()}
+        return Merge(recipe, jobs, recipe_hash(jobs, hashes, recipe.mask_seed), data)

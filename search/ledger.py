@@ -59,6 +59,8 @@ class Candidate:
     propose_seconds: float = 0.0
     build_seconds: float = 0.0
     score_seconds: float = 0.0
+    wall_seconds: float | None = None
+    """With several workers: how much longer the search took; None: as long as all of these."""
     error: str | None = None
     settings: str = ""
     """Under which evaluation settings the scores were found."""
@@ -80,6 +82,11 @@ class Candidate:
 
 SCORED = frozenset({"complete", "dropped", "paused"})
 """States of candidates of which results are known."""
+
+
+def is_known(candidate: Candidate) -> bool:
+    """Whether results of a candidate are known, though it may be scored on more right now."""
+    return candidate.state in SCORED or (candidate.state == "running" and candidate.looks > 0)
 
 
 def label(candidate: Candidate) -> str:

@@ -22,14 +22,17 @@ class Limits:
     """Items spent that no candidate bears."""
 
     def for_a_trial(
-        self, references: Sequence[Candidate], trials: Sequence[Candidate]
+        self, references: Sequence[Candidate], trials: Sequence[Candidate], pending: int = 0
     ) -> str | None:
-        """Which limit a new trial would pass, scored in full, if any: trials, items, ..."""
+        """Which limit a new trial would pass, scored in full, if any: trials, items, ...
+
+        `pending` items are being scored.
+        """
         if _exhausted(trials):
             return "space"
         if self.are_trials_used(trials):
             return "trials"
-        return self.for_items(references, trials, self.items_per_candidate)
+        return self.for_items(references, trials, pending + self.items_per_candidate)
 
     def are_trials_used(self, trials: Sequence[Candidate]) -> bool:
         """Whether as many trials were proposed as the budget has."""
@@ -68,9 +71,13 @@ class Limits:
 
     def _seconds(self, everything: Sequence[Candidate], items: int, more: int) -> float:
         """Seconds so far, and those of select, test and `more` items at the pace so far."""
-        scoring = sum(one.build_seconds + one.score_seconds for one in everything)
-        seconds = scoring + sum(one.propose_seconds for one in everything)
-        return seconds + scoring / max(items, 1) * (self.reserved_items + more)
+        seconds = pace = 0.0
+        for one in everything:
+            scoring = one.build_seconds + one.score_seconds
+            alone = one.wall_seconds is None
+            seconds += scoring + one.propose_seconds if alone else one.wall_seconds or 0.0
+            pace += scoring if alone else one.wall_seconds or 0.0
+        return seconds + pace / max(items, 1) * (self.reserved_items + more)
 
 
 def refuse_small_budget(budget: Budget, references: int, items_per_candidate: int) -> None:

@@ -2,38 +2,35 @@
 
 Every step is in the ledger before the next. A trial is scored look by look (`racing`): while one
 that waits is worth more items it gets them, else a new one is proposed, while the one before it is
-being scored. What proposal n is told was settled when trial n-1 began (`shadow`), so it is a pure
-function of the seed and the ledger, and a search that was killed anywhere goes on as if it had not
-been.
+being scored (`turns`). What proposal n is told was settled when trial n-1 began (`shadow`), so it
+is a pure function of the seed and the ledger, and a search that was killed anywhere goes on as if
+it had not been.
 """
 
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 
 from evaluation.task import Task
-from merging.errors import MergeError
 
 from .assessor import Assessor, groups_of
 from .board import Board, Part
 from .errors import SearchError
-from .executors import Executor
+from .executors import Executor, Pool
+from .fleet import Fleet
 from .gradients import Gradients
-from .guessing import Guessing
 from .judge import Judge
-from .ledger import SCORED, Candidate, Ledger, label
+from .ledger import SCORED, Candidate, Ledger, is_known, label
 from .limits import Limits, refuse_small_budget
-from .next_trial import next_trial
 from .objectives import Budget, ConstraintSpec, MetricRef, Objective, resolve_metric
-from .observer import Observer, Step
-from .proposals import Proposal, Proposer
+from .observer import Observer
+from .proposals import Proposer
 from .race import Race
 from .racing import Racing
 from .scoring import Scorer
-from .shadow import cast_shadow, store_shadow, stored_shadow
 from .study_log import StudyLog
 from .trials import Proposing
+from .turns import Turns
 from .warm_start import Reference
 from .warp import Warp, warps
 from .winner import WinnerRule
@@ -62,10 +59,13 @@ class Search:
     """Gives starting points, and steps from the front; None: nothing of that."""
     rule: WinnerRule | None = None
     """By which the winner will be chosen."""
+    pool: Pool | None = None
+    """Workers elsewhere; None: `executor` does everything, in this thread."""
     board: Board = field(init=False)
     judge: Judge = field(init=False)
     contestants: Racing = field(init=False)
     assessor: Assessor = field(init=False)
+    _clock: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         splits = {task: self.scorer.splits[task]["search"] for task in self.searched}
@@ -84,6 +84,7 @@ class Search:
             self.contestants,
             self.searched,
             self.observer,
+            self.pool,
         )
 
     @property
@@ -129,6 +130,7 @@ class Search:
 
     def _run(self, proposer: Proposer) -> str:
         refuse_small_budget(self.budget, len(self.references), self.items_per_candidate)
+        self._clock = time.perf_counter()
         limits = Limits(self.budget, self.items_per_candidate, self.reserved_items)
         self.observer.phase("references", len(self.references))
         references = self._score_references()
@@ -142,111 +144,45 @@ class Search:
         self.observer.phase("search")
         self.observer.resumed([one for one in trials if one.state != "running"])
         shown = self._warps(references)
-        prepared: Future[Proposal] | None = None
-        while True:
-            number = next((one.number for one in trials if one.state == "running"), None)
-            if number is None:
-                if self.gradients is not None:
-                    limits = replace(limits, elsewhere=self.gradients.uncharged(trials))
-                reached = limits.for_a_trial(references, trials)
-                waiting = None
-                ending = reached is not None and not self.contestants.is_settled(trials)
-                if ending or (reached is None and self.contestants.is_due(trials)):
-                    waiting = self.contestants.next(trials, references)
-                if waiting is not None:
-                    look = self.contestants.looks(waiting)[waiting.looks]
-                    dear = limits.for_items(references, trials, self.contestants.cost(look))
-                    if dear:
-                        return reached or dear
-                    number = waiting.number
-                    trials[number] = waiting.ended(state="running")
-                    self.ledger.put(trials[number])
-                elif reached:
-                    return reached
-                else:
-                    self._begin(references, trials, shown, prepared, proposer)
-                    number, prepared = len(trials) - 1, None
-            if prepared is None and not limits.are_trials_used(trials):
-                prepared = self._ahead(trials, proposer)
-            trials[number] = self.assessor.look(trials[number], references, trials)
-            self.ledger.put(trials[number])
-            self.log.add(trials)
-            self.observer.ended(trials[number])
+        with Fleet(self.assessor, self.pool, self.observer.step) as fleet:
+            return Turns(self, fleet, limits, references, trials, shown, proposer).run()
 
-    def _begin(
-        self,
-        references: Sequence[Candidate],
-        trials: list[Candidate],
-        shown: Sequence[Warp],
-        prepared: "Future[Proposal] | None",
-        proposer: Proposer,
-    ) -> None:
-        """Adds the next trial; what the one after it is told is settled before it is scored."""
-        started = time.perf_counter()
-        number = len(trials)
-        shadow = stored_shadow(self.ledger, number)
-        self.observer.step(Step("proposing"))
-        trial = next_trial(
-            self.proposing,
-            self.gradients,
-            trials,
-            prepared,
-            shadow,
-            proposer,
-            self.observer.note,
-        )
-        after = cast_shadow(self.board, self.objectives, trials, shown)
-        trials.append(self._resolved(trial))
-        if self.proposing.guesses and not self.constraints:
-            guessing = Guessing(self.board, self.objectives, references, self.rule)
-            after = replace(after, guess=guessing.next(self.proposing, trials, after))
-        store_shadow(self.ledger, number + 1, after)
-        self._place(trials[-1], references)
-        # With what the next one is told, and its guess.
-        spent = time.perf_counter() - started + trial.propose_seconds
-        trials[-1] = trials[-1].ended(propose_seconds=spent)
-        self.ledger.put(trials[-1])
-
-    def _place(self, trial: Candidate, references: Sequence[Candidate]) -> None:
+    def place(self, trial: Candidate, references: Sequence[Candidate]) -> None:
         """Tells the board where a trial lies, and a reference that is the same merge."""
         place = self.proposing.position(trial)
         same = [one for one in references if one.recipe_hash == trial.recipe_hash]
         for one in (trial, *same):
             self.board.place(label(one), place)
 
-    def _ahead(self, trials: Sequence[Candidate], proposer: Proposer) -> "Future[Proposal] | None":
-        shadow = stored_shadow(self.ledger, len(trials))
-        return None if shadow is None else self.proposing.ahead(trials, shadow, proposer)
-
-    def _resolved(self, trial: Candidate) -> Candidate:
-        """With its recipe hash; a recipe that cannot be merged fails when it is looked at."""
-        try:
-            return trial.ended(recipe_hash=self.executor.prepare(trial.data).hash)
-        except MergeError as error:
-            return trial.ended(error=str(error))
+    def lapsed(self, candidate: Candidate) -> Candidate:
+        """With the time that passed since another ended: the sum of workers' seconds is not it."""
+        if self.pool is None:
+            return candidate
+        before, self._clock = self._clock, time.perf_counter()
+        return candidate.ended(wall_seconds=(candidate.wall_seconds or 0.0) + self._clock - before)
 
     def _score_references(self) -> list[Candidate]:
         """Every reference with its scores; constraints are judged once all of them are known."""
         stored = {one.name: one for one in self.ledger.candidates("reference")}
+        known = [stored.get(one.name) for one in self.references]
+        due = [
+            one or self._fresh(number)
+            for number, one in enumerate(known)
+            if one is None or one.state == "running" or self.assessor.outdated(one)
+        ]
+        due = self.assessor.ahead(due, "search", self.searched)
+        wanted = {one.number: one for one in due}
         scored: list[Candidate] = []
         for number, reference in enumerate(self.references):
-            one = stored.get(reference.name)
-            if one is None or one.state == "running" or self.assessor.outdated(one):
-                merge = self.executor.prepare(reference.data)
-                fresh = Candidate(
-                    "reference",
-                    number,
-                    reference.name,
-                    reference.data,
-                    merge.hash,
-                    role=reference.role,
-                )
-                one = self.assessor.score(one or fresh)
+            one = known[number]
+            if number in wanted:
+                one = self.lapsed(self.assessor.score(wanted[number]))
                 if reference.role == "base" and one.scores is None:
                     raise SearchError(f"the base model cannot be scored: {one.error}")
                 self.ledger.put(one)
-            elif one.scores is not None:
+            elif one is not None and one.scores is not None:
                 self.assessor.learn(one)
+            assert one is not None  # known, or scored now
             self.observer.ended(one)
             scored.append(one)
         judged = [self.judge.constrained(one, scored) for one in scored]
@@ -254,15 +190,21 @@ class Search:
             self.ledger.put(one)
         return judged
 
+    def _fresh(self, number: int) -> Candidate:
+        """A reference that nothing is known of."""
+        one = self.references[number]
+        merge = self.executor.prepare(one.data)
+        return Candidate("reference", number, one.name, one.data, merge.hash, role=one.role)
+
     def _take_up(self, references: Sequence[Candidate]) -> list[Candidate]:
         """The trials of an earlier search, scored again where their scores do not compare."""
         trials = self.ledger.candidates("trial")
         for place, one in enumerate(trials):
-            self._place(one, references)
+            self.place(one, references)
             if self.assessor.outdated(one):
                 trials[place] = self.assessor.again(one, references)
                 self.ledger.put(trials[place])
-            elif one.state in SCORED:
+            elif is_known(one):
                 self.assessor.learn(one)
         return trials
 

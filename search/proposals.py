@@ -12,20 +12,17 @@ is scored.
 import hashlib
 import multiprocessing
 import os
-import signal
-import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from multiprocessing.connection import wait
 
 from .coordinates import Coordinate, Coordinates
 from .draws import Ask, Draw, Told, is_finite
 from .errors import SamplerError, SamplerOptionError, told_in_short
 from .kept import STUDY, Kept
+from .processes import follow_parent, without_main
 from .sampler import Sampler
 from .sampler_spec import SamplerSpec, spec_of
 from .samplers import SAMPLERS, population_size, sampler_of
@@ -150,7 +147,7 @@ class Proposer:
             mp_context=multiprocessing.get_context("spawn"),
             initializer=_prepare_process,
         )
-        with _without_main():
+        with without_main():
             self._pool.submit(_load)
 
     def submit(self, request: ProposalRequest) -> "Future[Proposal]":
@@ -166,20 +163,6 @@ class Proposer:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """A process that starts here does not run the caller's script again: it needs none of it."""
-    main = sys.modules["__main__"]
-    before = dict(vars(main))
-    vars(main).update(__spec__=None, __file__=None)
-    try:
-        yield
-    finally:
-        for name in ("__spec__", "__file__"):
-            del vars(main)[name]
-            vars(main).update({name: before[name]} if name in before else {})
 
 
 def _ask(request: ProposalRequest, sampler: Sampler) -> Ask:
@@ -263,18 +246,9 @@ def _one_thread() -> Iterator[None]:
 
 def _prepare_process() -> None:
     """Leaves Ctrl-C to the parent, works on one thread, and ends when the parent is gone."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_follow, args=(parent.sentinel,), daemon=True).start()
-
-
-def _follow(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(0)
+    follow_parent()
 
 
 def _load() -> None:

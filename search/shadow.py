@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .board import Board
-from .ledger import SCORED, Candidate, Ledger, label
+from .ledger import Candidate, Ledger, is_known, label
 from .objectives import Objective
 from .space_parts import Values
 from .warp import Warp
@@ -50,7 +50,7 @@ def cast_shadow(
     warps: Sequence[Warp],
 ) -> Shadow:
     """The shadow of all trials of which anything is known; values are in the metric's own unit."""
-    known = [one for one in trials if one.state in SCORED]
+    known = [one for one in trials if is_known(one)]
     labels = [label(one) for one in known]
     columns = [
         board.posterior(labels, objective, warp)

@@ -161,16 +161,17 @@ class Proposing:
         )
 
     def told(self, trials: Sequence[Candidate], shadow: Shadow) -> ProposalRequest:
-        """What the proposal after `trials` is told, the last of which is under way."""
-        *ended, last = trials if trials else [None]
+        """What the proposal after `trials` is told: those that its shadow lacks are under way."""
+        ended = [one for one in trials[:-1] if one.number in shadow.scores]
+        pending = [one for one in trials if one is trials[-1] or one.number not in shadow.scores]
         request = ProposalRequest(
             seed=self.seed,
             number=len(trials),
             sampler=self.sampler,
             coordinates=self.coordinates,
             higher_is_better=tuple(one.higher_is_better for one in self.objectives),
-            finished=tuple(_finished(one, shadow) for one in ended if one is not None),
-            pending=() if last is None else (_pending(last),),
+            finished=tuple(_finished(one, shadow) for one in ended),
+            pending=tuple(map(_pending, pending)),
             trials=self.trials,
             warps=shadow.warps,
         )

@@ -10,14 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from evaluation.errors import NonFiniteError
-
 from .contest import Draw, choose, contest, draws_of
 from .errors import SearchError
 from .ledger import Candidate, Ledger, label
 from .loop import Search
 from .objectives import Scale
-from .scoring import Spent
+from .scoring import UNSCORABLE, Spent
 from .winner import WinnerRule, best, feasible, finalists, frozen_scales
 
 
@@ -58,7 +56,10 @@ def decide(search: Search, rule: WinnerRule) -> Verdict:
     scales = frozen_scales(everyone, search.objectives)
     nominated = finalists(trials, search.objectives, rule, scales)
     if search.constraints:
-        nominated = [search.completed(one, references) for one in nominated]
+        waiting = [one for one in nominated if one.state != "complete"]
+        ahead = search.assessor.ahead(waiting, "search", search.searched)
+        paid = {one.number: one for one in ahead}
+        nominated = [search.completed(paid.get(one.number, one), references) for one in nominated]
     entrants = [*references, *nominated]
     contenders = contest(search, rule, scales, entrants)
     eligible = [one for one in contenders if feasible(one.candidate)]
@@ -120,10 +121,11 @@ def _open_test(search: Search, winner: Candidate, references: Sequence[Candidate
         search.ledger.set_meta("test_opened", [*opened, opening])
     draws = [drawn for _, drawn in draws_of(search, winner)]
     search.observer.phase("test", len(draws) + len(references))
+    search.assessor.ahead([*draws, *references], "test", tasks)
     for one in [*draws[:1], *references, *draws[1:]]:
         search.observer.scoring(one)
         merge = search.executor.prepare(one.data)
         try:
             search.scorer.score(merge, "test", tasks, Spent())
-        except NonFiniteError:
+        except UNSCORABLE:
             continue

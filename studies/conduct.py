@@ -9,8 +9,8 @@ from typing import Any
 
 from evaluation.errors import ExhaustedError
 from search.beside import search_beside
-from search.errors import SamplerError
-from search.executors import Executor, InlineExecutor
+from search.errors import SamplerError, WorkersError
+from search.executors import Executor, Pool, Terms
 from search.ledger import Ledger
 from search.limits import Limits
 from search.loop import Search, constraint_name
@@ -23,6 +23,7 @@ from search.winner import WinnerRule
 
 from .conclusion import note_markdown, summary_attributes
 from .config import Study
+from .crew import Crew, assembled, refuse_workforce
 from .errors import RunError
 from .live.display import Display
 from .live.tally import Heading, Tally
@@ -42,8 +43,8 @@ from .run import (
     run_folder,
     server_of,
 )
-from .scoring_terms import refuse_other_scoring, scoring_of
-from .session import Hardware, open_executor, refuse_hardware, shrink
+from .scoring_terms import refuse_other_scoring
+from .session import Hardware, refuse_hardware
 from .terms import (
     SearchOptions,
     items_per_candidate,
@@ -85,6 +86,7 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
     study, maps = overridden(named, options), {**remembered, **options.maps}
     preflight = inspect(study, maps, options.permissions)
     refuse_hopeless(preflight)
+    refuse_workforce(options.workforce)
     refuse_hardware(options.hardware)
     source = None if options.source is None else find_source(options.source, options.storage)
     if options.fresh and source is not None and source.path.resolve() == run.path.resolve():
@@ -92,17 +94,17 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
     with ExitStack() as stack:
         run = stack.enter_context(hold(run))
         begun = {} if options.fresh else _begun(run, identity(preflight))
-        hardware = options.hardware.resolved(begun.get("hardware") or _hardware(source))
+        stored = begun.get("hardware") or _hardware(source)
+        hardware = options.hardware.resolved(stored, options.workforce.here)
         _refuse_other_settings(run, begun.get("hardware"), asdict(hardware))
-        executor = open_executor(preflight, hardware, options.permissions)
-        budget = executor.harness.runner.settings.token_budget
-        hardware = replace(hardware, token_budget=budget)
+        crew = stack.enter_context(assembled(preflight, hardware, options.workforce))
+        hardware = replace(hardware, token_budget=crew.working.terms.token_budget)
         if options.fresh:
             run.clear()
         ledger = stack.enter_context(run.ledger())
-        refuse_other_scoring(ledger, executor, run)
+        refuse_other_scoring(ledger, crew.working.terms, run)
         replace_text(run.study, resolved_study(preflight, server_of(run)))
-        _begin(ledger, preflight, hardware, executor)
+        _begin(ledger, preflight, hardware, crew.working.terms)
         if source is not None:
             _reuse(ledger, source)
         log = stack.enter_context(closing(_study_log(preflight, ledger)))
@@ -110,14 +112,15 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
         ledger.database.patience.tell = display.warn
         for notice in preflight.notices:
             display.warn(notice)
-        if slow := executor.harness.runner.slow():
-            display.note(slow)
+        for note in (*crew.notes, *filter(None, [crew.working.terms.slow])):
+            display.note(note)
+        crew.tell(display.note)
         if changed := changed_code(preflight, ledger):
             display.note(changed)
         watch = stack.enter_context(watching(display, options.tracks, preflight, ledger, run))
-        search = assemble(preflight, ledger, executor, log, watch)
+        search = assemble(preflight, ledger, crew.executor, log, watch, crew.pool)
         beside = options.beside is not None
-        outcome = _search_in_memory(search, preflight, run, display, executor, hardware, beside)
+        outcome = _search_in_memory(search, preflight, run, display, crew, hardware, beside)
         log.conclude(summary_attributes(outcome.view), note_markdown(outcome.view))
         watch.finish(outcome.view)
         return outcome
@@ -132,14 +135,12 @@ def _begun(run: RunFolder, wanted: Identity) -> Mapping[str, Any]:
         return {"hardware": ledger.meta("hardware")}
 
 
-def _begin(
-    ledger: Ledger, preflight: Preflight, hardware: Hardware, executor: InlineExecutor
-) -> None:
+def _begin(ledger: Ledger, preflight: Preflight, hardware: Hardware, terms: Terms) -> None:
     """Writes down what must stay the same for as long as the run goes on."""
     ledger.set_meta("identity", identity(preflight))
     ledger.set_meta("hardware", asdict(hardware))
-    ledger.set_meta("settings", executor.settings)
-    ledger.set_meta("scoring", scoring_of(executor))
+    ledger.set_meta("settings", terms.settings)
+    ledger.set_meta("scoring", terms.scoring)
 
 
 def _refuse_other_settings(
@@ -161,6 +162,7 @@ def assemble(
     executor: Executor,
     log: StudyLog,
     display: Observer,
+    pool: Pool | None = None,
 ) -> Search:
     """The search of a study over an open ledger."""
     study = preflight.study
@@ -181,6 +183,7 @@ def assemble(
         gradients=gradients_of(preflight, ledger, executor, display.note),
         racing=study.racing,
         rule=rule_of(study),
+        pool=pool,
     )
 
 
@@ -217,11 +220,11 @@ def _search(
             search_beside(search, rule_of(preflight.study))
     except NoWinner as error:
         problem = str(error)
-    except SamplerError as error:
+    except (SamplerError, WorkersError) as error:
         write_outputs(run, preflight, search.ledger, "interrupted")
+        way = ", with another --sampler too" if isinstance(error, SamplerError) else ""
         raise RunError(
-            f"{error}; {run.path} is saved, the same command goes on with it, with another "
-            "--sampler too"
+            f"{error}; {run.path} is saved, the same command goes on with it{way}"
         ) from error
     except BrokenExecutor:
         raise RunError(
@@ -255,7 +258,7 @@ def _search_in_memory(
     preflight: Preflight,
     run: RunFolder,
     display: Display,
-    executor: InlineExecutor,
+    crew: Crew,
     hardware: Hardware,
     beside: bool,
 ) -> Outcome:
@@ -270,16 +273,16 @@ def _search_in_memory(
         try:
             return _search(search, preflight, run, display, beside)
         except ExhaustedError:
-            before = executor.settings
+            before = crew.working.terms.settings
             try:
-                hardware = shrink(executor, hardware)
+                hardware = hardware.smaller(crew.working.shrink())
             except ExhaustedError:
                 for name, value in kept.items():
                     ledger.set_meta(name, value)
                 raise
             earlier = ledger.meta("settings_before") or []
             ledger.set_meta("settings_before", [before, *(s for s in earlier if s != before)])
-            _begin(ledger, preflight, hardware, executor)
+            _begin(ledger, preflight, hardware, crew.working.terms)
             display.note(
                 f"out of memory: {hardware.token_budget} tokens at once from now on; what is "
                 "compared is scored again"

@@ -3,24 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from search.executors import InlineExecutor
+from search.executors import Terms
 from search.ledger import Ledger
 
 from .errors import RunError
 from .run import RunFolder
 
 
-def scoring_of(executor: InlineExecutor) -> dict[str, object]:
-    """Everything that can change a score, and why what is done the slower way is."""
-    runner = executor.harness.runner
-    return {**runner.fingerprint(), "reasons": runner.reasons()}
-
-
-def refuse_other_scoring(ledger: Ledger, executor: InlineExecutor, run: RunFolder) -> None:
+def refuse_other_scoring(ledger: Ledger, terms: Terms, run: RunFolder) -> None:
     """Raises RunError where candidates would not be scored as those of the run were."""
-    if ledger.meta("settings") in (None, executor.settings):
+    if ledger.meta("settings") in (None, terms.settings):
         return
-    changes = differences(ledger.meta("scoring") or {}, scoring_of(executor))
+    changes = differences(ledger.meta("scoring") or {}, terms.scoring)
     told = "; ".join(changes) or "by another version of eutectic"
     raise RunError(
         f"{run.path}: was scored otherwise than it would be now ({told}); what can change scores "

@@ -1,7 +1,5 @@
 """A study with its base model loaded: ready to score anything on its tasks."""
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from evaluation.settings import Settings
 from merging.checkpoint import Checkpoint
-from search.blocks import LAYOUT
-from search.executors import InlineExecutor
+from search.executors import Planner
+from search.inline import InlineExecutor
 
 from .errors import StudyError
 from .preflight import Permissions, Preflight
@@ -38,8 +36,11 @@ class Hardware:
     threads: int | None = None
     asked_budget: int | None = None
 
-    def resolved(self, stored: Mapping[str, Any] | None) -> "Hardware":
-        """The settings a run was started with, where the command line names no other."""
+    def resolved(self, stored: Mapping[str, Any] | None, workers: int = 1) -> "Hardware":
+        """The settings a run was started with, where the command line names no other.
+
+        Threads are shared out among `workers` on this machine.
+        """
         known = stored or {}
         asked = known.get("asked_budget")
         named = None if self.token_budget == asked else self.token_budget
@@ -47,7 +48,7 @@ class Hardware:
             self.device or known.get("device") or "cpu",
             self.dtype or known.get("dtype"),
             named or known.get("token_budget") or self.token_budget,
-            self.threads or known.get("threads") or os.cpu_count() or 1,
+            self.threads or known.get("threads") or max(1, (os.cpu_count() or 1) // workers),
             asked,
         )
 
@@ -121,29 +122,5 @@ def open_executor(
     live = live_model(runner.model, base)
     pool = layer_pool(preflight, live, permissions)
     harness.settle()
-    return InlineExecutor(
-        preflight.study.recipe,
-        preflight.checkpoints,
-        live,
-        harness,
-        settings_hash(runner.fingerprint()),
-        hardware.threads or 1,
-        pool,
-    )
-
-
-def shrink(executor: InlineExecutor, hardware: Hardware) -> Hardware:
-    """Fewer tokens at once, after memory ran out: other settings, so other results.
-
-    Raises:
-        ExhaustedError: there are no fewer to be had.
-    """
-    budget = executor.harness.halve_budget()
-    executor.settings = settings_hash(executor.harness.runner.fingerprint())
-    return hardware.smaller(budget)
-
-
-def settings_hash(fingerprint: Mapping[str, object]) -> str:
-    """A digest of everything but recipe and items that can change a score."""
-    text = json.dumps({**fingerprint, "blocks": LAYOUT}, sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    planner = Planner(preflight.study.recipe, preflight.checkpoints)
+    return InlineExecutor(planner, live, harness, hardware.threads or 1, pool)

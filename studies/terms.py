@@ -16,6 +16,7 @@ from search.winner import MAX_FINALISTS
 
 from .config import RESERVED, Study
 from .config_sampler import sampler_option
+from .crew import Workforce
 from .errors import StudyError
 from .live.modes import Mode
 from .preflight import Permissions, Preflight
@@ -54,6 +55,8 @@ class SearchOptions:
     """`--mergekit-exact`: candidates are rounded, and their recipes read, as mergekit does."""
     maps: Mapping[str, Path] = field(default_factory=dict)
     hardware: Hardware = Hardware()
+    workforce: Workforce = Workforce()
+    """Who scores, and how many of them."""
     permissions: Permissions = Permissions()
 
 

@@ -11,7 +11,8 @@ from merging.document import parse_document
 from merging.recipe_reader import read_recipe
 from merging.sources import open_models
 from search.blocks import blocks
-from search.executors import InlineExecutor, Merge
+from search.executors import Merge
+from search.inline import InlineExecutor
 from search.ledger import Candidate, Ledger, label
 from search.scoring import known_results
 from search.verdict import stored_verdict
@@ -82,7 +83,7 @@ def verify_run(
         both = replace(preflight, checkpoints={**preflight.checkpoints, **opened})
         hardware = Hardware(**(ledger.meta("hardware") or {}))
         executor = open_executor(both, hardware, permissions)
-        refuse_other_scoring(ledger, executor, run)
+        refuse_other_scoring(ledger, executor.terms, run)
         data = document.data
         assert isinstance(data, Mapping)  # read_recipe accepted it
         merge = executor.prepare(data)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import StudyError
 from .faults import INTERRUPTED, guarded, interruptible
 from .options import (
     AllowBenchmarkTest,
@@ -39,6 +38,14 @@ class Beside(StrEnum):
     """What may search beside a search."""
 
     random = "random"
+
+
+class Executors(StrEnum):
+    """Where candidates are scored."""
+
+    inline = "inline"
+    process = "process"
+    ray = "ray"
 
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).")]
@@ -80,8 +87,32 @@ def search(
     max_failed: Annotated[
         float, typer.Option(min=0, max=1, help="Share of failed trials that makes exit code 3.")
     ] = 0.2,
-    workers: Annotated[int, typer.Option(min=1, help="Workers; this release has one.")] = 1,
-    executor: Annotated[str, typer.Option(help="Executor; this release has inline.")] = "inline",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Candidates scored at once; more than one is --executor process."
+        ),
+    ] = None,
+    executor: Annotated[
+        Executors | None,
+        typer.Option(
+            help="Where candidates are scored: inline, in this process; process, in worker "
+            "processes, each with its own device; ray, on a Ray cluster."
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(help="With --executor ray: the cluster, HOST:PORT, or auto; else a new one."),
+    ] = None,
+    lease: Annotated[
+        float | None,
+        typer.Option(
+            min=1.0,
+            metavar="SECONDS",
+            help="A worker that takes longer over a block of questions is replaced; follows what "
+            "blocks took, by default.",
+        ),
+    ] = None,
     storage: Storage = None,
     device: Device = None,
     dtype: Dtype = None,
@@ -103,17 +134,13 @@ def search(
 
     Example: eutectic search study.yaml --trials 60
     """
+    from ..crew import Workforce
     from ..preflight import Permissions
     from ..session import Hardware
     from ..terms import SearchOptions
     from ..tracking.spec import parse_tracks
 
     tracks = parse_tracks(track)
-    if workers != 1 or executor != "inline":
-        raise StudyError(
-            f"--workers {workers} --executor {executor}: this release searches with one worker, "
-            "inline; leave both out"
-        )
     options = SearchOptions(
         trials=trials,
         items=items,
@@ -132,6 +159,9 @@ def search(
         exact=mergekit_exact,
         maps=parse_maps(map),
         hardware=Hardware(device, dtype, token_budget, threads),
+        workforce=Workforce(
+            None if executor is None else executor.value, workers, address, lease, tuple(methods)
+        ),
         permissions=Permissions(
             allow_pickle,
             trust_remote_code,

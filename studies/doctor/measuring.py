@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from search.blocks import Block, looks
-from search.executors import InlineExecutor, Merge
+from search.executors import Merge
+from search.inline import InlineExecutor
 from search.loop import searched_tasks
 from search.trials import with_mask_seed
 
@@ -65,7 +66,7 @@ def measure(found: Preflight, hardware: Hardware, permissions: Permissions) -> M
         built,
         seconds,
         scored,
-        executor.harness.runner.settings.token_budget,
+        executor.terms.token_budget,
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         * (1 if sys.platform == "darwin" else 1024),
     )

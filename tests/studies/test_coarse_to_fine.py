@@ -107,7 +107,7 @@ def test_the_run_goes_on_and_is_reused_and_other_anchors_are_another_study(
 def test_interrupted_about_a_growing_space_it_ends_as_if_undisturbed(
     grown: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from search.executors import InlineExecutor
+    from search.inline import InlineExecutor
 
     trials = trials_of(grown.run)
     first = next(one.number for one in trials if stage_of(one.system_attrs))

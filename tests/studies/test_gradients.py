@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from search.executors import GoldItems, InlineExecutor
+from search.executors import GoldItems
+from search.inline import InlineExecutor
 from search.ledger import Candidate, Ledger
 from search.space_slopes import moved_dimensions, shares_at
 from search.trials import with_mask_seed
@@ -133,7 +134,7 @@ def test_a_study_starts_from_gradients_and_again_after_a_kill(bench, monkeypatch
     assert found[0].name == "gradient 1" and len(found) >= 3
     assert "starting points, by at most" in (bench.run / "log.txt").read_text()
     with monkeypatch.context() as patch:
-        patch.setattr("search.loop.Search._begin", stop)
+        patch.setattr("search.turns.Turns._propose", stop)
         fresh = bench.folder / "runs" / "fresh"
         assert bench.search("--out", fresh).exit_code == 130
     assert points(fresh) == points(bench.run)

@@ -9,11 +9,11 @@ import yaml
 
 from merging.recipe import ModelReference
 from merging.recipe_writer import recipe_yaml
-from search.executors import InlineExecutor
+from search.inline import InlineExecutor, settings_hash
 from search.ledger import Candidate, Ledger
 from studies.preflight import Permissions, inspect
 from studies.reopen import open_study
-from studies.session import Hardware, open_executor, settings_hash
+from studies.session import Hardware, open_executor
 
 STUDY = """\
 name: pico

@@ -210,7 +210,7 @@ def test_what_no_method_reads_is_refused_with_its_place(
 def test_interrupted_a_choice_ends_as_if_undisturbed(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from search.executors import InlineExecutor
+    from search.inline import InlineExecutor
 
     study(bench, CHOICE, trials=16)
     score, blocks = InlineExecutor.score, []

@@ -12,7 +12,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from search.executors import InlineExecutor
+from search.inline import InlineExecutor
 from search.ledger import Candidate, Ledger
 
 

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from evaluation.errors import NonFiniteError
-from search.executors import InlineExecutor
+from search.inline import InlineExecutor
 from search.ledger import Ledger
 
 PARAMETERS = ["alpha.weight", "alpha.density", "beta.weight"]

@@ -13,7 +13,7 @@ import pytest
 
 from evaluation.statistics import holm, paired_p_value
 from search.beside import stored_beside
-from search.executors import InlineExecutor
+from search.inline import InlineExecutor
 from search.ledger import Ledger, label
 from search.mask_seeds import mask_seeds
 from search.verdict import stored_verdict

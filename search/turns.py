@@ -1,0 +1,172 @@
+"""Whose turn it is: looks are begun while workers are free, and judged as they end.
+
+What proposal n is told is settled when trial n-1 begins (`shadow`). With one worker that is all of
+the trials up to n-2, so that the same seed gives the same trials; with several it is whatever has
+ended by then, and those that are under way are pending. A merge that is being scored for one trial
+is not scored for another at the same time.
+"""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from merging.errors import MergeError
+
+from .assessor import Done
+from .fleet import Fleet
+from .guessing import Guessing
+from .ledger import Candidate
+from .limits import Limits
+from .next_trial import next_trial
+from .observer import Step
+from .proposals import Proposal, Proposer
+from .shadow import cast_shadow, store_shadow, stored_shadow
+from .warp import Warp
+
+if TYPE_CHECKING:
+    from .loop import Search
+
+
+@dataclass(slots=True)
+class Turns:
+    """The trials of one search, from the one it is at to the end of its budget."""
+
+    search: "Search"
+    fleet: Fleet
+    limits: Limits
+    references: Sequence[Candidate]
+    trials: list[Candidate]
+    shown: Sequence[Warp]
+    proposer: Proposer
+    _prepared: "Future[Proposal] | None" = field(default=None, init=False)
+
+    def run(self) -> str:
+        """Until a limit is reached: which one."""
+        while True:
+            reached = self._fill()
+            if not self.fleet.under_way:
+                assert reached  # else something would be under way
+                return reached
+            for done in self.fleet.ended():
+                self._end(done)
+
+    def _fill(self) -> str:
+        """Begins looks while there are workers for them; the limit that keeps it from more."""
+        while self.fleet.is_free():
+            if reached := self._begin():
+                return reached
+            if self._prepared is None and not self.limits.are_trials_used(self.trials):
+                self._prepared = self._ahead()
+        return ""
+
+    def _begin(self) -> str:
+        """Begins one look; says which limit is in the way instead, if one is."""
+        number = self._left_running()
+        while number is None:
+            number, reached = self._chosen()
+            if reached:
+                return reached
+            if number is not None and self._is_at_work(self.trials[number]):
+                number = None  # the same merge is being scored: it waits for that
+        self.fleet.begin(self.search.assessor.next_look(self.trials[number]))
+        return ""
+
+    def _left_running(self) -> int | None:
+        """A trial that a killed search left, or that waits for another of the same merge."""
+        for one in self.trials:
+            idle = one.state == "running" and one.number not in self.fleet.under_way
+            if idle and not self._is_at_work(one):
+                return one.number
+        return None
+
+    def _is_at_work(self, trial: Candidate) -> bool:
+        works = self.fleet.under_way.values()
+        hashes = {one.candidate.recipe_hash for one in works} - {""}
+        return trial.recipe_hash in hashes
+
+    def _chosen(self) -> tuple[int | None, str]:
+        """The trial that is looked at next, or the limit that is reached."""
+        search, contest = self.search, self.search.contestants
+        if search.gradients is not None:
+            elsewhere = search.gradients.uncharged(self.trials)
+            self.limits = replace(self.limits, elsewhere=elsewhere)
+        pending = self.fleet.items
+        reached = self.limits.for_a_trial(self.references, self.trials, pending) or ""
+        ending = reached and not contest.is_settled(self.trials)
+        if ending or (not reached and contest.is_due(self._as_they_will_be())):
+            waiting = contest.next(self.trials, self.references)
+            if waiting is not None:
+                more = pending + contest.cost(contest.looks(waiting)[waiting.looks])
+                dear = self.limits.for_items(self.references, self.trials, more)
+                if dear:
+                    return None, reached or dear
+                self.trials[waiting.number] = waiting.ended(state="running")
+                search.ledger.put(self.trials[waiting.number])
+                return waiting.number, ""
+        if reached:
+            return None, reached
+        self._propose()
+        return len(self.trials) - 1, ""
+
+    def _as_they_will_be(self) -> Sequence[Candidate]:
+        """The trials, with the looks that are under way."""
+        if not self.fleet.under_way:
+            return self.trials
+        works = self.fleet.under_way
+        return [
+            one.ended(looks=works[one.number].upto) if one.number in works else one
+            for one in self.trials
+        ]
+
+    def _propose(self) -> None:
+        """Adds the next trial; what the one after it is told is settled before it is scored."""
+        search, started = self.search, time.perf_counter()
+        number = len(self.trials)
+        shadow = stored_shadow(search.ledger, number)
+        search.observer.step(Step("proposing"))
+        trial = next_trial(
+            search.proposing,
+            search.gradients,
+            self.trials,
+            self._prepared,
+            shadow,
+            self.proposer,
+            search.observer.note,
+        )
+        self._prepared = None
+        after = cast_shadow(search.board, search.objectives, self.trials, self.shown)
+        self.trials.append(self._resolved(trial))
+        if search.proposing.guesses and not search.constraints:
+            guessing = Guessing(search.board, search.objectives, self.references, search.rule)
+            after = replace(after, guess=guessing.next(search.proposing, self.trials, after))
+        store_shadow(search.ledger, number + 1, after)
+        search.place(self.trials[-1], self.references)
+        # With what the next one is told, and its guess.
+        spent = time.perf_counter() - started + trial.propose_seconds
+        self.trials[-1] = self.trials[-1].ended(propose_seconds=spent)
+        search.ledger.put(self.trials[-1])
+
+    def _resolved(self, trial: Candidate) -> Candidate:
+        """With its recipe hash; a recipe that cannot be merged fails when it is looked at."""
+        try:
+            return trial.ended(recipe_hash=self.search.executor.prepare(trial.data).hash)
+        except MergeError as error:
+            return trial.ended(error=str(error))
+
+    def _ahead(self) -> "Future[Proposal] | None":
+        search = self.search
+        shadow = stored_shadow(search.ledger, len(self.trials))
+        if shadow is None:
+            return None
+        return search.proposing.ahead(self.trials, shadow, self.proposer)
+
+    def _end(self, done: Done) -> None:
+        """Judges a look that has ended."""
+        search = self.search
+        found = search.assessor.looked(done, self.references, self.trials)
+        found = self.trials[found.number] = search.lapsed(found)
+        search.ledger.put(found)
+        search.log.add(self.trials)
+        search.observer.ended(found)
