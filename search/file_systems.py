@@ -16,9 +16,11 @@ NETWORK = frozenset(
 MOUNTS = Path("/proc/mounts")
 
 
-def refuse_network(file: Path, mounts: Path = MOUNTS) -> None:
+def refuse_network(file: Path) -> None:
     """Raises StorageError for an SQLite file on a network file system."""
-    kind = file_system(file, mounts)
+    kind, point = file_system(file)
+    if (kind, point) == ("9p", Path("/")):
+        return  # a sandbox whose only file system is its host's
     if kind in NETWORK:
         raise StorageError(
             f"{file}: lies on a network file system ({kind}), where SQLite can lose data; keep "
@@ -27,22 +29,22 @@ def refuse_network(file: Path, mounts: Path = MOUNTS) -> None:
         )
 
 
-def file_system(path: Path, mounts: Path = MOUNTS) -> str:
-    """The type of the file system that a path is on; empty where that is not known."""
-    place, found, longest = path.absolute().resolve(), "", -1
+def file_system(path: Path) -> tuple[str, Path]:
+    """The type of the file system that a path is on, and where that begins; empty: not known."""
+    place, kind, found = path.absolute().resolve(), "", Path("/")
     try:
-        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
     except OSError:
-        return ""
+        return "", found
     for line in lines:
         words = line.split(" ")
         if len(words) < 3:
             continue
         point = Path(_unescaped(words[1]))
         # Of mounts at one place the last covers the others.
-        if place.is_relative_to(point) and len(point.parts) >= longest:
-            found, longest = words[2], len(point.parts)
-    return found
+        if place.is_relative_to(point) and len(point.parts) >= len(found.parts):
+            kind, found = words[2], point
+    return kind, found
 
 
 def _unescaped(text: str) -> str:
