@@ -45,7 +45,7 @@ class Patience:
         Raises:
             StorageError: the database is at fault, or was away for too long.
         """
-        begun, wait = time.monotonic(), FIRST_WAIT
+        begun, wait, tries = time.monotonic(), FIRST_WAIT, 0
         while True:
             try:
                 done = work()
@@ -59,9 +59,11 @@ class Patience:
                 reason = in_short(_root(error), self._url)
                 if not self.opened:
                     raise fault(error, self._url) from None
-                self._is_away(reason)
+                tries += 1
+                if tries > 1:  # else a connection was lost, and another one may do
+                    self._is_away(begun, reason)
                 if time.monotonic() - begun + wait > PATIENCE or self._closed.is_set():
-                    raise self._given_up(reason) from None
+                    raise self._given_up(begun, reason) from None
             else:
                 self._is_back()
                 return done
@@ -72,11 +74,11 @@ class Patience:
         """Nobody waits any longer."""
         self._closed.set()
 
-    def _is_away(self, reason: str) -> None:
+    def _is_away(self, since: float, reason: str) -> None:
         with self._lock:
             new = self._away_since is None
             if new:
-                self._away_since = time.monotonic()
+                self._away_since = since
         if new:
             self.tell(
                 f"the database is away ({shown(self._url)}: {reason}); trying again for up to "
@@ -91,8 +93,8 @@ class Patience:
         if since is not None:
             self.tell(f"the database is back, after {time.monotonic() - since:.0f} s")
 
-    def _given_up(self, reason: str) -> StorageError:
-        away = time.monotonic() - (self._away_since or time.monotonic())
+    def _given_up(self, since: float, reason: str) -> StorageError:
+        away = time.monotonic() - since
         return StorageError(
             f"{shown(self._url)}: away for {away:.0f} s ({reason}); the run is saved, the same "
             "command goes on with it when the database is back"

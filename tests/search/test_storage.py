@@ -379,7 +379,7 @@ def test_a_lost_connection_takes_the_lock_again(any_url: str) -> None:
             with second.engine.connect() as connection, suppress(sa.exc.DBAPIError):
                 connection.exec_driver_sql(end)
             ledger.put(a_trial(0))
-            assert "the database is away" in told[0]
+            assert told == []  # another connection did it
             # A session that the server still believes in is ended by its own holder.
             hold._connection, kept = None, hold._connection
             ledger.put(a_trial(1))
