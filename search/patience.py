@@ -14,7 +14,7 @@ from .storage_url import shown
 
 PATIENCE = 300.0
 """Seconds that a database may be away."""
-FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
+FIRST_WAIT, LONGEST_WAIT, GLANCE = 0.1, 5.0, 0.2
 
 T = TypeVar("T")
 
@@ -34,6 +34,8 @@ class Patience:
         """For the database at `url`. Before `opened` an error is told at once."""
         self.tell: Callable[[str], None] = say
         self.opened = False
+        self.stopped: Callable[[], bool] = lambda: False
+        """Whether the search was interrupted: then nobody waits any longer."""
         self._url = url
         self._closed = Event()
         self._lock = Lock()
@@ -62,17 +64,25 @@ class Patience:
                 tries += 1
                 if tries > 1:  # else a connection was lost, and another one may do
                     self._is_away(begun, reason)
-                if time.monotonic() - begun + wait > PATIENCE or self._closed.is_set():
+                if time.monotonic() - begun + wait > PATIENCE or self._over():
                     raise self._given_up(begun, reason) from None
             else:
                 self._is_back()
                 return done
-            self._closed.wait(wait)
+            self._pause(wait)
             wait = min(2 * wait, LONGEST_WAIT)
 
     def close(self) -> None:
         """Nobody waits any longer."""
         self._closed.set()
+
+    def _over(self) -> bool:
+        return self._closed.is_set() or self.stopped()
+
+    def _pause(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not self._over() and (left := end - time.monotonic()) > 0:
+            self._closed.wait(min(left, GLANCE))
 
     def _is_away(self, since: float, reason: str) -> None:
         with self._lock:

@@ -110,6 +110,8 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
         log = stack.enter_context(closing(_study_log(preflight, ledger)))
         display = stack.enter_context(Display(_tally(preflight), run.log, options.progress))
         ledger.database.patience.tell = display.warn
+        if (pool := crew.pool) is not None:
+            ledger.database.patience.stopped = lambda: pool.stopped
         for notice in preflight.notices:
             display.warn(notice)
         for note in (*crew.notes, *filter(None, [crew.working.terms.slow])):

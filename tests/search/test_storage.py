@@ -292,6 +292,25 @@ def test_patience_ends(
         assert [one.number for one in ledger.candidates("trial")] == [0, 2]
 
 
+def test_nobody_waits_after_an_interruption(postgresql: PostgreSQL, server_url: str) -> None:
+    with Ledger(on_server(server_url)) as ledger, ThreadPoolExecutor(2) as threads:
+        interrupted = threading.Event()
+        ledger.database.patience.tell = lambda text: None
+        ledger.database.patience.stopped = interrupted.is_set
+        postgresql.stop()
+        try:
+            waiting = [threads.submit(ledger.put, a_trial(number)) for number in range(2)]
+            time.sleep(0.5)
+            assert not any(one.done() for one in waiting)
+            interrupted.set()
+            for one in waiting:
+                with pytest.raises(StorageError, match="the run is saved"):
+                    one.result(timeout=5)
+        finally:
+            postgresql.start()
+        ledger.put(a_trial(2))
+
+
 @pytest.mark.parametrize("held", [False, True])
 def test_a_commit_whose_answer_was_lost_counts_once(
     postgresql: PostgreSQL, server_url: str, held: bool
