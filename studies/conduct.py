@@ -41,6 +41,7 @@ from .run import (
     hold,
     refuse_other_study,
     run_folder,
+    same_run,
     server_of,
 )
 from .scoring_terms import refuse_other_scoring
@@ -89,7 +90,7 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
     refuse_workforce(options.workforce)
     refuse_hardware(options.hardware)
     source = None if options.source is None else find_source(options.source, options.storage)
-    if options.fresh and source is not None and source.path.resolve() == run.path.resolve():
+    if options.fresh and source is not None and same_run(source, run):
         raise RunError(f"--fresh would delete {run.path}, whose results --from is to reuse")
     with ExitStack() as stack:
         run = stack.enter_context(hold(run))

@@ -33,6 +33,24 @@ def refuse_elsewhere(study: Path, database: Path, storage: str | bool | None) ->
         )
 
 
+def refuse_another(study: Path, run: str) -> None:
+    """Raises RunError for a folder of another run, whose files a search would write over."""
+    if study.is_file() and (there := name_of(study)) != run:
+        raise RunError(
+            f"{study.parent}: is the folder of the run {there!r}, whose results a database keeps; "
+            f"choose another for {run!r}: --out NEW"
+        )
+
+
+def refuse_moved(study: Path, server: str) -> None:
+    """Raises RunError for a run that a server has nothing of though it was begun on another."""
+    if (before := kept_in(study)) not in ("", server):
+        raise RunError(
+            f"{study.parent}: its results are in the database {before}, and {server} has none of "
+            "them; name the one that has, or start anew with --fresh"
+        )
+
+
 def kept_in(study: Path) -> str:
     """The server that a run's study.yaml names; empty where there is none."""
     if not study.is_file():

@@ -24,7 +24,7 @@ from search.storage import Database, holds_run
 from search.storage_url import Storage, parse_url, shown
 
 from .errors import NoWinnerError, RunError
-from .kept_in import name_of, refuse_elsewhere
+from .kept_in import name_of, refuse_another, refuse_elsewhere, refuse_moved
 
 Identity = Mapping[str, Any]
 """What must not change between two searches in one folder, by section."""
@@ -100,6 +100,13 @@ def run_folder(path: Path, name: str, storage: str | None) -> RunFolder:
     return RunFolder(path, Storage(parse_url(storage), name) if storage else None)
 
 
+def same_run(one: RunFolder, other: RunFolder) -> bool:
+    """Whether two folders hold, or stand for, the same results."""
+    if one.storage is not None and one.storage == other.storage:
+        return True
+    return one.path.resolve() == other.path.resolve()
+
+
 def server_of(run: RunFolder) -> str:
     """The server that keeps a run's results, without user and password; empty for none."""
     return "" if run.storage is None else shown(run.storage.url)
@@ -143,6 +150,8 @@ def hold(run: RunFolder) -> Iterator[RunFolder]:
     """
     made = [path for path in (run.path, run.path.parent) if not path.exists()]
     refuse_elsewhere(run.study, run.database, run.storage is not None)
+    if isinstance(run.storage, Storage):
+        refuse_another(run.study, run.storage.run)
     if run.database.is_file():
         _refuse_foreign_database(run)
     elif run.path not in made and _strangers(run.path):
@@ -236,6 +245,8 @@ class RunLock:
 def refuse_other_study(ledger: Ledger, identity: Identity, run: RunFolder) -> None:
     """Raises RunError for a study that differs from what the run is about."""
     known = ledger.meta("identity")
+    if known is None and run.storage is not None:
+        refuse_moved(run.study, server_of(run))
     wanted = json.loads(json.dumps(identity))
     if known is None:
         return

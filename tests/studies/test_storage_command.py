@@ -21,6 +21,7 @@ from search.ledger import Ledger
 from search.storage import Database
 from search.storage_url import Storage, parse_url
 from studies import Run, Study
+from studies.cli.completing import complete_runs
 from studies.errors import RunError
 
 CANARY = "Kanarienvogel/1@x"
@@ -128,6 +129,24 @@ def test_where_a_run_is_kept_is_said(another, server_url: str) -> None:
         assert "EUTECTIC_STORAGE=URL" in told.stderr
     told = another.search("--out", "new")
     assert told.exit_code == 2 and "its results are in the database postgresql:" in told.stderr
+
+
+def test_a_folder_is_that_of_its_run_on_its_server(
+    bench, server_url: str, postgresql: PostgreSQL
+) -> None:
+    assert bench.search("--storage", server_url, "--trials", "2").exit_code == 0
+    bench.change(("name: pico", "name: other"))
+    other = bench.search("--storage", server_url, "--out", bench.run)
+    assert other.exit_code == 2 and "is the folder of the run 'pico'" in other.stderr
+    bench.change()
+    moved = bench.search("--storage", postgresql.make())
+    assert moved.exit_code == 2 and "has none of them; name the one that has" in moved.stderr
+    kept = bench.run / "study.yaml"
+    scored = bench.call("evaluate", "alpha", "--study", kept, "--threads", "1", "--json")
+    assert scored.exit_code == 0, scored.stderr  # needs no results
+    assert complete_runs("runs/") == ["runs/pico"]
+    source = bench.search("--storage", server_url, "--from", bench.run, "--out", "new", "--fresh")
+    assert source.exit_code == 2, "its own results would be deleted"
 
 
 def test_fresh_deletes_that_run_alone(bench, server_url: str) -> None:
