@@ -2,10 +2,16 @@
 
 import json
 import os
+import socket
+import subprocess
+import sys
 import threading
 import time
 import traceback
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +153,29 @@ def test_a_folder_is_that_of_its_run_on_its_server(
     assert complete_runs("runs/") == ["runs/pico"]
     source = bench.search("--storage", server_url, "--from", bench.run, "--out", "new", "--fresh")
     assert source.exit_code == 2, "its own results would be deleted"
+
+
+def test_the_dashboard_shows_a_server(bench, server_url: str) -> None:
+    pytest.importorskip("optuna_dashboard")
+    assert bench.search("--storage", server_url, "--trials", "2").exit_code == 0
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    command = "from studies.cli import main; main()"
+    arguments = [sys.executable, "-c", command, "dashboard", str(bench.run), "--port", port]
+    environment = {**os.environ, "EUTECTIC_STORAGE": server_url}
+    with subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE) as server:
+        try:
+            found = None
+            while found is None and server.poll() is None:
+                with suppress(urllib.error.URLError):
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies") as answer:
+                        found = json.loads(answer.read())
+                time.sleep(0.1)
+        finally:
+            server.terminate()
+    assert found is not None
+    assert [one["study_name"] for one in found["study_summaries"]] == ["pico"]
 
 
 def test_fresh_deletes_that_run_alone(bench, server_url: str) -> None:
