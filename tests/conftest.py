@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pytest
-from mysql import empty_mysql
-from postgresql import PostgreSQL
 
 if TYPE_CHECKING:
+    from postgresql_server import PostgreSQL
     from transformers import LlamaConfig, PreTrainedModel
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read by huggingface_hub at its first import
@@ -68,8 +67,10 @@ def write_pico_tokenizer() -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[PostgreSQL]:
+def postgresql() -> "Iterator[PostgreSQL]":
     """A PostgreSQL server of this session; its sockets need a short path."""
+    from postgresql_server import PostgreSQL
+
     with tempfile.TemporaryDirectory(prefix="eutectic") as folder:
         server = PostgreSQL(Path(folder) / "data")
         try:
@@ -79,7 +80,7 @@ def postgresql() -> Iterator[PostgreSQL]:
 
 
 @pytest.fixture
-def server_url(postgresql: PostgreSQL) -> str:
+def server_url(postgresql: "PostgreSQL") -> str:
     """An empty database on that server, by URL."""
     return postgresql.make()
 
@@ -87,6 +88,8 @@ def server_url(postgresql: PostgreSQL) -> str:
 @pytest.fixture
 def mysql_url() -> str:
     """An empty database on a MySQL or MariaDB server, which EUTECTIC_TEST_MYSQL names by URL."""
+    from mysql_server import empty_mysql
+
     url = os.environ.get("EUTECTIC_TEST_MYSQL")
     if not url:
         pytest.skip("no MySQL: EUTECTIC_TEST_MYSQL=mysql://USER:PASSWORD@HOST/DATABASE names one")

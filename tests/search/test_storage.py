@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from postgresql import PostgreSQL, proxied
+from postgresql_server import PostgreSQL, proxied
 
 from search import patience
 from search.errors import StorageError

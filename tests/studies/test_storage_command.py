@@ -19,7 +19,7 @@ import optuna
 import pytest
 import sqlalchemy as sa
 import yaml
-from postgresql import PostgreSQL
+from postgresql_server import PostgreSQL
 from typer.testing import CliRunner, Result
 
 from search import patience
