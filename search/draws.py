@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING, TypeVar
 
 from .coordinates import Coordinate, Coordinates
@@ -167,7 +168,7 @@ def _frozen(
     if ended and told.scores is not None:
         state = TrialState.COMPLETE
     system, user = told_attributes(told.kept, keeping)
-    return create_trial(
+    made = create_trial(
         state=state,
         values=told.scores if ended else None,
         params=dict(told.coordinates),
@@ -176,6 +177,23 @@ def _frozen(
         system_attrs=system,
         user_attrs=user,
     )
+    made.__class__ = _given_away(type(made))
+    return made
+
+
+@cache
+def _given_away(kind: "type[FrozenTrial]") -> "type[FrozenTrial]":
+    """Trials of this kind that are given to a storage as they are, once.
+
+    A storage in memory begins by copying a trial, deeply: of a thousand trials that is most of a
+    proposal's time, and nobody else has these.
+    """
+
+    def itself(trial: "FrozenTrial", _: object) -> "FrozenTrial":
+        trial.__class__ = kind
+        return trial
+
+    return type(kind.__name__, (kind,), {"__deepcopy__": itself})
 
 
 def _suggested(trial: "Trial", coordinates: Coordinates) -> dict[str, Coordinate]:

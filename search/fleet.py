@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Any, Self, cast
 
 from .assessor import Assessor, Done, Work
 from .errors import StoppedError
@@ -78,21 +78,26 @@ class Fleet:
         if self._threads is not None:
             self._futures[self._threads.submit(self._carry_out, work)] = number
 
-    def ended(self) -> Sequence[Done]:
-        """The looks that have ended, at least one; raises what one of them raised."""
+    def ended(self, also: "Future[Any] | None" = None) -> Sequence[Done]:
+        """The looks that have ended; raises what one of them raised.
+
+        With a pool it may be none: a worker has come, or what is waited for `also`.
+        """
         if self._pool is None:
             ((number, work),) = self._works.items()
             done = self._assessor.carry_out(work, self._assessor.scorer)
             del self._works[number]
             return [done]
         while True:
-            over, _ = wait(self._futures, POLL_SECONDS, FIRST_COMPLETED)
+            waits = [*self._futures, *([also] if also is not None and self.is_free() else [])]
+            over, _ = wait(waits, POLL_SECONDS, FIRST_COMPLETED)
             self._tell_progress()
             if over:
                 break
             self._pool.refresh()
-            if self.is_free():
+            if also is None and self.is_free():
                 return []  # a worker has come
+        over.discard(cast(Any, also))
         numbers = sorted((self._futures.pop(future), future) for future in over)
         found = []
         for number, future in numbers:

@@ -22,13 +22,13 @@ from .gradients import Gradients
 from .judge import Judge
 from .ledger import SCORED, Candidate, Ledger, is_known, label
 from .limits import Limits, refuse_small_budget
+from .log_thread import Log
 from .objectives import Budget, ConstraintSpec, MetricRef, Objective, resolve_metric
 from .observer import Observer
 from .proposals import Proposer
 from .race import Race
 from .racing import Racing
 from .scoring import Scorer
-from .study_log import StudyLog
 from .trials import Proposing
 from .turns import Turns
 from .warm_start import Reference
@@ -51,7 +51,7 @@ class Search:
     budget: Budget
     reserved_items: int
     """Items that select and test will take, for `minutes`."""
-    log: StudyLog
+    log: Log
     observer: Observer
     racing: bool = True
     """Whether trials are scored look by look; else each on everything at once."""

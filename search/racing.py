@@ -80,9 +80,15 @@ class Racing:
         self, trials: Sequence[Candidate], references: Sequence[Candidate]
     ) -> Candidate | None:
         """The waiting trial that gains most at its upper bound, None where nobody gains."""
+        return next(iter(self.ranked(trials, references)), None)
+
+    def ranked(
+        self, trials: Sequence[Candidate], references: Sequence[Candidate]
+    ) -> list[Candidate]:
+        """The waiting trials that gain at their upper bound, the largest gain first."""
         waiting = [one for one in trials if one.state == "paused" and self._may_be_feasible(one)]
         if not waiting:
-            return None
+            return []
         known = [one for one in trials if one.state in SCORED]
         gains = self.race.gains(
             [label(one) for one in waiting],
@@ -90,8 +96,8 @@ class Racing:
             [label(one) for one in references if one.scores is not None],
             [label(one) for one in known],
         )
-        best = max(waiting, key=lambda one: (gains[label(one)], one.number))
-        return best if gains[label(best)] > 0.0 else None
+        able = [one for one in waiting if gains[label(one)] > 0.0]
+        return sorted(able, key=lambda one: (gains[label(one)], one.number), reverse=True)
 
     def _may_be_feasible(self, trial: Candidate) -> bool:
         """Whether its upper bound keeps every constraint."""

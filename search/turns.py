@@ -22,11 +22,17 @@ from .limits import Limits
 from .next_trial import next_trial
 from .observer import Step
 from .proposals import Proposal, Proposer
-from .shadow import cast_shadow, store_shadow, stored_shadow
+from .shadow import Shadow, cast_shadow, store_shadow, stored_shadow
+from .thrift import Thrift
 from .warp import Warp
 
 if TYPE_CHECKING:
     from .loop import Search
+
+
+ESTIMATES = 0.15
+GUESSES = 0.1
+"""Shares of the time of a search with several workers."""
 
 
 @dataclass(slots=True)
@@ -41,34 +47,47 @@ class Turns:
     shown: Sequence[Warp]
     proposer: Proposer
     _prepared: "Future[Proposal] | None" = field(default=None, init=False)
+    _ranked: list[int] = field(default_factory=list, init=False)
+    """Numbers of trials that waited when estimates were last renewed, the best first."""
+    _shadow: Shadow | None = field(default=None, init=False)
+    """Of when estimates were last renewed."""
+    _estimates: Thrift = field(init=False)
+    _guesses: Thrift = field(init=False)
+
+    def __post_init__(self) -> None:
+        alone = self.search.pool is None
+        self._estimates = Thrift(1.0 if alone else ESTIMATES)
+        self._guesses = Thrift(1.0 if alone else GUESSES)
 
     def run(self) -> str:
         """Until a limit is reached: which one."""
         while True:
             reached = self._fill()
-            if not self.fleet.under_way:
-                assert reached  # else something would be under way
+            if reached and not self.fleet.under_way:
                 return reached
-            for done in self.fleet.ended():
+            for done in self.fleet.ended(self._prepared):
                 self._end(done)
 
     def _fill(self) -> str:
         """Begins looks while there are workers for them; the limit that keeps it from more."""
         while self.fleet.is_free():
-            if reached := self._begin():
-                return reached
+            reached = self._begin()
+            if reached is None or reached:
+                return reached or ""
             if self._prepared is None and not self.limits.are_trials_used(self.trials):
                 self._prepared = self._ahead()
         return ""
 
-    def _begin(self) -> str:
-        """Begins one look; says which limit is in the way instead, if one is."""
+    def _begin(self) -> str | None:
+        """Begins one look; says which limit is in the way instead, None: a proposal is made."""
         number = self._left_running()
         while number is None:
             number, reached = self._chosen()
             if reached:
                 return reached
-            if number is not None and self._is_at_work(self.trials[number]):
+            if number is None:
+                return None
+            if self._is_at_work(self.trials[number]):
                 number = None  # the same merge is being scored: it waits for that
         self.fleet.begin(self.search.assessor.next_look(self.trials[number]))
         return ""
@@ -87,7 +106,10 @@ class Turns:
         return trial.recipe_hash in hashes
 
     def _chosen(self) -> tuple[int | None, str]:
-        """The trial that is looked at next, or the limit that is reached."""
+        """The trial that is looked at next, or the limit that is reached.
+
+        Neither, where a proposal is still being made and other looks are under way.
+        """
         search, contest = self.search, self.search.contestants
         if search.gradients is not None:
             elsewhere = search.gradients.uncharged(self.trials)
@@ -96,7 +118,7 @@ class Turns:
         reached = self.limits.for_a_trial(self.references, self.trials, pending) or ""
         ending = reached and not contest.is_settled(self.trials)
         if ending or (not reached and contest.is_due(self._as_they_will_be())):
-            waiting = contest.next(self.trials, self.references)
+            waiting = self._best_waiting()
             if waiting is not None:
                 more = pending + contest.cost(contest.looks(waiting)[waiting.looks])
                 dear = self.limits.for_items(self.references, self.trials, more)
@@ -107,8 +129,22 @@ class Turns:
                 return waiting.number, ""
         if reached:
             return None, reached
+        if search.pool is not None and self._prepared is not None and not self._prepared.done():
+            return None, ""
         self._propose()
         return len(self.trials) - 1, ""
+
+    def _best_waiting(self) -> Candidate | None:
+        """The waiting trial that gains most, by estimates as new as can be afforded."""
+        if self._estimates.affords():
+            with self._estimates.spending():
+                ranked = self.search.contestants.ranked(self.trials, self.references)
+            self._ranked = [one.number for one in ranked]
+        while self._ranked:
+            one = self.trials[self._ranked.pop(0)]
+            if one.state == "paused":
+                return one
+        return None
 
     def _as_they_will_be(self) -> Sequence[Candidate]:
         """The trials, with the looks that are under way."""
@@ -136,11 +172,18 @@ class Turns:
             search.observer.note,
         )
         self._prepared = None
-        after = cast_shadow(search.board, search.objectives, self.trials, self.shown)
+        if self._shadow is None or self._estimates.affords():
+            with self._estimates.spending():
+                self._shadow = cast_shadow(
+                    search.board, search.objectives, self.trials, self.shown
+                )
+        after = self._shadow
         self.trials.append(self._resolved(trial))
-        if search.proposing.guesses and not search.constraints:
+        if search.proposing.guesses and not search.constraints and self._guesses.affords():
             guessing = Guessing(search.board, search.objectives, self.references, search.rule)
-            after = replace(after, guess=guessing.next(search.proposing, self.trials, after))
+            with self._guesses.spending():
+                guess = guessing.next(search.proposing, self.trials, after)
+            after = replace(after, guess=guess)
         store_shadow(search.ledger, number + 1, after)
         search.place(self.trials[-1], self.references)
         # With what the next one is told, and its guess.

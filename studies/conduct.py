@@ -13,6 +13,7 @@ from search.errors import SamplerError, WorkersError
 from search.executors import Executor, Pool, Terms
 from search.ledger import Ledger
 from search.limits import Limits
+from search.log_thread import LogThread
 from search.loop import Search, constraint_name
 from search.observer import Observer
 from search.proposals import Proposer
@@ -108,7 +109,7 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
         _begin(ledger, preflight, hardware, crew.working.terms)
         if source is not None:
             _reuse(ledger, source)
-        log = stack.enter_context(closing(_study_log(preflight, ledger)))
+        log = stack.enter_context(closing(study_log(preflight, ledger)))
         display = stack.enter_context(Display(_tally(preflight), run.log, options.progress))
         ledger.database.patience.tell = display.warn
         if (pool := crew.pool) is not None:
@@ -181,7 +182,7 @@ def assemble(
         constraints=study.constraints,
         budget=study.budget,
         reserved_items=reserved_items(preflight),
-        log=log,
+        log=log if pool is None else LogThread(log),
         observer=display,
         gradients=gradients_of(preflight, ledger, executor, display.note),
         racing=study.racing,
@@ -203,7 +204,8 @@ def rule_of(study: Study) -> WinnerRule:
     return WinnerRule(study.rule, study.weights, study.rule_task)
 
 
-def _study_log(preflight: Preflight, ledger: Ledger) -> StudyLog:
+def study_log(preflight: Preflight, ledger: Ledger) -> StudyLog:
+    """The Optuna study of a run, with the parameters of all stages."""
     study = preflight.study
     constraints = [constraint_name(spec) for spec in study.constraints]
     dimensions = preflight.stages.dimensions
