@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from .database_faults import in_short
+from .errors import StorageError
 from .file_systems import refuse_network
 from .patience import Patience
 from .run_lock import RunHold, alone
@@ -53,7 +55,10 @@ class Database:
             refuse_network(Path(self.url.database))
         # A lost connection is told once, in words: not in tracebacks of the pool.
         logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
-        self.engine = sa.create_engine(self.url, **engine_options(self.url))
+        try:
+            self.engine = sa.create_engine(self.url, **engine_options(self.url))
+        except (TypeError, ValueError, sa.exc.ArgumentError) as error:
+            raise self._odd_option(error) from None
         if self.engine.dialect.name == "sqlite":
             sa.event.listen(self.engine, "connect", _sqlite_connect)
             sa.event.listen(self.engine, "begin", _sqlite_begin)
@@ -105,9 +110,20 @@ class Database:
             return self._patiently(writing)
 
     def _patiently(self, work: Callable[[], T]) -> T:
-        found = self.patience(work)
+        try:
+            found = self.patience(work)
+        except StorageError:
+            raise
+        except (TypeError, ValueError) as error:  # what a driver makes of an option that is none
+            if self.patience.opened or not self.url.query:
+                raise
+            raise self._odd_option(error) from None
         self.patience.opened = True
         return found
+
+    def _odd_option(self, error: Exception) -> StorageError:
+        said = in_short(error, self.url)
+        return StorageError(f"{self.where}: an option of the URL (after ?) is at fault: {said}")
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -66,6 +66,7 @@ def shown(url: sa.URL) -> str:
         return url.database or "sqlite://"
     socket = url.query.get("host") or url.query.get("unix_socket") or ""
     host = url.host or (socket if isinstance(socket, str) else ",".join(socket))
+    host = f"[{host}]" if ":" in host else host
     port = f":{url.port}" if url.port else ""
     return f"{url.get_backend_name()}://{host}{port}/{url.database or ''}"
 

@@ -83,9 +83,10 @@ def refuse_newer(found: int, connection: sa.Connection, where: str) -> None:
     query = sa.select(META.c.value).where(META.c.key == "written_by", META.c.run == "")
     by = connection.execute(query).scalar_one_or_none()
     writer = f" (by eutectic {json.loads(by)})" if by else ""
+    anew = ", or start anew with --fresh" if connection.dialect.name == "sqlite" else ""
     raise StorageError(
         f"{where}: the run was written in format {found}{writer}, this version ({own_version()}) "
-        f"reads up to {FORMAT}; bring it up to date with pip install --upgrade eutectic"
+        f"reads up to {FORMAT}; bring it up to date with pip install --upgrade eutectic{anew}"
     )
 
 

@@ -137,6 +137,13 @@ def test_a_run_of_a_newer_version_is_refused_on_a_server(any_url: str) -> None:
             opened(on_server(any_url))
 
 
+@pytest.mark.parametrize("option", ["odd=1", "sslmode=odd", "connect_timeout=odd"])
+def test_an_option_that_is_none_is_one_message(any_url: str, option: str) -> None:
+    join = "&" if "?" in any_url else "?"
+    with pytest.raises(StorageError, match=r"^(postgresql|mysql)://.*/eutectic"):
+        Ledger(on_server(f"{any_url}{join}{option}"))
+
+
 # Runs of earlier versions.
 
 

@@ -22,7 +22,7 @@ from search.storage_url import Storage, parse_url, scrubbed, shown
             "postgresql:///run/pg/db",
         ),
         ("mysql://me:s3%40cret@host/db?charset=utf8mb4", "mysql+pymysql", "mysql://host/db"),
-        ("mariadb://me:s3cret@[::1]:3306/db", "mariadb+pymysql", "mariadb://::1:3306/db"),
+        ("mariadb://me:s3cret@[::1]:3306/db", "mariadb+pymysql", "mariadb://[::1]:3306/db"),
     ],
 )
 def test_a_url_is_completed_and_shown_without_credentials(
