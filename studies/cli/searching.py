@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import StudyError
 from .faults import INTERRUPTED, guarded, interruptible
 from .options import (
     AllowBenchmarkTest,
@@ -22,6 +21,7 @@ from .options import (
     Methods,
     Progress,
     Quiet,
+    Storage,
     Threads,
     TokenBudget,
     TrustRemoteCode,
@@ -113,7 +113,7 @@ def search(
             "blocks took, by default.",
         ),
     ] = None,
-    storage: Annotated[str | None, typer.Option(help="Database URL; not in this release.")] = None,
+    storage: Storage = None,
     device: Device = None,
     dtype: Dtype = None,
     token_budget: TokenBudget = None,
@@ -141,8 +141,6 @@ def search(
     from ..tracking.spec import parse_tracks
 
     tracks = parse_tracks(track)
-    if storage is not None:
-        raise StudyError("--storage: this release keeps the run in its folder; leave it out")
     options = SearchOptions(
         trials=trials,
         items=items,
@@ -152,6 +150,7 @@ def search(
         out=out,
         fresh=fresh,
         source=source,
+        storage=storage,
         beside=None if beside is None else beside.value,
         tracks=tracks,
         max_failed=max_failed,
