@@ -152,9 +152,18 @@ class Ledger:
         bodies = self.database.read(lambda connection: connection.scalars(query).all())
         return [_candidate(body) for body in bodies]
 
-    def put(self, candidate: Candidate) -> None:
-        """Stores a candidate, in the place of an earlier state of the same one."""
-        self.database.write(lambda connection: _put(connection, self._run, candidate))
+    def put(self, candidate: Candidate, told: Mapping[str, Any] | None = None) -> None:
+        """Stores a candidate, in the place of an earlier state of the same one.
+
+        `told` are JSON values by name, stored with it: all of that or nothing.
+        """
+
+        def store(connection: sa.Connection) -> None:
+            for key, value in (told or {}).items():
+                put_meta(connection, self._run, key, value)
+            _put(connection, self._run, candidate)
+
+        self.database.write(store)
 
     def record(
         self,

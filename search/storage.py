@@ -10,11 +10,11 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from threading import RLock
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from .commits import Commits
 from .database_faults import in_short
 from .errors import StorageError
 from .file_systems import refuse_network
@@ -50,7 +50,7 @@ class Database:
         self.where = f"{shown(self.url)}, run {self.run}" if server else shown(self.url)
         self.patience = Patience(self.url)
         self.hold: RunHold | None = None
-        self._writing = RLock()
+        self._commits = Commits(self._commit)
         if not server and self.url.database:
             refuse_network(Path(self.url.database))
         # A lost connection is told once, in words: not in tracebacks of the pool.
@@ -93,12 +93,14 @@ class Database:
         return self._patiently(reading)
 
     def write(self, work: Callable[[sa.Connection], T]) -> T:
-        """Does `work` in one transaction, all of it or nothing.
+        """Does `work` in one transaction, all of it or nothing; with what other threads write.
 
         Raises:
             StorageError: another process has taken the run over; nothing was written.
         """
+        return self._commits.write(work)
 
+    def _commit(self, work: Callable[[sa.Connection], T]) -> T:
         def writing() -> T:
             if self.hold is not None:
                 with self.hold.transaction() as connection:
@@ -106,8 +108,7 @@ class Database:
             with self.engine.begin() as connection:
                 return work(connection)
 
-        with self._writing:
-            return self._patiently(writing)
+        return self._patiently(writing)
 
     def _patiently(self, work: Callable[[], T]) -> T:
         try:
