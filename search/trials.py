@@ -115,7 +115,7 @@ class Proposing:
         trial = self._trial(number, proposal.sampler, proposal.values, stage)
         return trial.ended(
             sampler=proposal.sampler,
-            watermark=number - 2,
+            watermark=number - 2 if shadow is None else max(shadow.scores, default=-1),
             coordinates=dict(proposal.coordinates),
             system_attrs=dict(proposal.system_attrs),
         )

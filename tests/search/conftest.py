@@ -147,7 +147,7 @@ class ToyExecutor:
             raise MergeError("too much of everything")
         text = json.dumps([data["merge_method"], weights])
         digest = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-        return Merge(cast(Any, weights), (), digest)
+        return Merge(cast(Any, weights), (), digest, data)
 
     def build(self, merge: Merge) -> None:
         """Keeps what is to be scored."""
