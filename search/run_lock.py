@@ -119,16 +119,22 @@ class RunHold:
         self._engine, self._run, self._where = engine, run, where
         self._lock = lock_of(engine, run)
         self._token = uuid.uuid4().hex
-        self._session = 0
+        self._own = self._session = 0
+        """Of the newest connection; and of that which had the lock last."""
         self._taken_over = False
-        self._connection: sa.Connection | None = self._connect()
-        if not self._take(self._connection):
-            who = _who(self._holder(self._connection))
-            self.release()
-            raise StorageError(f"{where}: in use by {who}; wait for it, or end it")
-        holder = {"token": self._token, "pid": os.getpid(), "host": socket.gethostname()}
-        with self._connection.begin():
-            put_meta(self._connection, run, HOLDER, holder)
+        self._connection: sa.Connection | None = None
+        connection = self._connect()
+        try:
+            if not self._take(connection):
+                who = _who(self._holder(connection))
+                raise StorageError(f"{where}: in use by {who}; wait for it, or end it")
+            holder = {"token": self._token, "pid": os.getpid(), "host": socket.gethostname()}
+            with connection.begin():
+                put_meta(connection, run, HOLDER, holder)
+        except BaseException:
+            self._drop(connection)
+            raise
+        self._connection = connection
 
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:

@@ -69,7 +69,10 @@ def mode_of(progress: str | None, quiet: bool) -> Mode:
 
 def storage_of(storage: str | None) -> str | None:
     """The server that keeps the run: as was asked for, else EUTECTIC_STORAGE."""
-    return storage or os.environ.get("EUTECTIC_STORAGE") or None
+    from .kept_in import FromEnvironment
+
+    named = os.environ.get("EUTECTIC_STORAGE")
+    return storage or (FromEnvironment(named) if named else None)
 
 
 def as_path(path: PathLike | None) -> Path | None:

@@ -11,6 +11,10 @@ KEY = "storage"
 """Of the `resolved` section: the server, without user and password."""
 
 
+class FromEnvironment(str):
+    """A URL that EUTECTIC_STORAGE names: for runs that have no file of their own."""
+
+
 def refuse_elsewhere(study: Path, database: Path, storage: str | bool | None) -> None:
     """Raises RunError where the results are not where the command looks for them.
 

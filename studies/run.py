@@ -24,7 +24,7 @@ from search.storage import Database, holds_run
 from search.storage_url import Storage, parse_url, shown
 
 from .errors import NoWinnerError, RunError
-from .kept_in import name_of, refuse_another, refuse_elsewhere, refuse_moved
+from .kept_in import FromEnvironment, name_of, refuse_another, refuse_elsewhere, refuse_moved
 
 Identity = Mapping[str, Any]
 """What must not change between two searches in one folder, by section."""
@@ -115,9 +115,12 @@ def server_of(run: RunFolder) -> str:
 def find_run(path: Path, storage: str | None = None) -> RunFolder:
     """An existing run; raises RunError that says what is missing.
 
-    `storage` is the URL of the server that keeps its results; by default its own file does.
+    `storage` is the URL of the server that keeps its results; by default its own file does, and
+    a folder that has one is not looked for on a server that the environment names.
     """
     run = RunFolder(path)
+    if isinstance(storage, FromEnvironment) and run.database.is_file():
+        storage = None
     if not path.is_dir():
         raise RunError(
             f"{path}: no such run folder; `eutectic search STUDY` makes one under runs/"

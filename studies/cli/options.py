@@ -99,6 +99,7 @@ Storage = Annotated[
         "--storage",
         metavar="URL",
         envvar="EUTECTIC_STORAGE",
+        callback=lambda context, value: _said_where(context, value),
         help="The database server that keeps the run, postgresql://USER:PASSWORD@HOST/DATABASE or "
         "mysql://...; the run folder's own study.db by default. The variable keeps the password "
         "out of the list of processes.",
@@ -117,6 +118,18 @@ def use_methods(files: Sequence[Path]) -> Sequence[Path]:
         for file in files:
             add_methods(load_methods(file))
     return files
+
+
+def _said_where(context: typer.Context, value: str | None) -> str | None:
+    """The URL, marked where nobody but the environment names it; None where it is empty."""
+    if not value or context.resilient_parsing:
+        return None
+    source = context.get_parameter_source("storage")
+    if source is None or source.name != "ENVIRONMENT":
+        return value
+    from ..kept_in import FromEnvironment
+
+    return FromEnvironment(value)
 
 
 def shown(progress: Mode | None, quiet: bool) -> Mode:

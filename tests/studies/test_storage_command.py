@@ -116,7 +116,17 @@ def test_a_run_on_a_server_is_the_run_of_a_folder(
     }
 
 
-def test_where_a_run_is_kept_is_said(another, server_url: str) -> None:
+def test_where_a_run_is_kept_is_said(
+    another, server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("EUTECTIC_STORAGE", server_url)
+        assert another.call("trials", another.run).exit_code == 0  # has a file of its own
+        assert len(Run(another.run).trials()) == 6
+        begun = another.search()
+        assert begun.exit_code == 2 and "its results are in its own study.db" in begun.stderr
+        patch.setenv("EUTECTIC_STORAGE", "")
+        assert another.call("trials", another.run).exit_code == 0
     kept = another.call("trials", another.run, "--storage", server_url)
     assert kept.exit_code == 2 and "its results are in its own study.db; leave" in kept.stderr
     begun = another.search("--storage", server_url)
