@@ -1,5 +1,6 @@
 """Trials as a table, for trials.csv, the `trials` command and notebooks."""
 
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from .view import RunView, TrialView
@@ -35,7 +36,8 @@ def spreadsheet_safe(frame: "pd.DataFrame") -> "pd.DataFrame":
     """The table with texts that a spreadsheet would run as formulas turned into plain texts."""
 
     def plain(value: Any) -> Any:
-        formula = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
+        text = unicodedata.normalize("NFKC", value).lstrip() if isinstance(value, str) else ""
+        formula = text.startswith(("=", "+", "-", "@")) or (text and value[0] in "\t\r\n")
         return f"'{value}" if formula else value
 
     return frame.rename(columns=plain).map(plain)

@@ -17,6 +17,7 @@ from .faults import DIFFERENT, guarded, interruptible
 from .options import (
     AllowBenchmarkTest,
     AllowCode,
+    AllowFile,
     AllowPickle,
     Device,
     Dtype,
@@ -182,6 +183,7 @@ def verify(
     allow_pickle: AllowPickle = False,
     methods: Methods = [],  # noqa: B006
     allow_code: AllowCode = [],  # noqa: B006
+    allow_file: AllowFile = [],  # noqa: B006
     trust_remote_code: TrustRemoteCode = False,
     trust_task_code: TrustTaskCode = False,
     as_json: Json = False,
@@ -203,6 +205,7 @@ def verify(
         trust_task_code,
         allow_benchmark_test=True,  # the search was allowed it, or there would be no run
         allow_code=frozenset(path.resolve() for path in allow_code),
+        allow_files=frozenset(path.resolve() for path in allow_file),
     )
     found = verify_run(run, trial, permissions)
     if as_json:
@@ -239,6 +242,7 @@ def evaluate(
     trust_task_code: TrustTaskCode = False,
     allow_benchmark_test: AllowBenchmarkTest = False,
     allow_code: AllowCode = [],  # noqa: B006
+    allow_file: AllowFile = [],  # noqa: B006
     mergekit_exact: MergekitExact = False,
     as_json: Json = False,
 ) -> None:
@@ -256,6 +260,7 @@ def evaluate(
         trust_task_code=trust_task_code,
         allow_benchmark_test=allow_benchmark_test,
         allow_code=frozenset(path.resolve() for path in allow_code),
+        allow_files=frozenset(path.resolve() for path in allow_file),
     )
     hardware = Hardware(device, dtype, token_budget, threads or os.cpu_count())
     found = evaluate_model(
