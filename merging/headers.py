@@ -2,9 +2,9 @@
 
 Everything is bounded and checked before it is believed. A file of a checkpoint folder has a plain
 name, is an ordinary file, and leaves the folder through a link only in the Hugging Face cache,
-which is built of links, to what the cache keeps of the same model. Format of a safetensors file: 8 bytes of header length (little-endian),
-the header as JSON, the tensors' bytes without gaps. The weights themselves are read by the
-safetensors library.
+which is built of links, to what the cache keeps of the same model. Format of a safetensors file: 8
+bytes of header length (little-endian), the header as JSON, the tensors' bytes without gaps. The
+weights themselves are read by the safetensors library.
 """
 
 import json

@@ -86,14 +86,12 @@ def _environment() -> list[Path]:
 
 def _outside(study: Study, spec: TaskSpec, key: str, path: Path) -> StudyError:
     real = path.resolve()
-    leads = f" leads to {real}," if path.is_symlink() else ""
-    where = (
-        f"outside of the study's folder {study.folder}"
-        if study.known is None or isinstance(spec, LmEvalSpec)
-        else "and is not what the run was begun with"
-    )
+    if study.known is None or isinstance(spec, LmEvalSpec):
+        leads = f"leads to {real}" if path.is_symlink() else "lies"
+        what = f"{leads}, outside of the study's folder {study.folder}"
+    else:
+        what = "is not the file that the run was begun with"
     return StudyError(
-        f"{spec.place} task {spec.name!r}: {key}: {path}{leads} lies {where}; reports show what "
-        f"tasks read, so name it if that is meant: --allow-file {shlex.quote(str(real))} (or "
-        f"{VARIABLE}), or put a copy beside the study"
+        f"{spec.place} task {spec.name!r}: {key}: {path} {what}; reports show what tasks read, so "
+        f"name it if that is meant: --allow-file {shlex.quote(str(real))} (or {VARIABLE})"
     )

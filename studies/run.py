@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 from search.ledger import Ledger
 
 from .errors import NoWinnerError, RunError
+from .run_guard import refuse_active, refuse_links
 
 Identity = Mapping[str, Any]
 """What must not change between two searches in one folder, by section."""
@@ -31,6 +32,7 @@ WRITTEN = (
 ).split()
 EVENTS = "tensorboard"
 """The folder of TensorBoard's event files."""
+KEPT = (".lock", ".holder", EVENTS, *WRITTEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ def find_run(path: Path) -> RunFolder:
     missing = [file.name for file in (run.database, run.study) if not file.is_file()]
     if missing:
         raise RunError(f"{path}: not a run folder, it has no {' and no '.join(missing)}")
+    refuse_links(path, KEPT)
     _refuse_foreign_database(run)
     return run
 
@@ -88,6 +91,7 @@ def hold(run: RunFolder) -> Iterator[None]:
     Raises RunError for a folder that holds other things, or that another process holds.
     """
     made = [path for path in (run.path, run.path.parent) if not path.exists()]
+    refuse_links(run.path, KEPT)
     if run.database.is_file():
         _refuse_foreign_database(run)
     elif run.path not in made and _strangers(run.path):
@@ -120,13 +124,13 @@ def _refuse_foreign_database(run: RunFolder) -> None:
         raise RunError(f"{run.database}: cannot be read: {error}") from None
     if not ours:
         raise RunError(f"{run.database}: a database that eutectic did not write; not a run folder")
+    refuse_active(run.database)
 
 
 def _strangers(path: Path) -> bool:
     if not path.is_dir():
         return True
-    ours = {".lock", ".holder", EVENTS, *WRITTEN}
-    return any(one.name not in ours and one.suffix != ".partial" for one in path.iterdir())
+    return any(one.name not in KEPT and one.suffix != ".partial" for one in path.iterdir())
 
 
 def _has_trials(run: RunFolder) -> bool:

@@ -1,4 +1,4 @@
-"""What `trials`, `report`, `export` and `dashboard` do with a run folder."""
+"""What `trials`, `report` and `export` do with a run folder."""
 
 import sys
 from collections.abc import Sequence
@@ -125,19 +125,3 @@ def nothing_won(path: Path, view: RunView | None) -> NoWinnerError:
         f"{path}: the search has not ended, so nothing has won yet; go on with "
         "`eutectic search`, or take one with --trial N"
     )
-
-
-def serve_dashboard(path: Path, port: int) -> None:
-    """Serves optuna-dashboard on loopback until Ctrl-C."""
-    run = find_run(path)
-    try:
-        from optuna_dashboard import run_server
-    except ImportError:
-        raise StudyError(
-            "the dashboard is an extra: install it with pip install '.[dashboard]' in its folder"
-        ) from None
-    print(f"optuna-dashboard of {path} on http://127.0.0.1:{port}/ (Ctrl-C ends it)", flush=True)
-    try:
-        run_server(run.url, host="127.0.0.1", port=port)
-    except OSError as error:
-        raise StudyError(f"--port {port}: {error.strerror}; choose another") from None

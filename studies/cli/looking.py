@@ -275,19 +275,24 @@ def evaluate(
 @guarded
 def dashboard(
     run: RunArgument,
-    port: Annotated[
-        int, typer.Option(min=1, max=65535, help="The port to listen at, on loopback.")
-    ] = 8080,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen at.")] = 8080,
+    host: Annotated[
+        str,
+        typer.Option(
+            help="The address to listen at. Another than loopback lets others read the run, and "
+            "delete its Optuna study."
+        ),
+    ] = "127.0.0.1",
     storage: Storage = None,
 ) -> None:
     """Open optuna-dashboard on a run, on loopback.
 
     Example: eutectic dashboard runs/demo
     """
-    from ..show import serve_dashboard
+    from ..dashboard import serve_dashboard
 
     _no_storage(storage)
-    serve_dashboard(run, port)
+    serve_dashboard(run, port, host)
 
 
 def _no_storage(url: str | None) -> None:
