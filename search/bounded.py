@@ -1,6 +1,8 @@
 """Unpacking what may come from a stranger's database, within bounds."""
 
+import json
 import zlib
+from typing import Any
 
 from .errors import SearchError
 
@@ -24,3 +26,11 @@ def inflate(packed: bytes, most: int = MOST) -> bytes:
         what = "cut off" if len(data) < most else f"larger than the {most} bytes that one may have"
         raise SearchError(f"a block of results in the run is damaged: {what}")
     return data
+
+
+def parsed(text: str | bytes) -> Any:
+    """What JSON says; raises SearchError where it is none, or nested too deeply."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SearchError(f"an entry of the run is damaged: not JSON: {error}") from None

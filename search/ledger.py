@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from evaluation.task import ItemResult
 
-from .bounded import inflate
+from .bounded import inflate, parsed
 from .errors import SearchError
 
 FORMAT = 2
@@ -174,7 +174,7 @@ class Ledger:
             text = connection.execute(
                 sa.select(_META.c.value).where(_META.c.key == key)
             ).scalar_one_or_none()
-        return None if text is None else _parsed(text)
+        return None if text is None else parsed(text)
 
     def set_meta(self, key: str, value: Any) -> None:
         """Stores a JSON value under a name."""
@@ -240,7 +240,7 @@ class Ledger:
         found: dict[tuple[str, str], ItemResult] = {}
         with self._engine.connect() as connection:
             for body in connection.execute(query).scalars():
-                for key, prompt, result in json.loads(inflate(body)):
+                for key, prompt, result in parsed(inflate(body)):
                     found[key, prompt] = {name: tuple(numbers) for name, numbers in result.items()}
         return found
 
@@ -279,7 +279,7 @@ def _put(connection: sa.Connection, candidate: Candidate) -> None:
 
 
 def _candidate(body: str) -> Candidate:
-    fields = _parsed(body)
+    fields = parsed(body)
     try:
         for name in ("scores", "violations", "estimates", "errors"):
             if fields[name] is not None:
@@ -287,13 +287,6 @@ def _candidate(body: str) -> Candidate:
         return Candidate(**fields)
     except (TypeError, KeyError) as error:
         raise SearchError(f"a candidate in the run is damaged: {error}") from None
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise SearchError(f"an entry of the run is damaged: not JSON: {error}") from None
 
 
 def _sqlite_connect(connection: Any, _record: object) -> None:

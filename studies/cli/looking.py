@@ -21,6 +21,7 @@ from .options import (
     AllowPickle,
     Device,
     Dtype,
+    Host,
     Json,
     Map,
     MergekitExact,
@@ -276,13 +277,7 @@ def evaluate(
 def dashboard(
     run: RunArgument,
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen at.")] = 8080,
-    host: Annotated[
-        str,
-        typer.Option(
-            help="The address to listen at. Another than loopback lets others read the run, and "
-            "delete its Optuna study."
-        ),
-    ] = "127.0.0.1",
+    host: Host = "127.0.0.1",
     storage: Storage = None,
 ) -> None:
     """Open optuna-dashboard on a run, on loopback.

@@ -69,6 +69,14 @@ TokenBudget = Annotated[
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads; all cores by default.")
 ]
+Host = Annotated[
+    str,
+    typer.Option(
+        "--host",
+        help="The address to listen at. Another than loopback lets others read the run, and "
+        "delete its Optuna study.",
+    ),
+]
 MergekitExact = Annotated[
     bool,
     typer.Option(
