@@ -190,7 +190,8 @@ class Ledger:
             .order_by(_CANDIDATES.c.number)
         )
         with self._engine.connect() as connection:
-            return [_candidate(body) for body in connection.execute(query).scalars()]
+            bodies = connection.execute(query).scalars().all()
+        return [_candidate(body) for body in bodies]
 
     def put(self, candidate: Candidate) -> None:
         """Stores a candidate, in the place of an earlier state of the same one."""
@@ -239,9 +240,10 @@ class Ledger:
             query = query.where(_RESULTS.c.block.in_(blocks))
         found: dict[tuple[str, str], ItemResult] = {}
         with self._engine.connect() as connection:
-            for body in connection.execute(query).scalars():
-                for key, prompt, result in parsed(inflate(body)):
-                    found[key, prompt] = {name: tuple(numbers) for name, numbers in result.items()}
+            bodies = connection.execute(query).scalars().all()
+        for body in bodies:
+            for key, prompt, result in parsed(inflate(body)):
+                found[key, prompt] = {name: tuple(numbers) for name, numbers in result.items()}
         return found
 
     def copy_results(self, other: "Ledger") -> None:

@@ -26,6 +26,8 @@ NAMES = ("127.0.0.1", "localhost", "::1")
 
 def serve_dashboard(path: Path, port: int, host: str = LOOPBACK) -> None:
     """Serves a run until Ctrl-C; raises StudyError where the address cannot be had."""
+    if not host.strip():
+        raise StudyError("--host: expected an address, 127.0.0.1 for instance; got nothing")
     run = find_run(path)
     try:
         from optuna_dashboard import wsgi

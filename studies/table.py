@@ -36,9 +36,11 @@ def spreadsheet_safe(frame: "pd.DataFrame") -> "pd.DataFrame":
     """The table with texts that a spreadsheet would run as formulas turned into plain texts."""
 
     def plain(value: Any) -> Any:
-        text = unicodedata.normalize("NFKC", value).lstrip() if isinstance(value, str) else ""
-        formula = text.startswith(("=", "+", "-", "@")) or (text and value[0] in "\t\r\n")
-        return f"'{value}" if formula else value
+        if not isinstance(value, str):
+            return value
+        text = " ".join(value.splitlines()) if value else value  # a lone \r would begin a row
+        looks = unicodedata.normalize("NFKC", text).lstrip(" ")  # a wide = is one as well
+        return f"'{text}" if looks.startswith(("=", "+", "-", "@", "\t")) else text
 
     return frame.rename(columns=plain).map(plain)
 

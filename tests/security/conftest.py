@@ -1,7 +1,12 @@
 """Attacks go through the real command: benches and runs are those of the studies' tests."""
 
 import importlib.util
+import json
+import re
+import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -43,7 +48,6 @@ def canary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def own(bench) -> Callable[[str], Path]:
     """`own("alpha")`: a copy of a model of the bench's, in its place, to be tampered with."""
-    import shutil
 
     def copied(name: str) -> Path:
         place = (bench.folder / name).resolve()
@@ -51,3 +55,26 @@ def own(bench) -> Callable[[str], Path]:
         return Path(shutil.copytree(place, bench.folder / name))
 
     return copied
+
+
+@pytest.fixture(scope="session")
+def poison() -> Callable[[Path, str, str], None]:
+    """`poison(run, "alpha", hostile)`: another name wherever the run's database has that one."""
+
+    def poisoned(run: Path, old: str, new: str) -> None:
+        inner = json.dumps(new)[1:-1]
+        texts = {False: inner, True: json.dumps(inner)[1:-1]}  # the view is JSON in JSON
+
+        def changed(text: str, twice: bool = False) -> str:
+            return re.sub(rf"\b{old}\b", lambda _: texts[twice], text)
+
+        with closing(sqlite3.connect(run / "study.db")) as db, db:
+            for key, value in db.execute("SELECT key, value FROM eutectic_meta").fetchall():
+                where = (changed(value, key == "view"), key)
+                db.execute("UPDATE eutectic_meta SET value = ? WHERE key = ?", where)
+            rows = db.execute("SELECT kind, number, body FROM eutectic_candidates").fetchall()
+            update = "UPDATE eutectic_candidates SET body = ? WHERE kind = ? AND number = ?"
+            for kind, number, body in rows:
+                db.execute(update, (changed(body), kind, number))
+
+    return poisoned

@@ -138,9 +138,10 @@ def test_an_lm_eval_task_runs_only_when_trusted(bench, canary, refused) -> None:
     (tasks / "evil.py").write_text(leaving(canary) + "def docs(dataset): return dataset\n")
     (tasks / "evil.yaml").write_text(
         "task: evil\ndataset_path: json\ndataset_kwargs: {data_files: ../lines.jsonl}\n"
-        "validation_split: train\nprocess_docs: !function evil.docs\noutput_type: multiple_choice\n"
+        "validation_split: train\nprocess_docs: !function evil.docs\n"
+        "output_type: multiple_choice\n"
         "doc_to_text: \"{{ cycler.__init__.__globals__.os.system('touch "
-        f'{canary}\') }}}}"\ndoc_to_target: 0\ndoc_to_choice: [a, b]\n'
+        f"{canary}') }}}}\"\ndoc_to_target: 0\ndoc_to_choice: [a, b]\n"
     )
     old = "    file: lines.jsonl\n    type: loglikelihood\n    target: text\n"
     bench.change((old, "    lm_eval: evil\n    include_path: tasks\n"), CONSTRAINT)
