@@ -36,19 +36,19 @@ def serve_dashboard(path: Path, port: int, host: str = LOOPBACK) -> None:
             "the dashboard is an extra: install it with pip install '.[dashboard]' in its folder"
         ) from None
     private = is_loopback(host)
+    app = guarded(wsgi(run.url), private)
+    server = WSGIServer if ":" not in host else _Server6
+    try:
+        listening = make_server(host, port, app, server, _Quiet)
+    except (OSError, UnicodeError, TypeError) as error:  # a name that is none
+        reason = getattr(error, "strerror", None) or error
+        raise StudyError(f"--host {host} --port {port}: {reason}; choose another") from None
     if not private:
         print(
             f"warning: --host {host}: whoever reaches port {port} of this machine can read the "
             "run and delete its Optuna study; no password is asked",
             file=sys.stderr,
         )
-    app = guarded(wsgi(run.url), private)
-    server = WSGIServer if ":" not in host else _Server6
-    try:
-        listening = make_server(host, port, app, server, _Quiet)
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise StudyError(f"--host {host} --port {port}: {reason}; choose another") from None
     shown = f"[{host}]" if ":" in host else host
     print(f"optuna-dashboard of {path} on http://{shown}:{port}/ (Ctrl-C ends it)", flush=True)
     with listening:

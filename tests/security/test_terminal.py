@@ -1,6 +1,8 @@
 """Names in a terminal: no escape sequence, no turned direction, no second line."""
 
+import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -35,8 +37,6 @@ def test_a_name_in_a_message(bench, kind) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in NAMES if kind != "two lines"])
 def test_a_name_that_a_study_says(bench, kind) -> None:
-    import json
-
     bench.change(("- model: alpha", f"- model: {json.dumps(NAMES[kind])}"))
     for command in ("check", "search", "explain"):
         result = bench.call(command, bench.study)
@@ -55,13 +55,9 @@ def test_a_name_that_a_strangers_run_says(another, poison, kind) -> None:
 
 
 def test_a_real_terminal(bench) -> None:
-    """Rich writes sequences of its own there; of a model's name none comes through."""
-    import pty
-
-    name = "a\x1b]0;owned\x07b"
+    """Rich writes sequences of its own there; a model's name makes none and turns nothing."""
+    name = "a [red]b [link=https:evil]c \u202ed"
     (bench.folder / name).symlink_to((bench.folder / "alpha").resolve())
-    import json
-
     bench.change(("- model: alpha", f"- model: {json.dumps(name)}"))
     command = [sys.executable, "-c", "from studies.cli import main; main()", "check", bench.study]
     main, other = pty.openpty()
@@ -81,4 +77,6 @@ def test_a_real_terminal(bench) -> None:
             pass
         process.wait(60)
     os.close(main)
-    assert b"owned" in shown and b"\x1b]0;owned" not in shown and b"\x07" not in shown
+    text = shown.decode()
+    assert process.returncode == 0, text
+    assert "[red]b [link=https:evil]c" in text and "\u202e" not in text and "\x1b]8;" not in text
