@@ -2,6 +2,9 @@
 
 import json
 import os
+import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -157,3 +160,24 @@ CONSTRAINT = (
     "constraints:\n  - {task: lines, metric: bits_per_byte, max_drop: 5.0}\n",
     "",
 )
+
+
+@pytest.mark.parametrize(("mode", "runs"), [(0o700, True), (0o777, False)])
+def test_kernels_that_anybody_may_have_written(tmp_path, canary, mode, runs) -> None:
+    """Numba keeps machine code in pickles: a folder open to all is not read. Shut, it is ours."""
+    (tmp_path / "kernel.py").write_text("def twice(x):\n    return x + x\n")
+    script = (
+        "import kernel; from merging.kernels.jit import compiled; print(compiled(kernel.twice)(2))"
+    )
+    path = os.pathsep.join((str(Path(__file__).parents[2]), str(tmp_path)))
+    kept = tmp_path / "kept"
+    environment = os.environ | {"PYTHONPATH": path, "NUMBA_CACHE_DIR": str(kept)}
+    command = [sys.executable, "-c", script]
+    subprocess.run(command, env=environment, check=True)
+    planted = list(kept.rglob("*.nbi"))
+    assert planted
+    for file in planted:
+        file.write_bytes(pickle.dumps(Payload(canary)))
+        file.parent.chmod(mode)
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "4" and canary.exists() == runs
