@@ -177,6 +177,41 @@ def test_a_run_that_would_be_written_through_a_link(another, refused, name) -> N
     assert target.read_text() == "mine\n"
 
 
+def test_a_database_that_is_a_link_to_another_runs(another, refused) -> None:
+    other = another.folder / "runs" / "other"
+    shutil.copytree(another.run, other)
+    (another.run / "study.db").unlink()
+    (another.run / "study.db").symlink_to(other / "study.db")
+    before = (other / "study.db").read_bytes()
+    for options in ((), ("--fresh",)):
+        refused(another.search("--trials", 7, *options), "a link, and a run is written in its own")
+    assert (other / "study.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_the_card_of_a_model_is_no_way_out(another, own_card, kind) -> None:
+    """Its licence is read from there; a pipe would be waited for, a link followed."""
+    if kind == "pipe":
+        os.mkfifo(own_card)
+    else:
+        (another.folder / "private.md").write_text("---\nlicense: private\n---\n")
+        own_card.symlink_to(another.folder / "private.md")
+    out = another.folder / "merged"
+    result = another.call("export", another.run, "--trial", 0, "--weights", out)
+    assert result.exit_code == 0, result.stderr
+    assert "license: private" not in (out / "README.md").read_text()
+
+
+@pytest.fixture
+def own_card(another) -> Path:
+    """Where the card of a copy of the base stands, and of no other model: nothing, at first."""
+    for name in ("base", "alpha", "beta"):
+        place = (another.folder / name).resolve()
+        (another.folder / name).unlink()
+        shutil.copytree(place, another.folder / name)
+    return another.folder / "base" / "README.md"
+
+
 def test_exports_of_a_model_with_links_take_nothing_along(bench, own, refused) -> None:
     folder = own("alpha")
     (folder / "merges.txt").symlink_to("/etc/hostname")
