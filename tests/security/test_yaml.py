@@ -1,6 +1,10 @@
 """YAML from strangers: nothing is constructed, and what expands is bounded before it does."""
 
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -77,3 +81,32 @@ def test_a_file_that_never_ends(bench, refused) -> None:
 def test_the_study_of_a_strangers_run(another, refused) -> None:
     (another.run / "study.yaml").write_text(laughs())
     refused(another.call("verify", another.run), "aliases are expanded")
+
+
+@pytest.mark.parametrize("where", ["the file", "what it includes"])
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        "group: " + "[" * 3_000_000,
+        laughs(),
+        "a: &a [*a]\n",
+        "{" * 100_000,
+        "!!python/name:os.x ''",
+    ],
+    ids=["deep", "aliases", "circle", "maps", "tag"],
+)
+def test_a_task_of_lm_eval(bench, where, bomb) -> None:
+    """In a process of its own: libyaml's would fall in so deep a file, before it was trusted."""
+    tasks = bench.folder / "tasks"
+    tasks.mkdir()
+    named = "task: evil\ninclude: bomb\n" if where == "what it includes" else "task: evil\n" + bomb
+    (tasks / "evil.yaml").write_text(named)
+    (tasks / "bomb").write_text(bomb)
+    old = "    file: lines.jsonl\n    type: loglikelihood\n    target: text\n"
+    constraint = "constraints:\n  - {task: lines, metric: bits_per_byte, max_drop: 5.0}\n"
+    bench.change((old, "    lm_eval: evil\n    include_path: tasks\n"), (constraint, ""))
+    command = [sys.executable, "-c", "from studies.cli import main; main()", "check", bench.study]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    assert done.returncode == 2, (done.returncode, done.stderr)
+    assert done.stderr.startswith("eutectic: ") and done.stderr.count("\n") == 1
