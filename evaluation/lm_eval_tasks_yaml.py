@@ -63,6 +63,6 @@ def _refuse_boundless(file: Path) -> None:
             if event.anchor is not None:
                 anchors[event.anchor] = 1
         elif isinstance(event, yaml.AliasEvent):
-            open_sizes[-1] += anchors.get(event.anchor, MAX_VALUES)  # of itself, without end
+            open_sizes[-1] += anchors.get(event.anchor or "", MAX_VALUES)  # else itself
         if len(names) > MAX_DEPTH or open_sizes[-1] > MAX_VALUES:
             raise ValueError(f"{file}: more than {MAX_DEPTH} deep, or than {MAX_VALUES} values")
