@@ -127,7 +127,8 @@ def test_faults_of_packages(tmp_path: Path) -> None:
         ("import nothing_such", NAME, "cannot be loaded: ModuleNotFoundError: No module named"),
     ):
         (folder / "__init__.py").write_text(text)
-        spec = with_code(SamplerSpec(name, {"registry": "."}), tmp_path, consent(NAME, str(tmp_path)))
+        allowed = consent(NAME, str(tmp_path))
+        spec = with_code(SamplerSpec(name, {"registry": "."}), tmp_path, allowed)
         with pytest.raises(SamplerError) as caught:
             own_sampler(spec)
         assert message in str(caught.value)
