@@ -50,6 +50,7 @@ def test_a_notebook_shows_text(another, poison) -> None:
     from studies import Run
 
     poison(another.run, "alpha", HOSTILE)
+    poison(another.run, "pico", HOSTILE)
     shown = Run(another.run)._repr_html_()
     assert "<img" not in shown and "<svg" not in shown and "&lt;svg" in shown
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 COMMANDS = ("check", "search", "explain", "init")
 
@@ -42,7 +43,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("bomb", BOMBS)
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ["check", "init"])
 def test_a_bomb(bench, refused, command, bomb) -> None:
     text, message = BOMBS[bomb]
     bench.study.write_text(text)
@@ -84,19 +85,9 @@ def test_the_study_of_a_strangers_run(another, refused) -> None:
 
 
 @pytest.mark.parametrize("where", ["the file", "what it includes"])
-@pytest.mark.parametrize(
-    "bomb",
-    [
-        "group: " + "[" * 3_000_000,
-        laughs(),
-        "a: &a [*a]\n",
-        "{" * 100_000,
-        "!!python/name:os.x ''",
-    ],
-    ids=["deep", "aliases", "circle", "maps", "tag"],
-)
-def test_a_task_of_lm_eval(bench, where, bomb) -> None:
+def test_a_task_of_lm_eval_that_is_too_deep(bench, where) -> None:
     """In a process of its own: libyaml's would fall in so deep a file, before it was trusted."""
+    bomb = "group: " + "[" * 3_000_000
     tasks = bench.folder / "tasks"
     tasks.mkdir()
     named = "task: evil\ninclude: bomb\n" if where == "what it includes" else "task: evil\n" + bomb
@@ -110,3 +101,16 @@ def test_a_task_of_lm_eval(bench, where, bomb) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
     assert done.returncode == 2, (done.returncode, done.stderr)
     assert done.stderr.startswith("eutectic: ") and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "bomb", [laughs(), "a: &a [*a]\n", "a: " + "{a: " * 1000, "a: !!python/name:os.system ''\n"]
+)
+def test_a_task_of_lm_eval(tmp_path, bomb) -> None:
+    from evaluation.lm_eval_tasks_yaml import read_yaml
+
+    (tmp_path / "evil.yaml").write_text(bomb)
+    (tmp_path / "by.yaml").write_text("task: evil\ninclude: evil.yaml\n")
+    for name in ("evil.yaml", "by.yaml"):
+        with pytest.raises((ValueError, yaml.YAMLError)):
+            read_yaml(tmp_path / name, resolve=False)
