@@ -212,7 +212,7 @@ def simulate_many(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         run = RunFolder(Path(scratch))
         with Ledger(run.url) as ledger, Proposer() as proposer:
-            log = study_log(preflight, run)
+            log = study_log(preflight, ledger)
             search = assemble(preflight, ledger, cast(Any, pool), log, cast(Any, watch), pool)
             profile = Profile() if options.profile else None
             try:

@@ -126,6 +126,11 @@ class Pool(Protocol):
         """Takes in workers that can be had now, and lets go of those that are gone."""
         ...
 
+    @property
+    def stopped(self) -> bool:
+        """Whether all work was ended."""
+        ...
+
     def stop(self) -> None:
         """Ends all work at once: whoever holds an executor is told StoppedError."""
         ...

@@ -1,15 +1,13 @@
 """The ledger: every candidate and item result of a run; the truth all else is computed from.
 
 Results are keyed by (recipe hash, evaluation settings, task, item, prompt hash) and stored in
-blocks, one row a block; writing a block twice changes nothing. Own tables are named `eutectic_*`
-and stand beside Optuna's. SQLite runs in WAL mode with synchronous FULL: a block that was
-recorded survives a power cut.
+blocks, one row a block; writing a block twice changes nothing, so that whatever the database did
+not answer is done again. `tables` has the tables, `storage` the databases that they are kept in.
 """
 
 import json
 import zlib
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -20,34 +18,9 @@ from evaluation.task import ItemResult
 
 from .bounded import inflate, parsed
 from .errors import SearchError
-
-FORMAT = 2
-"""Version of the tables; a run folder of another version is refused."""
-
-_METADATA = sa.MetaData()
-_META = sa.Table(
-    "eutectic_meta",
-    _METADATA,
-    sa.Column("key", sa.String(100), primary_key=True),
-    sa.Column("value", sa.Text, nullable=False),
-)
-_CANDIDATES = sa.Table(
-    "eutectic_candidates",
-    _METADATA,
-    sa.Column("kind", sa.String(20), primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("body", sa.Text, nullable=False),
-)
-_RESULTS = sa.Table(
-    "eutectic_results",
-    _METADATA,
-    sa.Column("recipe_hash", sa.String(64), primary_key=True),
-    sa.Column("settings", sa.String(64), primary_key=True),
-    sa.Column("task", sa.String(200), primary_key=True),
-    sa.Column("block", sa.String(64), primary_key=True),
-    sa.Column("body", sa.LargeBinary, nullable=False),
-)
-
+from .storage import Database
+from .storage_url import Storage
+from .tables import CANDIDATES, RESULTS, get_meta, put_meta
 
 Kind = Literal["trial", "reference", "beside"]
 
@@ -124,30 +97,27 @@ def label(candidate: Candidate) -> str:
 
 
 class Ledger:
-    """One open ledger; used by one process at a time, from one thread."""
+    """One open ledger of a run; for several threads of the process that holds the run."""
 
-    def __init__(self, url: str) -> None:
-        """Opens or creates the tables at an SQLAlchemy URL.
+    def __init__(self, where: "Database | Storage | sa.URL | str") -> None:
+        """Opens it; makes its tables where there are none.
 
-        Raises SearchError for another format.
+        Args:
+            where: An open database, which stays open; a run on a server; or the URL of a run
+                folder's SQLite file.
+
+        Raises:
+            StorageError: the database refuses, or is of a newer version.
         """
-        self._engine = sa.create_engine(url)
-        if self._engine.dialect.name == "sqlite":
-            sa.event.listen(self._engine, "connect", _sqlite_connect)
-            sa.event.listen(self._engine, "begin", _sqlite_begin)
+        self._owned = not isinstance(where, Database)
+        self.database = where if isinstance(where, Database) else Database(where)
+        self._run = self.database.run
         try:
-            _METADATA.create_all(self._engine)
-            found = self.meta("format")
-        except sa.exc.DatabaseError as error:
-            self._engine.dispose()
-            raise SearchError(f"{self._engine.url.database}: {error.orig}") from None
-        if found is None:
-            self.set_meta("format", FORMAT)
-        elif found != FORMAT:
-            raise SearchError(
-                f"the run was written in format {found}, this version reads {FORMAT}; "
-                "continue it with the version that wrote it, or start anew with --fresh"
-            )
+            self.database.ready()
+        except BaseException:
+            if self._owned:
+                self.database.engine.dispose()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -161,42 +131,41 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Writes everything into the main database file and lets go of it."""
-        if self._engine.dialect.name == "sqlite":
-            connection = self._engine.raw_connection()
-            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            connection.close()
-        self._engine.dispose()
+        """Lets go of a database that was opened here."""
+        if self._owned:
+            self.database.close()
 
     def meta(self, key: str) -> Any:
         """A JSON value stored under a name, None if there is none."""
-        with self._engine.connect() as connection:
-            text = connection.execute(
-                sa.select(_META.c.value).where(_META.c.key == key)
-            ).scalar_one_or_none()
-        return None if text is None else parsed(text)
+        return self.database.read(lambda connection: get_meta(connection, self._run, key))
 
     def set_meta(self, key: str, value: Any) -> None:
         """Stores a JSON value under a name."""
-        with self._writing() as connection:
-            connection.execute(sa.delete(_META).where(_META.c.key == key))
-            connection.execute(sa.insert(_META).values(key=key, value=json.dumps(value)))
+        self.database.write(lambda connection: put_meta(connection, self._run, key, value))
 
     def candidates(self, kind: Kind) -> list[Candidate]:
         """All candidates of one kind in order of number."""
         query = (
-            sa.select(_CANDIDATES.c.body)
-            .where(_CANDIDATES.c.kind == kind)
-            .order_by(_CANDIDATES.c.number)
+            sa.select(CANDIDATES.c.body)
+            .where(CANDIDATES.c.run == self._run)
+            .where(CANDIDATES.c.kind == kind)
+            .order_by(CANDIDATES.c.number)
         )
-        with self._engine.connect() as connection:
-            bodies = connection.execute(query).scalars().all()
+        bodies = self.database.read(lambda connection: connection.scalars(query).all())
         return [_candidate(body) for body in bodies]
 
-    def put(self, candidate: Candidate) -> None:
-        """Stores a candidate, in the place of an earlier state of the same one."""
-        with self._writing() as connection:
-            _put(connection, candidate)
+    def put(self, candidate: Candidate, told: Mapping[str, Any] | None = None) -> None:
+        """Stores a candidate, in the place of an earlier state of the same one.
+
+        `told` are JSON values by name, stored with it: all of that or nothing.
+        """
+
+        def store(connection: sa.Connection) -> None:
+            for key, value in (told or {}).items():
+                put_meta(connection, self._run, key, value)
+            _put(connection, self._run, candidate)
+
+        self.database.write(store)
 
     def record(
         self,
@@ -214,13 +183,22 @@ class Ledger:
         """
         rows = [[key, prompt, dict(result)] for (key, prompt), result in results.items()]
         body = zlib.compress(json.dumps(rows).encode(), 1)
-        key = {"recipe_hash": recipe_hash, "settings": settings, "task": task, "block": block}
-        there = sa.and_(*(_RESULTS.c[name] == value for name, value in key.items()))
-        with self._writing() as connection:
-            if connection.execute(sa.select(_RESULTS.c.block).where(there)).first() is None:
-                connection.execute(sa.insert(_RESULTS).values(**key, body=body))
+        key = {
+            "run": self._run,
+            "recipe_hash": recipe_hash,
+            "settings": settings,
+            "task": task,
+            "block": block,
+        }
+        there = sa.and_(*(RESULTS.c[name] == value for name, value in key.items()))
+
+        def store(connection: sa.Connection) -> None:
+            if connection.execute(sa.select(RESULTS.c.block).where(there)).first() is None:
+                connection.execute(sa.insert(RESULTS).values(**key, body=body))
             if owner is not None:
-                _put(connection, owner)
+                _put(connection, self._run, owner)
+
+        self.database.write(store)
 
     def results(
         self, recipe_hash: str, settings: str, task: str, blocks: Collection[str] | None = None
@@ -230,53 +208,49 @@ class Ledger:
         All of it, or some blocks by name.
         """
         query = (
-            sa.select(_RESULTS.c.body)
-            .where(_RESULTS.c.recipe_hash == recipe_hash)
-            .where(_RESULTS.c.settings == settings)
-            .where(_RESULTS.c.task == task)
-            .order_by(_RESULTS.c.block)
+            sa.select(RESULTS.c.body)
+            .where(RESULTS.c.run == self._run)
+            .where(RESULTS.c.recipe_hash == recipe_hash)
+            .where(RESULTS.c.settings == settings)
+            .where(RESULTS.c.task == task)
+            .order_by(RESULTS.c.block)
         )
         if blocks is not None:
-            query = query.where(_RESULTS.c.block.in_(blocks))
+            query = query.where(RESULTS.c.block.in_(blocks))
         found: dict[tuple[str, str], ItemResult] = {}
-        with self._engine.connect() as connection:
-            bodies = connection.execute(query).scalars().all()
-        for body in bodies:
+        for body in self.database.read(lambda connection: connection.scalars(query).all()):
             for key, prompt, result in parsed(inflate(body)):
                 found[key, prompt] = {name: tuple(numbers) for name, numbers in result.items()}
         return found
 
     def copy_results(self, other: "Ledger") -> None:
         """Takes over every block of another run; those that do not apply are never asked for."""
-        with other._engine.connect() as source:
-            rows = source.execute(sa.select(_RESULTS)).mappings().all()
-        with self._writing() as connection:
-            mine = set(
-                connection.execute(
-                    sa.select(
-                        _RESULTS.c.recipe_hash,
-                        _RESULTS.c.settings,
-                        _RESULTS.c.task,
-                        _RESULTS.c.block,
-                    )
-                ).tuples()
-            )
+        theirs = [*RESULTS.c[1:]]
+        wanted = sa.select(*theirs).where(RESULTS.c.run == other._run)
+        rows = other.database.read(lambda connection: connection.execute(wanted).mappings().all())
+        mine = sa.select(*theirs[:-1]).where(RESULTS.c.run == self._run)
+
+        def copy(connection: sa.Connection) -> None:
+            known = set(connection.execute(mine).tuples())
             for row in rows:
-                if (row["recipe_hash"], row["settings"], row["task"], row["block"]) not in mine:
-                    connection.execute(sa.insert(_RESULTS).values(**row))
+                if (row["recipe_hash"], row["settings"], row["task"], row["block"]) not in known:
+                    connection.execute(sa.insert(RESULTS).values(**row, run=self._run))
 
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        with self._engine.begin() as connection:
-            yield connection
+        self.database.write(copy)
 
 
-def _put(connection: sa.Connection, candidate: Candidate) -> None:
+def _put(connection: sa.Connection, run: str, candidate: Candidate) -> None:
     body = json.dumps({name: getattr(candidate, name) for name in Candidate.__dataclass_fields__})
-    same = (_CANDIDATES.c.kind == candidate.kind) & (_CANDIDATES.c.number == candidate.number)
-    connection.execute(sa.delete(_CANDIDATES).where(same))
+    same = (
+        (CANDIDATES.c.run == run)
+        & (CANDIDATES.c.kind == candidate.kind)
+        & (CANDIDATES.c.number == candidate.number)
+    )
+    connection.execute(sa.delete(CANDIDATES).where(same))
     connection.execute(
-        sa.insert(_CANDIDATES).values(kind=candidate.kind, number=candidate.number, body=body)
+        sa.insert(CANDIDATES).values(
+            run=run, kind=candidate.kind, number=candidate.number, body=body
+        )
     )
 
 
@@ -289,16 +263,3 @@ def _candidate(body: str) -> Candidate:
         return Candidate(**fields)
     except (TypeError, KeyError) as error:
         raise SearchError(f"a candidate in the run is damaged: {error}") from None
-
-
-def _sqlite_connect(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # transactions begin where _sqlite_begin says so
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=60000"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _sqlite_begin(connection: sa.Connection) -> None:
-    # A deferred transaction that turns into a writing one fails at once instead of waiting.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -159,6 +159,11 @@ class WorkerPool:
         self.open()
         return budget
 
+    @property
+    def stopped(self) -> bool:
+        """Whether nobody works any longer."""
+        return self._stopped
+
     def stop(self) -> None:
         """Kills every worker: whoever waits for an answer is told."""
         with self._changed:

@@ -17,9 +17,11 @@ from .objectives import Objective
 from .space_parts import Values
 from .warp import Warp
 
-_KEY = "shadows"
+_KEY = "shadow {}"
 _KEPT = 2
 """The proposal under way, and the one that is prepared meanwhile."""
+_OLD_KEY = "shadows"
+"""Under which runs of format 2 kept both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +67,24 @@ def cast_shadow(
     return Shadow(scores, violations, tuple(warps))
 
 
-def store_shadow(ledger: Ledger, number: int, shadow: Shadow) -> None:
-    """Keeps what proposal `number` is told; the last two are kept."""
-    kept: dict[str, Any] = ledger.meta(_KEY) or {}
-    kept[str(number)] = {
-        "scores": [[one, values] for one, values in shadow.scores.items()],
-        "violations": [[one, values] for one, values in shadow.violations.items()],
-        "warps": [[one.worst, one.logit, one.margin] for one in shadow.warps],
-        "guess": shadow.guess and [shadow.guess.values, shadow.guess.stage],
+def kept_shadow(number: int, shadow: Shadow) -> dict[str, Any]:
+    """What proposal `number` is told, as the ledger keeps it; the last two are kept."""
+    return {
+        _KEY.format(number % _KEPT): {
+            "number": number,
+            "scores": [[one, values] for one, values in shadow.scores.items()],
+            "violations": [[one, values] for one, values in shadow.violations.items()],
+            "warps": [[one.worst, one.logit, one.margin] for one in shadow.warps],
+            "guess": shadow.guess and [shadow.guess.values, shadow.guess.stage],
+        }
     }
-    newest = sorted(map(int, kept))[-_KEPT:]
-    ledger.set_meta(_KEY, {str(one): kept[str(one)] for one in newest})
 
 
 def stored_shadow(ledger: Ledger, number: int) -> Shadow | None:
     """What proposal `number` is told, None where its moment has not come."""
-    found = (ledger.meta(_KEY) or {}).get(str(number))
+    found = ledger.meta(_KEY.format(number % _KEPT))
+    if found is None or found["number"] != number:
+        found = (ledger.meta(_OLD_KEY) or {}).get(str(number))
     if found is None:
         return None
     return Shadow(

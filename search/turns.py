@@ -22,7 +22,7 @@ from .limits import Limits
 from .next_trial import next_trial
 from .observer import Step
 from .proposals import Proposal, Proposer
-from .shadow import Shadow, cast_shadow, store_shadow, stored_shadow
+from .shadow import Shadow, cast_shadow, kept_shadow, stored_shadow
 from .thrift import Thrift
 from .warp import Warp
 
@@ -51,6 +51,7 @@ class Turns:
     """Numbers of trials that waited when estimates were last renewed, the best first."""
     _shadow: Shadow | None = field(default=None, init=False)
     """Of when estimates were last renewed."""
+    _read: tuple[int, Shadow] | None = field(default=None, init=False)
     _estimates: Thrift = field(init=False)
     _guesses: Thrift = field(init=False)
 
@@ -125,7 +126,8 @@ class Turns:
                 if dear:
                     return None, reached or dear
                 self.trials[waiting.number] = waiting.ended(state="running")
-                search.ledger.put(self.trials[waiting.number])
+                if search.pool is None:  # else its first block says so, soon enough
+                    search.ledger.put(self.trials[waiting.number])
                 return waiting.number, ""
         if reached:
             return None, reached
@@ -160,7 +162,7 @@ class Turns:
         """Adds the next trial; what the one after it is told is settled before it is scored."""
         search, started = self.search, time.perf_counter()
         number = len(self.trials)
-        shadow = stored_shadow(search.ledger, number)
+        shadow = self._told(number)
         search.observer.step(Step("proposing"))
         trial = next_trial(
             search.proposing,
@@ -184,12 +186,18 @@ class Turns:
             with self._guesses.spending():
                 guess = guessing.next(search.proposing, self.trials, after)
             after = replace(after, guess=guess)
-        store_shadow(search.ledger, number + 1, after)
         search.place(self.trials[-1], self.references)
         # With what the next one is told, and its guess.
         spent = time.perf_counter() - started + trial.propose_seconds
         self.trials[-1] = self.trials[-1].ended(propose_seconds=spent)
-        search.ledger.put(self.trials[-1])
+        search.ledger.put(self.trials[-1], kept_shadow(number + 1, after))
+
+    def _told(self, number: int) -> Shadow | None:
+        """What proposal `number` is told; read once."""
+        if self._read is None or self._read[0] != number:
+            found = stored_shadow(self.search.ledger, number)
+            self._read = None if found is None else (number, found)
+        return None if self._read is None else self._read[1]
 
     def _resolved(self, trial: Candidate) -> Candidate:
         """With its recipe hash; a recipe that cannot be merged fails when it is looked at."""
@@ -200,7 +208,7 @@ class Turns:
 
     def _ahead(self) -> "Future[Proposal] | None":
         search = self.search
-        shadow = stored_shadow(search.ledger, len(self.trials))
+        shadow = self._told(len(self.trials))
         if shadow is None:
             return None
         return search.proposing.ahead(self.trials, shadow, self.proposer)

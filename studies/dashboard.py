@@ -24,11 +24,16 @@ NAMES = ("127.0.0.1", "localhost", "::1")
 """Under which a browser on this machine asks."""
 
 
-def serve_dashboard(path: Path, port: int, host: str = LOOPBACK) -> None:
-    """Serves a run until Ctrl-C; raises StudyError where the address cannot be had."""
+def serve_dashboard(
+    path: Path, port: int, host: str = LOOPBACK, storage: str | None = None
+) -> None:
+    """Serves a run until Ctrl-C, of a database server all its studies.
+
+    Raises StudyError where the address cannot be had.
+    """
     if not host.strip():
         raise StudyError("--host: expected an address, 127.0.0.1 for instance; got nothing")
-    run = find_run(path)
+    run = find_run(path, storage)
     try:
         from optuna_dashboard import wsgi
     except ImportError:
@@ -36,7 +41,11 @@ def serve_dashboard(path: Path, port: int, host: str = LOOPBACK) -> None:
             "the dashboard is an extra: install it with pip install '.[dashboard]' in its folder"
         ) from None
     private = is_loopback(host)
-    app = guarded(wsgi(run.url), private)
+    from search.study_log import open_storage
+
+    with run.ledger() as ledger:
+        kept = run.url if run.storage is None else open_storage(ledger.database)
+    app = guarded(wsgi(kept), private)
     server = WSGIServer if ":" not in host else _Server6
     try:
         listening = make_server(host, port, app, server, _Quiet)

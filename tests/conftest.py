@@ -1,6 +1,7 @@
 """Shared by every test: no network, a cache folder of its own, a pico family of models."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 if TYPE_CHECKING:
+    from postgresql_server import PostgreSQL
     from transformers import LlamaConfig, PreTrainedModel
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read by huggingface_hub at its first import
@@ -62,6 +64,36 @@ def pico_family_float32(tmp_path_factory: pytest.TempPathFactory) -> PicoFamily:
 def write_pico_tokenizer() -> Callable[..., None]:
     """`write(folder, characters=...)`: saves the family's tokenizer, or another one."""
     return write_tokenizer
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> "Iterator[PostgreSQL]":
+    """A PostgreSQL server of this session; its sockets need a short path."""
+    from postgresql_server import PostgreSQL
+
+    with tempfile.TemporaryDirectory(prefix="eutectic") as folder:
+        server = PostgreSQL(Path(folder) / "data")
+        try:
+            yield server
+        finally:
+            server.close()
+
+
+@pytest.fixture
+def server_url(postgresql: "PostgreSQL") -> str:
+    """An empty database on that server, by URL."""
+    return postgresql.make()
+
+
+@pytest.fixture
+def mysql_url() -> str:
+    """An empty database on a MySQL or MariaDB server, which EUTECTIC_TEST_MYSQL names by URL."""
+    from mysql_server import empty_mysql
+
+    url = os.environ.get("EUTECTIC_TEST_MYSQL")
+    if not url:
+        pytest.skip("no MySQL: EUTECTIC_TEST_MYSQL=mysql://USER:PASSWORD@HOST/DATABASE names one")
+    return empty_mysql(url)
 
 
 def write_family(root: Path, dtype: Dtype) -> PicoFamily:

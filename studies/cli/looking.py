@@ -26,6 +26,7 @@ from .options import (
     Map,
     MergekitExact,
     Methods,
+    Storage,
     Threads,
     TokenBudget,
     TrustRemoteCode,
@@ -45,9 +46,6 @@ TrialNumber = Annotated[
         help="Take this trial instead of the winner.",
         autocompletion=complete_trials,
     ),
-]
-Storage = Annotated[
-    str | None, typer.Option("--storage", envvar="EUTECTIC_STORAGE", help="Not in this release.")
 ]
 
 
@@ -86,8 +84,7 @@ def trials(
     """
     from ..show import print_trials
 
-    _no_storage(storage)
-    print_trials(run, format.value, front, output)
+    print_trials(run, format.value, front, output, storage)
 
 
 @guarded
@@ -105,8 +102,7 @@ def report(
     """
     from ..show import write_run_report
 
-    _no_storage(storage)
-    print(f"wrote {write_run_report(run, output)}")
+    print(f"wrote {write_run_report(run, output, storage)}")
 
 
 @guarded
@@ -147,7 +143,6 @@ def export(
     """
     from ..show import export_run
 
-    _no_storage(storage)
     if output is not None:
         _spare_others(output)
     push = None
@@ -160,7 +155,9 @@ def export(
             "--private, --revision, --commit-message and --yes are for --push-to-hub USER/NAME"
         )
     with interruptible():
-        text = export_run(run, trial, names.value, weights, push, allow_pickle=allow_pickle)
+        text = export_run(
+            run, trial, names.value, weights, push, allow_pickle=allow_pickle, storage=storage
+        )
     if output is None:
         print(text, end="")
     else:
@@ -199,7 +196,6 @@ def verify(
     from ..preflight import Permissions
     from ..verification import print_verification, verify_run
 
-    _no_storage(storage)
     permissions = Permissions(
         allow_pickle,
         trust_remote_code,
@@ -208,7 +204,7 @@ def verify(
         allow_code=frozenset(path.resolve() for path in allow_code),
         allow_files=frozenset(path.resolve() for path in allow_file),
     )
-    found = verify_run(run, trial, permissions)
+    found = verify_run(run, trial, permissions, storage)
     if as_json:
         print(json.dumps(found.data))
     else:
@@ -286,13 +282,7 @@ def dashboard(
     """
     from ..dashboard import serve_dashboard
 
-    _no_storage(storage)
-    serve_dashboard(run, port, host)
-
-
-def _no_storage(url: str | None) -> None:
-    if url is not None:
-        raise StudyError("--storage: this release reads run folders; leave it out")
+    serve_dashboard(run, port, host, storage)
 
 
 def register(app: typer.Typer) -> None:

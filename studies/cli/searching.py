@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import StudyError
 from .faults import INTERRUPTED, guarded, interruptible
 from .options import (
     AllowBenchmarkTest,
@@ -23,6 +22,7 @@ from .options import (
     Methods,
     Progress,
     Quiet,
+    Storage,
     Threads,
     TokenBudget,
     TrustRemoteCode,
@@ -114,7 +114,7 @@ def search(
             "blocks took, by default.",
         ),
     ] = None,
-    storage: Annotated[str | None, typer.Option(help="Database URL; not in this release.")] = None,
+    storage: Storage = None,
     device: Device = None,
     dtype: Dtype = None,
     token_budget: TokenBudget = None,
@@ -143,8 +143,6 @@ def search(
     from ..tracking.spec import parse_tracks
 
     tracks = parse_tracks(track)
-    if storage is not None:
-        raise StudyError("--storage: this release keeps the run in its folder; leave it out")
     options = SearchOptions(
         trials=trials,
         items=items,
@@ -154,6 +152,7 @@ def search(
         out=out,
         fresh=fresh,
         source=source,
+        storage=storage,
         beside=None if beside is None else beside.value,
         tracks=tracks,
         max_failed=max_failed,

@@ -67,7 +67,9 @@ def test_results_of_another_run_are_taken_over(tmp_path: Path) -> None:
 def test_another_format_is_refused(tmp_path: Path) -> None:
     with Ledger(url(tmp_path)) as ledger:
         ledger.set_meta("format", 999)
-    with pytest.raises(SearchError, match="format 999"):
+    with pytest.raises(
+        SearchError, match="format 999.* --upgrade eutectic, or start anew with --fresh"
+    ):
         Ledger(url(tmp_path))
 
 
