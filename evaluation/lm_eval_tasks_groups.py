@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from lm_eval.config.group import AggMetricConfig, GroupConfig
-from lm_eval.tasks._yaml_loader import load_yaml
 
 from .errors import TaskError
 from .lm_eval_tasks_index import Entry, Names
+from .lm_eval_tasks_yaml import read_yaml
 from .spec import LmEvalSpec
 
 Config = dict[str, Any]
@@ -82,7 +82,7 @@ class _Reader:
     def load(self, path: Path) -> Config:
         """The YAML with what it includes."""
         try:
-            config: Config = load_yaml(path, resolve_func=self.resolve)
+            config: Config = read_yaml(path, resolve=self.resolve)
         except Exception as problem:  # functions of a stranger are imported
             raise fault(self.spec, f"{path}: {type(problem).__name__}: {problem}") from problem
         return config

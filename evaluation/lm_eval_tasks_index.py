@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lm_eval.tasks
-from lm_eval.tasks._yaml_loader import load_yaml
+
+from .lm_eval_tasks_yaml import read_yaml
 
 Kind = Literal["task", "group", "tag"]
 _IGNORED = {"__pycache__", ".ipynb_checkpoints"}
@@ -71,7 +72,7 @@ def own_names(place: Path | None) -> Names:
     files = sorted(place.rglob("*.y*ml")) if place.is_dir() else [place]
     for path in filter(Path.is_file, files):
         try:
-            config = load_yaml(path, resolve_func=False)
+            config = read_yaml(path, resolve=False)
         except Exception as problem:  # other YAML files may lie there
             unreadable[path] = str(problem)
             continue

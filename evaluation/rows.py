@@ -48,7 +48,8 @@ def read_rows(path: Path) -> Iterator[Row]:
             f"{path}: expected a file that ends in .jsonl, .csv or .parquet, got {path.suffix!r}"
         )
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
+        there = "is a pipe or a device" if path.exists() else "does not exist"
+        what = "is a folder" if path.is_dir() else there
         raise TaskError(f"{path}: the task's file {what}; `file` is relative to the study file")
     if path.stat().st_size > MAX_FILE:
         raise TaskError(f"{path}: larger than {MAX_FILE} bytes; keep the part to be scored")
@@ -115,8 +116,11 @@ def read_parquet(path: Path) -> Iterator[tuple[str, dict[str, object]]]:
             for group in range(file.metadata.num_row_groups):
                 if file.metadata.row_group(group).total_byte_size > MAX_ROW_GROUP:
                     raise TaskError(f"{path}: a row group of more than {MAX_ROW_GROUP} bytes")
-            number = 0
+            number = size = 0
             for batch in file.iter_batches(batch_size=256):
+                size += batch.nbytes
+                if size > MAX_FILE:
+                    raise TaskError(f"{path}: more than {MAX_FILE} bytes once it is unpacked")
                 for values in batch.to_pylist():
                     number += 1
                     yield f"{path} row {number}", values

@@ -1,10 +1,10 @@
 """The small parts of a checkpoint that a stranger wrote: JSON, shard index, safetensors headers.
 
 Everything is bounded and checked before it is believed. A file of a checkpoint folder has a plain
-name, is an ordinary file, and leaves the folder through a link only into the Hugging Face cache,
-which is built of links. Format of a safetensors file: 8 bytes of header length (little-endian),
-the header as JSON, the tensors' bytes without gaps. The weights themselves are read by the
-safetensors library.
+name, is an ordinary file, and leaves the folder through a link only in the Hugging Face cache,
+which is built of links, to what the cache keeps of the same model. Format of a safetensors file: 8
+bytes of header length (little-endian), the header as JSON, the tensors' bytes without gaps. The
+weights themselves are read by the safetensors library.
 """
 
 import json
@@ -66,9 +66,10 @@ def _stays(folder: Path, file: Path) -> bool:
         target = file.resolve()
     except (OSError, RuntimeError):  # a circle of links
         return False
-    blobs = target.parent
-    in_hub_cache = blobs.name == "blobs" and blobs.parent.name.startswith("models--")
-    return in_hub_cache or target.is_relative_to(folder.resolve())
+    real, blobs = folder.resolve(), target.parent
+    model = real.parent.parent  # models--OWNER--NAME/snapshots/COMMIT links to ../../blobs
+    in_hub_cache = blobs == model / "blobs" and model.name.startswith("models--")
+    return in_hub_cache or target.is_relative_to(real)
 
 
 def require_file(file: Path) -> None:

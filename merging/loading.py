@@ -16,6 +16,7 @@ from .aligned import AlignedCheckpoint
 from .checkpoint import Checkpoint
 from .depth import Orders, model_config, resized_config
 from .errors import MergeError, SourceError, UnsupportedError
+from .foreign_paths import refuse_foreign_files, refuse_hub_code
 from .layers import layer_layout, layer_of, prefix_of
 from .speech import speak, speech_of
 
@@ -94,6 +95,8 @@ def tokenizer_at(folder: Path, trust_remote_code: bool = False) -> "PreTrainedTo
     """Loads the tokenizer of a folder; errors as in `load_tokenizer`."""
     from transformers import AutoTokenizer
 
+    if not trust_remote_code:
+        refuse_foreign_files(folder)
     with _loading(folder):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=trust_remote_code, local_files_only=True
@@ -129,6 +132,8 @@ def _refuse_code(checkpoint: Checkpoint, allowed: bool) -> None:
     """A model type that transformers knows needs no code, whatever auto_map says."""
     from transformers import CONFIG_MAPPING
 
+    if not allowed:
+        refuse_hub_code(checkpoint.config, checkpoint.folder)
     code = checkpoint.config.get("auto_map")
     known = checkpoint.config.get("model_type") in CONFIG_MAPPING
     if isinstance(code, dict) and not known and not allowed:

@@ -233,7 +233,8 @@ def print_trial(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="bench_eval.") as folder:
         file = Path(folder) / "study.yaml"
         file.write_text(study_text(options))
-        preflight = inspect(open_study(file)[0], {}, Permissions())
+        named = Permissions(allow_files=frozenset({options.questions.resolve()}))
+        preflight = inspect(open_study(file)[0], {}, named)
         hardware = Hardware(threads=options.threads, token_budget=options.token_budget)
         executor = open_executor(preflight, hardware.resolved(None), Permissions())
         url = RunFolder(Path(folder)).url

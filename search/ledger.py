@@ -16,6 +16,8 @@ import sqlalchemy as sa
 
 from evaluation.task import ItemResult
 
+from .bounded import inflate, parsed
+from .errors import SearchError
 from .storage import Database
 from .storage_url import Storage
 from .tables import CANDIDATES, RESULTS, get_meta, put_meta
@@ -217,7 +219,7 @@ class Ledger:
             query = query.where(RESULTS.c.block.in_(blocks))
         found: dict[tuple[str, str], ItemResult] = {}
         for body in self.database.read(lambda connection: connection.scalars(query).all()):
-            for key, prompt, result in json.loads(zlib.decompress(body)):
+            for key, prompt, result in parsed(inflate(body)):
                 found[key, prompt] = {name: tuple(numbers) for name, numbers in result.items()}
         return found
 
@@ -253,8 +255,11 @@ def _put(connection: sa.Connection, run: str, candidate: Candidate) -> None:
 
 
 def _candidate(body: str) -> Candidate:
-    fields = json.loads(body)
-    for name in ("scores", "violations", "estimates", "errors"):
-        if fields[name] is not None:
-            fields[name] = tuple(fields[name])
-    return Candidate(**fields)
+    fields = parsed(body)
+    try:
+        for name in ("scores", "violations", "estimates", "errors"):
+            if fields[name] is not None:
+                fields[name] = tuple(fields[name])
+        return Candidate(**fields)
+    except (TypeError, KeyError) as error:
+        raise SearchError(f"a candidate in the run is damaged: {error}") from None

@@ -15,6 +15,7 @@ Nothing restrains what permitted code does.
 """
 
 import random
+import shlex
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -61,6 +62,11 @@ def with_code(spec: SamplerSpec, folder: Path, allowed: frozenset[Path]) -> Samp
         registry = spec.options.get(REGISTRY)
         options = {name: one for name, one in spec.options.items() if name != REGISTRY}
         place = None if registry is None else folder / str(registry)
+        if place is not None and not any(place.resolve().is_relative_to(a) for a in allowed):
+            raise SamplerError(
+                f"sampler: {REGISTRY}: {place} takes the place of OptunaHub, so what runs is that "
+                f"folder's code: add --allow-code {shlex.quote(str(place))}"
+            )
         return SamplerSpec(spec.name, options, fetch_package(reference, place))
     if not spec.is_file:
         return spec

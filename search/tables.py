@@ -13,6 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
+from .bounded import parsed
 from .errors import StorageError
 
 FORMAT = 3
@@ -127,7 +128,7 @@ def get_meta(connection: sa.Connection, run: str, key: str, *, lock: bool = Fals
     if lock:
         query = query.with_for_update()
     text = connection.execute(query).scalar_one_or_none()
-    return None if text is None else json.loads(text)
+    return None if text is None else parsed(text)
 
 
 def delete_run(connection: sa.Connection, run: str, spared: str) -> None:

@@ -53,6 +53,7 @@ class Study:
         trust_task_code: bool = False,
         allow_benchmark_test: bool = False,
         allow_code: Iterable[PathLike] = (),
+        allow_files: Iterable[PathLike] = (),
         exact: bool = False,
     ) -> None:
         """What the command line allows and maps holds for everything that is done with the study.
@@ -66,6 +67,7 @@ class Study:
             trust_task_code: Run the code in every own lm-eval YAML of the study.
             allow_benchmark_test: Search on an official test split where a task has no other.
             allow_code: Files that may be run: scorers, samplers, lm-eval YAMLs.
+            allow_files: Files and folders outside of the study's own that its tasks may read.
             exact: Round at every step and read recipes as mergekit does.
         """
         let_threads_sleep()
@@ -78,6 +80,7 @@ class Study:
             "trust_task_code": trust_task_code,
             "allow_benchmark_test": allow_benchmark_test,
             "allow_code": frozenset(Path(one).resolve() for one in allow_code),
+            "allow_files": frozenset(Path(one).resolve() for one in allow_files),
         }
         self._methods = tuple(Path(one) for one in methods)
         if self._methods:
@@ -127,12 +130,15 @@ class Study:
             method: The merge method for these; None chooses.
             maps: As for `Study`.
         """
+        from .named_files import remember_files
         from .starting import Wanted, study_text
 
         target, asked = Path(path), [str(one) for one in tasks]
         source = None if recipe is None else Path(recipe)
         wanted = Wanted(source, base, experts, method, asked, target, checked_maps(maps or {}))
-        return cls(written(target, study_text(wanted)), maps=maps)
+        made = written(target, study_text(wanted))
+        remember_files(made, asked)
+        return cls(made, maps=maps)
 
     @classmethod
     def demo(cls) -> Self:

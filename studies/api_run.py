@@ -170,6 +170,7 @@ class Run:
         *,
         allow_pickle: bool = False,
         allow_code: Iterable[PathLike] = (),
+        allow_files: Iterable[PathLike] = (),
         trust_remote_code: bool = False,
         trust_task_code: bool = False,
     ) -> "Verification":
@@ -186,6 +187,7 @@ class Run:
             trust_task_code,
             allow_benchmark_test=True,  # the search was allowed it, or there would be no run
             allow_code=frozenset(Path(one).resolve() for one in allow_code),
+            allow_files=frozenset(Path(one).resolve() for one in allow_files),
         )
         return verify_run(self.path, trial, permissions, self._storage)
 

@@ -52,6 +52,8 @@ class Study:
     gradients: Gradients
     seed: int
     folder: Path
+    known: Mapping[str, str] | None = None
+    """Of a study that a run keeps: the digest of each task's files; None for a file of its own."""
 
 
 def read_study(path: Path) -> Study:

@@ -7,12 +7,13 @@ genotype has them. Its chat templates are not taken over unless the file asks fo
 model often has none.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from merging.document import Document
+from merging.errors import SourceError
+from merging.headers import member, read_json
 from merging.methods.table import find_method
 from merging.references import parse_reference
 
@@ -111,9 +112,8 @@ def layers_of(model: str, folder: Path, maps: Mapping[str, Path]) -> int | None:
     name = parse_reference(model).path
     place = maps.get(model) or maps.get(name) or folder / name
     try:
-        config = json.loads((place / "config.json").read_text(encoding="utf-8"))
-        layers = config.get("num_hidden_layers")
-    except (OSError, ValueError, AttributeError):
+        layers = read_json(member(place, "config.json")).get("num_hidden_layers")
+    except SourceError:
         return None
     return layers if isinstance(layers, int) and layers > 0 else None
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from merging.errors import SourceError
+from merging.headers import member
 from merging.locations import locate
 from merging.recipe import ModelReference
 
@@ -44,15 +45,16 @@ def licences_of(
             places = (Path(), None)
         for name, place in zip((model.path, model.adapter), places, strict=True):
             if name is not None and name not in found:
-                found[name] = None if place is None else licence_of(place / "README.md")
+                found[name] = None if place is None else licence_of(place)
     return found
 
 
-def licence_of(card: Path) -> Licence | None:
-    """The licence that a card's front matter names; None where none can be read."""
+def licence_of(folder: Path) -> Licence | None:
+    """The licence that the front matter of a model's card names; None where none can be read."""
     from huggingface_hub import metadata_load
 
     try:
+        card = member(folder, "README.md")
         if card.stat().st_size > LARGEST:
             return None
         matter: Any = metadata_load(card)

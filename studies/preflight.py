@@ -36,6 +36,7 @@ from search.warm_start import Reference, WarmStart, references, warm_starts
 
 from .config import Study
 from .errors import StudyError
+from .reach import refuse_outside
 from .sealing import Splits, seal_test
 from .stacks import comparable, depth, refuse_unmovable
 
@@ -51,6 +52,8 @@ class Permissions:
     allow_code: frozenset[Path] = frozenset()
     """Scorers, samplers (those of OptunaHub by name), and own lm-eval YAMLs with what they
     include and name."""
+    allow_files: frozenset[Path] = frozenset()
+    """Files and folders outside of the study's own that its tasks may read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +213,8 @@ def _open(
 def _load_task(
     study: Study, spec: TaskSpec, checkpoint: Checkpoint, permissions: Permissions
 ) -> Task:
+    named = permissions.allow_files | permissions.allow_code
+    refuse_outside(study, spec, named, trusted=permissions.trust_task_code)
     chat = None
     if spec.chat_template:
         from evaluation.chat import chat_renderer

@@ -4,6 +4,7 @@ One that a run keeps remembers folder and `--map`s.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,4 +51,7 @@ def _from_document(document: Document, path: Path) -> tuple[Study, Mapping[str, 
         )
     maps = section.get("maps")
     named = maps.items() if isinstance(maps, dict) else ()
-    return study_from(document, folder), {name: Path(str(place)) for name, place in named}
+    files = section.get("files")
+    known = {name: str(one) for name, one in (files if isinstance(files, dict) else {}).items()}
+    study = replace(study_from(document, folder), known=known)
+    return study, {name: Path(str(place)) for name, place in named}

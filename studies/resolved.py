@@ -10,6 +10,7 @@ from search.space import describe
 from .kept_in import KEY
 from .preflight import Preflight
 from .proposing import code_digest
+from .reach import file_digests
 from .run import Identity
 
 
@@ -63,6 +64,7 @@ def resolved_study(preflight: Preflight, server: str = "") -> str:
         "maps": {name: str(path) for name, path in preflight.maps.items()},
         "models": model_hashes(preflight),
         "tasks": {name: task_hash(task) for name, task in preflight.tasks.items()},
+        "files": dict(file_digests(study)),
         **({"sampler": digest} if (digest := code_digest(preflight)) else {}),
     }
     budget = {

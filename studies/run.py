@@ -25,6 +25,7 @@ from search.storage_url import Storage, parse_url, shown
 
 from .errors import NoWinnerError, RunError
 from .kept_in import FromEnvironment, name_of, refuse_another, refuse_elsewhere, refuse_moved
+from .run_guard import refuse_active, refuse_links
 
 Identity = Mapping[str, Any]
 """What must not change between two searches in one folder, by section."""
@@ -35,6 +36,7 @@ WRITTEN = (
 ).split()
 EVENTS = "tensorboard"
 """The folder of TensorBoard's event files."""
+KEPT = (".lock", ".holder", EVENTS, *WRITTEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ def find_run(path: Path, storage: str | None = None) -> RunFolder:
         raise RunError(
             f"{path}: no such run folder; `eutectic search STUDY` makes one under runs/"
         )
+    refuse_links(path, KEPT)
     refuse_elsewhere(run.study, run.database, storage)
     needed = [run.study] if storage else [run.database, run.study]
     missing = [file.name for file in needed if not file.is_file()]
@@ -152,6 +155,7 @@ def hold(run: RunFolder) -> Iterator[RunFolder]:
     Raises RunError for a folder that holds other things, or that another process holds.
     """
     made = [path for path in (run.path, run.path.parent) if not path.exists()]
+    refuse_links(run.path, KEPT)
     refuse_elsewhere(run.study, run.database, run.storage is not None)
     if isinstance(run.storage, Storage):
         refuse_another(run.study, run.storage.run)
@@ -190,13 +194,13 @@ def _refuse_foreign_database(run: RunFolder) -> None:
         raise RunError(f"{run.database}: cannot be read: {error}") from None
     if not ours:
         raise RunError(f"{run.database}: a database that eutectic did not write; not a run folder")
+    refuse_active(run.database)
 
 
 def _strangers(path: Path) -> bool:
     if not path.is_dir():
         return True
-    ours = {".lock", ".holder", EVENTS, *WRITTEN}
-    return any(one.name not in ours and one.suffix != ".partial" for one in path.iterdir())
+    return any(one.name not in KEPT and one.suffix != ".partial" for one in path.iterdir())
 
 
 def _nothing_in(run: RunFolder) -> bool:

@@ -46,7 +46,8 @@ class TaskForm(Form):
     )
     file: str | None = Field(
         default=None,
-        description="JSONL, CSV or Parquet, a row for each question; seen from the study file.",
+        description="JSONL, CSV or Parquet, a row for each question; seen from the study file. "
+        "Outside of its folder it needs `--allow-file`.",
         examples=["logic.jsonl"],
     )
     lm_eval: str | None = Field(

@@ -131,23 +131,3 @@ def nothing_won(path: Path, view: RunView | None) -> NoWinnerError:
         f"{path}: the search has not ended, so nothing has won yet; go on with "
         "`eutectic search`, or take one with --trial N"
     )
-
-
-def serve_dashboard(path: Path, port: int, storage: str | None = None) -> None:
-    """Serves optuna-dashboard on loopback until Ctrl-C; of a server, all studies that it keeps."""
-    run = find_run(path, storage)
-    try:
-        from optuna_dashboard import run_server
-    except ImportError:
-        raise StudyError(
-            "the dashboard is an extra: install it with pip install '.[dashboard]' in its folder"
-        ) from None
-    from search.study_log import open_storage
-
-    with run.ledger() as ledger:
-        shown = run.url if run.storage is None else open_storage(ledger.database)
-    print(f"optuna-dashboard of {path} on http://127.0.0.1:{port}/ (Ctrl-C ends it)", flush=True)
-    try:
-        run_server(shown, host="127.0.0.1", port=port)
-    except OSError as error:
-        raise StudyError(f"--port {port}: {error.strerror}; choose another") from None

@@ -1,5 +1,6 @@
 """Trials as a table, for trials.csv, the `trials` command and notebooks."""
 
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 from .view import RunView, TrialView
@@ -35,8 +36,11 @@ def spreadsheet_safe(frame: "pd.DataFrame") -> "pd.DataFrame":
     """The table with texts that a spreadsheet would run as formulas turned into plain texts."""
 
     def plain(value: Any) -> Any:
-        formula = isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r")
-        return f"'{value}" if formula else value
+        if not isinstance(value, str):
+            return value
+        text = " ".join(value.splitlines()) if value else value  # a lone \r would begin a row
+        looks = unicodedata.normalize("NFKC", text).lstrip(" ")  # a wide = is one as well
+        return f"'{text}" if looks.startswith(("=", "+", "-", "@", "\t")) else text
 
     return frame.rename(columns=plain).map(plain)
 

@@ -4,6 +4,8 @@ Division by zero gives infinity or NaN, as in numpy: a check would keep loops fr
 vectorised.
 """
 
+import os
+import stat
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -25,7 +27,9 @@ def compiled(function: Function) -> Function:
     """A kernel; its machine code is kept on disk where a cache folder is writable."""
     kernel: Any = inlined(function)
     with suppress(RuntimeError):  # numba finds no folder to write to
-        kernel._cache = FolderCache(function)
+        cache = FolderCache(function)
+        if is_ours(Path(str(cache.cache_path))):
+            kernel._cache = cache
     return cast(Function, kernel)
 
 
@@ -37,6 +41,14 @@ def inlined(function: Function) -> Function:
 def generated(function: Callable[..., Any]) -> Any:
     """An operation that Python lacks: it gives types, and what writes LLVM's instructions."""
     return intrinsic(function)
+
+
+def is_ours(folder: Path) -> bool:
+    """Whether nobody else may have written there: what numba keeps are pickles, which are code."""
+    if not hasattr(os, "getuid"):
+        return True
+    status = folder.stat()
+    return status.st_uid in (0, os.getuid()) and not status.st_mode & stat.S_IWOTH
 
 
 class FolderCache(FunctionCache):

@@ -14,6 +14,7 @@ from .faults import INPUT_AT_FAULT, guarded, one_line
 from .options import (
     AllowBenchmarkTest,
     AllowCode,
+    AllowFile,
     AllowPickle,
     Device,
     Dtype,
@@ -86,6 +87,7 @@ def init(
 
     Example: eutectic init recipe.yml --task questions.jsonl -o study.yaml
     """
+    from ..named_files import remember_files
     from ..schema_file import MODELINE, write_schema
     from ..starting import Wanted, study_text
 
@@ -101,6 +103,7 @@ def init(
         print(text, end="")
         return
     output.write_text(text, encoding="utf-8")
+    remember_files(output, task)
     again = "".join(f" --map {shlex.quote(one)}" for one in map)
     typer.echo(f"wrote {output}; next: eutectic check {output}{again}", err=True)
 
@@ -129,6 +132,7 @@ def check(
     trust_task_code: TrustTaskCode = False,
     allow_benchmark_test: AllowBenchmarkTest = False,
     allow_code: AllowCode = [],  # noqa: B006
+    allow_file: AllowFile = [],  # noqa: B006
     mergekit_exact: MergekitExact = False,
     as_json: Json = False,
 ) -> None:
@@ -150,6 +154,7 @@ def check(
         trust_task_code,
         allow_benchmark_test,
         frozenset(path.resolve() for path in allow_code),
+        frozenset(path.resolve() for path in allow_file),
     )
     hardware = Hardware(device, dtype, token_budget, threads)
     given = hardware if measure or hardware != Hardware() else None

@@ -20,6 +20,7 @@ from merging.errors import MergeError
 from search.errors import SearchError
 
 from ..errors import NoWinnerError, StudyError
+from ..wording import TURNS
 
 DIFFERENT = 1
 INPUT_AT_FAULT = 2
@@ -77,7 +78,10 @@ def _told(message: object, code: int) -> BaseException:
 def one_line(text: str) -> str:
     """What breaks lines or speaks to the terminal is escaped: names come from strangers."""
     odd = ("Cc", "Cs", "Zl", "Zp")
-    return "".join(repr(one)[1:-1] if unicodedata.category(one) in odd else one for one in text)
+    return "".join(
+        repr(one)[1:-1] if unicodedata.category(one) in odd or ord(one) in TURNS else one
+        for one in text
+    )
 
 
 @contextmanager

@@ -17,9 +17,11 @@ from .faults import DIFFERENT, guarded, interruptible
 from .options import (
     AllowBenchmarkTest,
     AllowCode,
+    AllowFile,
     AllowPickle,
     Device,
     Dtype,
+    Host,
     Json,
     Map,
     MergekitExact,
@@ -179,6 +181,7 @@ def verify(
     allow_pickle: AllowPickle = False,
     methods: Methods = [],  # noqa: B006
     allow_code: AllowCode = [],  # noqa: B006
+    allow_file: AllowFile = [],  # noqa: B006
     trust_remote_code: TrustRemoteCode = False,
     trust_task_code: TrustTaskCode = False,
     as_json: Json = False,
@@ -199,6 +202,7 @@ def verify(
         trust_task_code,
         allow_benchmark_test=True,  # the search was allowed it, or there would be no run
         allow_code=frozenset(path.resolve() for path in allow_code),
+        allow_files=frozenset(path.resolve() for path in allow_file),
     )
     found = verify_run(run, trial, permissions, storage)
     if as_json:
@@ -235,6 +239,7 @@ def evaluate(
     trust_task_code: TrustTaskCode = False,
     allow_benchmark_test: AllowBenchmarkTest = False,
     allow_code: AllowCode = [],  # noqa: B006
+    allow_file: AllowFile = [],  # noqa: B006
     mergekit_exact: MergekitExact = False,
     as_json: Json = False,
 ) -> None:
@@ -252,6 +257,7 @@ def evaluate(
         trust_task_code=trust_task_code,
         allow_benchmark_test=allow_benchmark_test,
         allow_code=frozenset(path.resolve() for path in allow_code),
+        allow_files=frozenset(path.resolve() for path in allow_file),
     )
     hardware = Hardware(device, dtype, token_budget, threads or os.cpu_count())
     found = evaluate_model(
@@ -266,18 +272,17 @@ def evaluate(
 @guarded
 def dashboard(
     run: RunArgument,
-    port: Annotated[
-        int, typer.Option(min=1, max=65535, help="The port to listen at, on loopback.")
-    ] = 8080,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen at.")] = 8080,
+    host: Host = "127.0.0.1",
     storage: Storage = None,
 ) -> None:
     """Open optuna-dashboard on a run, on loopback.
 
     Example: eutectic dashboard runs/demo
     """
-    from ..show import serve_dashboard
+    from ..dashboard import serve_dashboard
 
-    serve_dashboard(run, port, storage)
+    serve_dashboard(run, port, host, storage)
 
 
 def register(app: typer.Typer) -> None:

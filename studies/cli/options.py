@@ -47,6 +47,15 @@ AllowCode = Annotated[
         "names; optunahub:samplers/PACKAGE runs a package of OptunaHub. Repeatable.",
     ),
 ]
+AllowFile = Annotated[
+    list[Path],
+    typer.Option(
+        "--allow-file",
+        metavar="PATH",
+        help="Let tasks read this file, or what is in this folder, outside of the study's own. "
+        "Repeatable.",
+    ),
+]
 Device = Annotated[
     str | None,
     typer.Option("--device", help="Where to score: cpu, cuda, cuda:1, mps; cpu by default."),
@@ -59,6 +68,14 @@ TokenBudget = Annotated[
 ]
 Threads = Annotated[
     int | None, typer.Option("--threads", min=1, help="CPU threads; all cores by default.")
+]
+Host = Annotated[
+    str,
+    typer.Option(
+        "--host",
+        help="The address to listen at. Another than loopback lets others read the run, and "
+        "delete its Optuna study.",
+    ),
 ]
 MergekitExact = Annotated[
     bool,

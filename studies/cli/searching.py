@@ -12,6 +12,7 @@ from .faults import INTERRUPTED, guarded, interruptible
 from .options import (
     AllowBenchmarkTest,
     AllowCode,
+    AllowFile,
     AllowPickle,
     Device,
     Dtype,
@@ -125,6 +126,7 @@ def search(
     trust_task_code: TrustTaskCode = False,
     allow_benchmark_test: AllowBenchmarkTest = False,
     allow_code: AllowCode = [],  # noqa: B006
+    allow_file: AllowFile = [],  # noqa: B006
     mergekit_exact: MergekitExact = False,
     progress: Progress = None,
     quiet: Quiet = False,
@@ -168,6 +170,7 @@ def search(
             trust_task_code,
             allow_benchmark_test,
             frozenset(path.resolve() for path in allow_code),
+            frozenset(path.resolve() for path in allow_file),
         ),
     )
     run_search(study, options, as_json)

@@ -1,6 +1,5 @@
 """A recipe to search, from a base and its experts alone."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from merging.chat_templates import own_template
-from merging.errors import MergeError
+from merging.errors import MergeError, SourceError
+from merging.headers import member, read_json
 from merging.methods.method import Method
 from merging.methods.table import find_method
 from merging.references import parse_reference
@@ -210,11 +210,10 @@ def _seen(part: str, place: Path) -> str:
 def _dtype(folder: Path | None) -> str:
     """The dtype that the first model is stored in, bfloat16 where that is not known."""
     try:
-        data = json.loads(((folder or Path()) / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        data = read_json(member(folder or Path(), "config.json"))
+    except SourceError:
         return "bfloat16"
-    text = data.get("text_config") if isinstance(data, dict) else None
-    for one in (data, text):
+    for one in (data, data.get("text_config")):
         found = one.get("dtype") or one.get("torch_dtype") if isinstance(one, dict) else None
         if found in ("float32", "bfloat16", "float16"):
             return str(found)

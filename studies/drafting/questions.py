@@ -79,13 +79,20 @@ def clean_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:100] or "study"
 
 
-def _draft(given: str, place: Path, chat: bool) -> Draft:
+def given_file(given: str) -> tuple[str, Path] | None:
+    """The name and the file that a `--task` gives; None for a task of lm-eval's."""
     name, separator, rest = given.partition("=")
     if separator and name and not Path(given).exists():
-        return _of_file(Path(rest), clean_name(name), place, chat)
+        return clean_name(name), Path(rest)
     path = Path(given)
     if path.suffix.lower() in SUFFIXES or path.exists() or os.sep in given:
-        return _of_file(path, clean_name(path.stem), place, chat)
+        return clean_name(path.stem), path
+    return None
+
+
+def _draft(given: str, place: Path, chat: bool) -> Draft:
+    if (named := given_file(given)) is not None:
+        return _of_file(named[1], named[0], place, chat)
     return _of_lm_eval(given)
 
 

@@ -86,7 +86,7 @@ def test_nothing_is_loaded_without_permission(tmp_path: Path) -> None:
 )
 def test_without_the_package_its_install_line_is_told(tmp_path: Path) -> None:
     with pytest.raises(SamplerError, match=r"pip install '\.\[optunahub\]'"):
-        with_code(SamplerSpec(NAME, {"registry": "."}), tmp_path, consent(NAME))
+        with_code(SamplerSpec(NAME, {"registry": "."}), tmp_path, consent(NAME, str(tmp_path)))
 
 
 @needs_hub
@@ -94,7 +94,7 @@ def test_a_package_of_a_local_registry(make_space: MakeSpace, tmp_path: Path) ->
     folder = write_registry(tmp_path)
     for registry in (".", "package", str(tmp_path)):
         options = {"registry": registry, "spread": 0.2}
-        spec = with_code(SamplerSpec(NAME, options), tmp_path, consent(NAME))
+        spec = with_code(SamplerSpec(NAME, options), tmp_path, consent(NAME, str(tmp_path)))
         assert spec.options == {"spread": 0.2} and isinstance(spec.code, HubCode)
     coordinates = Coordinates(make_space(NUMBERS))
     rehearse(spec, coordinates, (True, True), 1, 0, None)
@@ -109,7 +109,7 @@ def test_a_package_of_a_local_registry(make_space: MakeSpace, tmp_path: Path) ->
     (folder / "parts" / "drawing.py").write_text(DRAWING.replace("/ 2", "/ 3"))
     with pytest.raises(SamplerError, match="was changed while the search ran"):
         propose(request)
-    changed = with_code(SamplerSpec(NAME, options), tmp_path, consent(NAME))
+    changed = with_code(SamplerSpec(NAME, options), tmp_path, consent(NAME, str(tmp_path)))
     assert isinstance(changed.code, HubCode) and changed.code.digest != spec.code.digest
 
 
@@ -118,7 +118,7 @@ def test_faults_of_packages(tmp_path: Path) -> None:
     folder = write_registry(tmp_path)
     gone = "optunahub:samplers/gone"
     with pytest.raises(SamplerError, match="there is no such package in"):
-        with_code(SamplerSpec(gone, {"registry": "."}), tmp_path, consent(gone))
+        with_code(SamplerSpec(gone, {"registry": "."}), tmp_path, consent(gone, str(tmp_path)))
     two = INIT + "class Other(MiddleSampler):\n    pass\n__all__.append('Other')\n"
     for text, name, message in (
         (two, NAME, "has 2 samplers (MiddleSampler, Other); name one: " + NAME + ":CLASS"),
@@ -127,7 +127,8 @@ def test_faults_of_packages(tmp_path: Path) -> None:
         ("import nothing_such", NAME, "cannot be loaded: ModuleNotFoundError: No module named"),
     ):
         (folder / "__init__.py").write_text(text)
-        spec = with_code(SamplerSpec(name, {"registry": "."}), tmp_path, consent(NAME))
+        allowed = consent(NAME, str(tmp_path))
+        spec = with_code(SamplerSpec(name, {"registry": "."}), tmp_path, allowed)
         with pytest.raises(SamplerError) as caught:
             own_sampler(spec)
         assert message in str(caught.value)
@@ -151,7 +152,7 @@ def test_a_package_is_fetched_once_and_then_searched_with_offline(
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
     monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{(tmp_path / 'remote').as_uri()}/.insteadOf")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://github.com/")
-    spec = with_code(SamplerSpec(NAME), tmp_path, consent(NAME))
+    spec = with_code(SamplerSpec(NAME), tmp_path, consent(NAME, str(tmp_path)))
     shutil.rmtree(tmp_path / "remote")
     assert with_code(SamplerSpec(NAME), tmp_path, consent(f"{NAME}@main")) == spec
     coordinates = Coordinates(make_space(NUMBERS))

@@ -174,6 +174,7 @@ def test_the_command_line_names_samplers_too(bench) -> None:
 def test_the_hub_is_asked_only_with_permission(bench, tmp_path: Path) -> None:
     written = "{name: optunahub:samplers/nothing, registry: nowhere}"
     bench.change(("sampler: random", f"sampler: {written}"))
-    result = bench.call("check", bench.study, "--allow-code", "optunahub:samplers/nothing")
+    allowed = ("--allow-code", "optunahub:samplers/nothing", "--allow-code", "nowhere")
+    result = bench.call("check", bench.study, *allowed)
     assert result.exit_code == 2
     assert "pip install" in result.stderr or "there is no such package in" in result.stderr
