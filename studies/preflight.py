@@ -36,7 +36,7 @@ from search.warm_start import Reference, WarmStart, references, warm_starts
 
 from .config import Study
 from .errors import StudyError
-from .reach import refuse_outside
+from .reach import reach_notices, refuse_outside
 from .sealing import Splits, seal_test
 from .stacks import comparable, depth, refuse_unmovable
 
@@ -111,6 +111,7 @@ def inspect(study: Study, maps: Mapping[str, Path], permissions: Permissions) ->
         *plan_notices(recipe, opened, document=filled),
         *vocabulary_notices(opened),
         *unlike,
+        *reach_notices(study),
     )
     tasks = load_tasks(study, base, opened[base], permissions)
     sealed, restated = seal_test(study, tasks, split_tasks(study, tasks))

@@ -1,15 +1,17 @@
 """Which files a study's tasks may read: those in its folder, and what the user names.
 
 A study may come from a stranger, and what its tasks read is shown in reports that are passed on:
-`file: ../../taxes.csv` would carry a private file there. So a file that lies elsewhere, or that a
-link leads out to, is read only where the command line (or `init`) named it. What a run reads again
-is known by its digest instead, for its study.yaml says where it came from.
+`file: ../../taxes.csv` would carry a private file there. So a path that leaves the folder, or that
+a link leads out of it, is read only where the command line (or `init`) named it. An absolute path
+was written for this machine, and is read and told. What a run reads again is known by its digest
+instead, for its study.yaml says where it came from.
 """
 
 import os
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from evaluation.spec import LmEvalSpec, NativeSpec, TaskSpec
 from merging.hashing import cache_folder, hash_files
@@ -51,8 +53,31 @@ def refuse_outside(
     else:
         named += [study.folder.resolve(), *remembered_files(Path(study.document.file))]
     for key, file in _files(spec).items():
-        if file.exists() and not _within(file, named):
+        told = study.known is None and _is_absolute(study, spec, key)
+        if file.exists() and not told and not _within(file, named):
             raise _outside(study, spec, key, file)
+
+
+def reach_notices(study: Study) -> list[str]:
+    """Which absolute paths of tasks lead out of the study's folder, in one line, if any do."""
+    found = [
+        str(file)
+        for spec in study.tasks
+        if study.known is None and isinstance(spec, NativeSpec)
+        for key, file in _files(spec).items()
+        if _is_absolute(study, spec, key) and not _within(file, [study.folder.resolve()])
+    ]
+    named = ", ".join(dict.fromkeys(found))
+    return [f"tasks read {named}; reports show questions of theirs"] if named else []
+
+
+def _is_absolute(study: Study, spec: TaskSpec, key: str) -> bool:
+    """Whether the study has an absolute path there."""
+    data: Any = study.document.data
+    written = next((one for one in data["tasks"] if one.get("name") == spec.name), None)
+    for part in key.split("."):
+        written = written.get(part) if isinstance(written, Mapping) else None
+    return isinstance(written, str) and Path(written).is_absolute()
 
 
 def file_digests(study: Study) -> Mapping[str, str]:

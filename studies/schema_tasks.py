@@ -47,7 +47,7 @@ class TaskForm(Form):
     file: str | None = Field(
         default=None,
         description="JSONL, CSV or Parquet, a row for each question; seen from the study file. "
-        "Outside of its folder it needs `--allow-file`.",
+        "By `..` or a link out of its folder it needs `--allow-file`.",
         examples=["logic.jsonl"],
     )
     lm_eval: str | None = Field(

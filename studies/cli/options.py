@@ -52,8 +52,8 @@ AllowFile = Annotated[
     typer.Option(
         "--allow-file",
         metavar="PATH",
-        help="Let tasks read this file, or what is in this folder, outside of the study's own. "
-        "Repeatable.",
+        help="Let tasks read this file, or what is in this folder, outside of the study's own, "
+        "which `..` or a link leads to. Repeatable.",
     ),
 ]
 Device = Annotated[
