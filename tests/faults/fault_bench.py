@@ -1,0 +1,77 @@
+"""What is broken on purpose: a search of ten trials over two tasks that takes a second.
+
+Everything that is kept between its steps is in it: a race of several looks, gradients, a sampler
+that learns, guesses, a contest on select, the sealed test.
+"""
+
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+STUDY = """\
+name: broken
+recipe:
+  merge_method: ties
+  base_model: base
+  models:
+    - model: alpha
+      parameters: {weight: {range: [0.0, 1.0], start: 0.5}, density: {range: [0.1, 0.9]}}
+    - model: beta
+      parameters: {weight: {range: [0.0, 1.0], start: 0.25}, density: 0.5}
+  parameters: {normalize: false}
+  dtype: bfloat16
+tasks:
+  - name: sums
+    file: sums.jsonl
+    type: multiple_choice
+    prompt: "{{question}}"
+    choices: choices
+    answer: answer
+  - name: lines
+    file: lines.jsonl
+    type: loglikelihood
+    target: text
+split: {calibration: 0.15, search: 0.5, select: 0.2, test: 0.15}
+budget: {trials: 10}
+sampler: tpe
+gradients: on
+"""
+ROWS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A folder with models, tasks and `study.yaml`; `cache` is for all its searches."""
+
+    folder: Path
+
+    @property
+    def study(self) -> Path:
+        """The study file."""
+        return self.folder / "study.yaml"
+
+    @property
+    def cache(self) -> Path:
+        """Where hashes and compiled kernels are kept."""
+        return self.folder / "cache"
+
+
+def furnish(folder: Path, family: Path) -> Bench:
+    """A bench in a new folder; `family` holds the models base, alpha and beta."""
+    folder.mkdir()
+    for name in ("base", "alpha", "beta"):
+        (folder / name).symlink_to(family / name, target_is_directory=True)
+    draw = random.Random(0)
+    sums, lines = [], []
+    for _ in range(ROWS):
+        one, other, right = draw.randrange(50), draw.randrange(50), draw.randrange(3)
+        choices = [str(one + other + shift) for shift in (1, 10, 3)]
+        choices[right] = str(one + other)
+        sums.append({"question": f"{one} + {other} =", "choices": choices, "answer": right})
+        lines.append({"text": "".join(draw.choice("abc de fgh i") for _ in range(20))})
+    for name, rows in (("sums", sums), ("lines", lines)):
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
+    (folder / "study.yaml").write_text(STUDY, encoding="utf-8")
+    return Bench(folder)

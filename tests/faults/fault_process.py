@@ -1,0 +1,188 @@
+"""A command in a process of its own that can be killed, begun in milliseconds.
+
+Its processes are forked from one that has imported everything and run nothing (the standard
+library's fork server): a start costs no imports. Each keeps a journal of what it scored and
+recorded, outside the run folder, by which nothing recorded can be lost unseen.
+"""
+
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from fault_harms import Harm, Unharmed, on_statements
+
+IMPORTED = (
+    "alembic.command evaluation.harness evaluation.native merging.adapters merging.candidate "
+    "merging.kernels.cpu merging.live_slopes narwhals.stable.v1 numba numba.typed optuna "
+    "optuna.importance._fanova optuna.storages._rdb.models pandas plotly.graph_objects "
+    "pygments.lexers.python rich.table search.proposals sklearn.ensemble sqlalchemy.orm "
+    "sqlalchemy.dialects.sqlite studies.cli studies.conduct studies.report studies.summary torch "
+    "transformers.convert_slow_tokenizer transformers.models.llama.modeling_llama"
+).split()
+PATIENCE = 120.0
+"""Seconds after which a command is said to hang."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command line to run in a folder, with what is done to it from inside."""
+
+    arguments: tuple[str, ...]
+    folder: Path
+    cache: Path
+    notes: Path
+    """Folder of its journal and of what it said."""
+    harm: Harm = field(default_factory=Unharmed)
+    own_proposer: bool = False
+    """Whether it proposes in a process of its own, which takes seconds to start, or in itself."""
+
+    @property
+    def journal(self) -> Path:
+        """What was scored and recorded, line by line."""
+        return self.notes / "journal"
+
+    @property
+    def said(self) -> Path:
+        """Standard output and standard error of all commands of a case."""
+        return self.notes / "said"
+
+
+def start(command: Command) -> BaseProcess:
+    """Begins a command in a process group of its own."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(list(IMPORTED))
+    process = context.Process(target=_run, args=(command,))
+    process.start()
+    return process
+
+
+def finish(process: BaseProcess, patience: float = PATIENCE) -> int:
+    """Waits for its end and gives its exit code, negative for a signal.
+
+    Raises:
+        TimeoutError: it hangs.
+    """
+    process.join(patience)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+        raise TimeoutError(f"still running after {patience:.0f} s")
+    return process.exitcode
+
+
+def journal(file: Path) -> list[list[str]]:
+    """The journal so far: lines of `scored`, `recorded` and `statements`, in words."""
+    if not file.is_file():
+        return []
+    return [line.split("\t") for line in file.read_text().splitlines()]
+
+
+def work(file: Path) -> int:
+    """Blocks that were scored, and backward passes."""
+    return Counter(line[0] for line in journal(file))["scored"]
+
+
+def until(reached: Callable[[], bool], process: BaseProcess) -> None:
+    """Waits for something to come about, or for the process to end."""
+    deadline = time.monotonic() + PATIENCE
+    while process.exitcode is None and not reached():
+        if time.monotonic() > deadline:
+            raise TimeoutError("what was waited for never came")
+        time.sleep(0.002)
+
+
+def _run(command: Command) -> None:
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.chdir(command.folder)
+    os.environ["EUTECTIC_CACHE"] = str(command.cache)
+    said = os.open(command.said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for stream in (1, 2):
+        os.dup2(said, stream)
+    # Not what a test runner may have put there before the fork server began.
+    sys.stdout, sys.stderr = (os.fdopen(stream, "w", buffering=1) for stream in (1, 2))
+    _keep_journal(command.journal)
+    if not command.own_proposer:
+        _propose_here()
+    command.harm.apply()
+    from studies.cli import main
+
+    sys.argv = ["eutectic", *command.arguments]
+    main()
+
+
+def _keep_journal(file: Path) -> None:
+    from evaluation.harness import Harness
+    from search.ledger import Ledger
+
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def write(*words: object) -> None:
+        os.write(handle, ("\t".join(map(str, words)) + "\n").encode())
+
+    score, loss, slope, record = (
+        Harness.score,
+        Harness.gold_loss,
+        Harness.gold_gradient,
+        Ledger.record,
+    )
+
+    def scoring(whole: Callable[..., Any]) -> Callable[..., Any]:
+        def scored(self: object, task: str, *arguments: Any) -> Any:
+            write("scored", task)
+            return whole(self, task, *arguments)
+
+        return scored
+
+    def recorded(self: Ledger, *key: Any, **named: Any) -> None:
+        record(self, *key, **named)
+        write("recorded", *key[:4])
+
+    Harness.score = scoring(score)  # type: ignore[method-assign]
+    Harness.gold_loss = scoring(loss)  # type: ignore[method-assign]
+    Harness.gold_gradient = scoring(slope)  # type: ignore[method-assign]
+    Ledger.record = recorded  # type: ignore[method-assign]
+    steps = [0]
+
+    def step() -> None:
+        steps[0] += 1
+
+    on_statements(step)
+    from multiprocessing.util import Finalize
+
+    Finalize(None, lambda: write("statements", steps[0]), exitpriority=0)
+
+
+def _propose_here() -> None:
+    import studies.conduct
+    from search.proposals import Proposal, ProposalRequest, propose
+
+    class Here:
+        """Computes what the process of its own computes, without its start."""
+
+        def submit(self, request: ProposalRequest) -> "Future[Proposal]":
+            future: Future[Proposal] = Future()
+            future.set_result(propose(request))
+            return future
+
+        def __enter__(self) -> "Here":
+            return self
+
+        def __exit__(self, *exception: object) -> None:
+            return None
+
+    studies.conduct.Proposer = Here  # type: ignore[misc, assignment]
+
+
+def words(arguments: Sequence[object]) -> tuple[str, ...]:
+    """A command line."""
+    return tuple(map(str, arguments))
