@@ -6,13 +6,10 @@ winner, or too many failed trials; 130 interrupted, state saved.
 
 import functools
 import os
-import signal
 import sqlite3
 import sys
-import threading
 import unicodedata
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import typer
@@ -79,8 +76,8 @@ def _database_at_fault(error: BaseException | None) -> str | None:
     while error is not None:
         if isinstance(error, sqlite3.OperationalError):
             return (
-                f"the run's database: {error}; what was recorded is kept: see to the disk, and the "
-                "same command goes on"
+                f"the run's database: {error}; what was recorded is kept: see to the disk, and "
+                "the same command goes on"
             )
         error = getattr(error, "orig", None) or error.__cause__
     return None
@@ -100,49 +97,6 @@ def one_line(text: str) -> str:
         repr(one)[1:-1] if unicodedata.category(one) in odd or ord(one) in TURNS else one
         for one in text
     )
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """SIGTERM and a lost terminal end the work as Ctrl-C does: nothing half-written stays.
-
-    One that falls into a destructor, where nothing can be raised, comes again a moment later.
-    """
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {
-        number: signal.signal(number, _interrupt)
-        for number in numbers
-        if signal.getsignal(number) == signal.SIG_DFL  # `nohup` ignores one of them
-    }
-    again: list[threading.Timer] = []
-    shown = sys.unraisablehook
-    sys.unraisablehook = _coming_again(shown, again)
-    try:
-        yield
-    finally:
-        sys.unraisablehook = shown
-        for one in again:
-            one.cancel()
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _coming_again(
-    shown: Callable[["sys.UnraisableHookArgs"], object], again: list[threading.Timer]
-) -> Callable[["sys.UnraisableHookArgs"], object]:
-    def hook(unraisable: "sys.UnraisableHookArgs") -> None:
-        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
-            shown(unraisable)
-            return
-        again.append(threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)))
-        again[-1].daemon = True
-        again[-1].start()
-
-    return hook
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _readable(error: OSError) -> str:

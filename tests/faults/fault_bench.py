@@ -57,6 +57,20 @@ class Bench:
         return self.folder / "cache"
 
 
+def write_models(folder: Path) -> Path:
+    """The tests' own pico family, written below a folder."""
+    import importlib.util
+    import sys
+
+    name = "conftest_of_all_tests"
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "conftest.py")
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    root: Path = module.write_family(folder / "family", "bfloat16").root
+    return root
+
+
 def furnish(folder: Path, family: Path) -> Bench:
     """A bench in a new folder; `family` holds the models base, alpha and beta."""
     folder.mkdir()

@@ -149,7 +149,7 @@ class ClockJumps:
 
 
 def kill_myself() -> None:
-    """What kill -9, and the kernel when memory is gone, does: no handler runs, nothing is closed."""
+    """What kill -9, and a kernel without memory, does: no handler runs, nothing is closed."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 

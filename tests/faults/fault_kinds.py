@@ -1,4 +1,4 @@
-"""The kinds of faults. Each breaks a case's search, resumes it, and tells the blocks done twice."""
+"""The kinds of faults. Each breaks a search, resumes it, and tells the blocks done twice."""
 
 import random
 import shutil
@@ -47,7 +47,7 @@ def break_and_resume(known: Undisturbed, kind: str, seed: str, folder: Path) -> 
 
 
 def killed_at_moments(case: Case) -> int:
-    """kill -9 of the coordinator, up to three times before it may end."""
+    """The coordinator dies of kill -9, up to three times before it may end."""
     faults = case.chance.choice((1, 1, 2, 3))
     for _ in range(faults):
         command = case.command()
@@ -59,14 +59,14 @@ def killed_at_moments(case: Case) -> int:
 
 
 def killed_at_statements(case: Case) -> int:
-    """kill -9 before or after a statement to the database, or before a commit."""
+    """It dies before or after a statement to the database, or before a commit."""
     number = case.chance.randrange(case.known.statements)
     case.ends(case.command(harm=KilledAtStatement(number)), KILLED, 0)
     return case.resumed(1)
 
 
 def killed_at_files(case: Case) -> int:
-    """kill -9 before a file is opened, written or moved to its place."""
+    """It dies before a file is opened, written or moved to its place."""
     number = case.chance.randrange(150)
     case.ends(case.command(harm=KilledAtFile(number)), KILLED, 0)
     return case.resumed(1)

@@ -62,7 +62,7 @@ def stale_lock(case: Case) -> int:
 
 
 def proposer_killed(case: Case) -> int:
-    """kill -9 of the process that proposes: told in one line, or no longer needed."""
+    """The process that proposes dies of kill -9: told in one line, or no longer needed."""
     command = case.command(own_proposer=True)
     process = start(command)
     until(lambda: bool(children(process.pid or 0)), process)
@@ -83,5 +83,3 @@ def children(parent: int) -> list[int]:
     except (FileNotFoundError, ProcessLookupError):
         return []
     return [one for one, line in told.items() if "spawn_main" in line]
-
-

@@ -140,6 +140,6 @@ def hold_message(said: Path, code: int, allowed: Iterable[int]) -> None:
     """The exit code is one of those allowed, and no traceback was printed."""
     text = said.read_text(errors="replace") if said.is_file() else ""
     if "Traceback" in text:
-        raise Broken(f"a traceback: ...{text[text.index('Traceback'):][-1500:]}")
+        raise Broken(f"a traceback: ...{text[text.index('Traceback') :][-1500:]}")
     if code not in allowed:
         raise Broken(f"exit code {code}: ...{text[-600:]}")
