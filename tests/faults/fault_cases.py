@@ -7,18 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from fault_bench import Bench
-from fault_process import Command, finish, journal, start, until, words, work
+from fault_process import Command, count, finish, journal, start, until, words, work
 from fault_rules import Broken, hold_ended, hold_message, hold_recorded, hold_same
 
 
 @dataclass(frozen=True, slots=True)
 class Undisturbed:
-    """The same search without a fault; `blocks` and `statements` are the moments there are."""
+    """The same search without a fault; its blocks, statements and files are moments."""
 
     bench: Bench
     run: Path
     blocks: int = 0
     statements: int = 0
+    files: int = 0
     seconds: float = 0.0
 
 
@@ -91,5 +92,6 @@ def undisturbed(bench: Bench) -> Undisturbed:
         case.ends(command, 0)
         seconds = time.monotonic() - begun
     hold_ended(case.run)
-    (counted,) = (line[1] for line in journal(command.journal) if line[0] == "statements")
-    return Undisturbed(bench, case.run, work(command.journal), int(counted), seconds)
+    notes = command.journal
+    counted = [count(notes, what) for what in ("statements", "files")]
+    return Undisturbed(bench, case.run, work(notes), *counted, seconds)

@@ -20,7 +20,8 @@ def break_many(numbers: Iterable[int], seed: int, family: Path, scratch: Path, s
     known = undisturbed(furnish(scratch / "bench", family))
     print(
         f"undisturbed: {known.blocks} blocks of work and backward passes, "
-        f"{known.statements} steps of the database, {known.seconds:.1f} s",
+        f"{known.statements} steps of the database, {known.files} of files, "
+        f"{known.seconds:.1f} s",
         flush=True,
     )
     kinds, begun = list(KINDS), time.monotonic()

@@ -49,15 +49,13 @@ class KilledAtStatement:
 
 @dataclass(frozen=True, slots=True)
 class KilledAtFile:
-    """kill -9 when a file is about to be written, or to be moved to its place."""
+    """kill -9 when a file is about to be opened, or to be moved to its place."""
 
     number: int
 
     def apply(self) -> None:
         """Counts from here on."""
-        step = _at(self.number, kill_myself)
-        for name in ("write_text", "replace", "open"):
-            _before(Path, name, step)
+        on_files(_at(self.number, kill_myself))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +157,12 @@ def on_statements(step: Callable[[], None]) -> None:
 
     for event in ("before_cursor_execute", "after_cursor_execute", "commit"):
         sa.event.listen(sa.Engine, event, lambda *_: step())
+
+
+def on_files(step: Callable[[], None]) -> None:
+    """Calls `step` before a file is opened, or moved to its place."""
+    for name in ("open", "replace"):
+        _before(Path, name, step)
 
 
 def _at(number: int, act: Callable[[], None]) -> Callable[[], None]:

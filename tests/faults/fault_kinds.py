@@ -66,8 +66,8 @@ def killed_at_statements(case: Case) -> int:
 
 
 def killed_at_files(case: Case) -> int:
-    """It dies before a file is opened, written or moved to its place."""
-    number = case.chance.randrange(150)
+    """It dies before a file is opened, or moved to its place."""
+    number = case.chance.randrange(case.known.files)
     case.ends(case.command(harm=KilledAtFile(number)), KILLED, 0)
     return case.resumed(1)
 

@@ -18,16 +18,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from fault_harms import Harm, Unharmed, on_statements
+from fault_harms import Harm, Unharmed, on_files, on_statements
 
-IMPORTED = (
-    "alembic.command evaluation.harness evaluation.native merging.adapters merging.candidate "
-    "merging.kernels.cpu merging.live_slopes narwhals.stable.v1 numba numba.typed optuna "
-    "optuna.importance._fanova optuna.storages._rdb.models pandas plotly.graph_objects "
-    "pygments.lexers.python rich.table search.proposals sklearn.ensemble sqlalchemy.orm "
-    "sqlalchemy.dialects.sqlite studies.cli studies.conduct studies.report studies.summary torch "
-    "transformers.convert_slow_tokenizer transformers.models.llama.modeling_llama"
-).split()
 PATIENCE = 120.0
 """Seconds after which a command is said to hang."""
 
@@ -59,7 +51,7 @@ class Command:
 def start(command: Command) -> BaseProcess:
     """Begins a command in a process group of its own."""
     context = get_context("forkserver")
-    context.set_forkserver_preload(list(IMPORTED))
+    context.set_forkserver_preload(["fault_warm"])
     process = context.Process(target=_run, args=(command,))
     process.start()
     return process
@@ -80,7 +72,7 @@ def finish(process: BaseProcess, patience: float = PATIENCE) -> int:
 
 
 def journal(file: Path) -> list[list[str]]:
-    """The journal so far: lines of `scored`, `recorded` and `statements`, in words."""
+    """The journal so far, in words: `scored`, `recorded`; at the end `statements`, `files`."""
     if not file.is_file():
         return []
     return [line.split("\t") for line in file.read_text().splitlines()]
@@ -89,6 +81,12 @@ def journal(file: Path) -> list[list[str]]:
 def work(file: Path) -> int:
     """Blocks that were scored, and backward passes."""
     return Counter(line[0] for line in journal(file))["scored"]
+
+
+def count(file: Path, what: str) -> int:
+    """How many statements or files there were in a command that ended in order."""
+    (found,) = (int(line[1]) for line in journal(file) if line[0] == what)
+    return found
 
 
 def until(reached: Callable[[], bool], process: BaseProcess) -> None:
@@ -151,15 +149,13 @@ def _keep_journal(file: Path) -> None:
     Harness.gold_loss = scoring(loss)  # type: ignore[method-assign]
     Harness.gold_gradient = scoring(slope)  # type: ignore[method-assign]
     Ledger.record = recorded  # type: ignore[method-assign]
-    steps = [0]
-
-    def step() -> None:
-        steps[0] += 1
-
-    on_statements(step)
+    counted: Counter[str] = Counter()
+    on_statements(lambda: counted.update(["statements"]))
+    on_files(lambda: counted.update(["files"]))
     from multiprocessing.util import Finalize
 
-    Finalize(None, lambda: write("statements", steps[0]), exitpriority=0)
+    # Runs when a process ends in order.
+    Finalize(None, lambda: [write(*one) for one in counted.items()], exitpriority=0)
 
 
 def _propose_here() -> None:

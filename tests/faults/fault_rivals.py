@@ -2,6 +2,8 @@
 
 import os
 import signal
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from fault_cases import Case
@@ -62,17 +64,43 @@ def stale_lock(case: Case) -> int:
 
 
 def proposer_killed(case: Case) -> int:
-    """The process that proposes dies of kill -9: told in one line, or no longer needed."""
+    """The process that proposes dies of kill -9: told in one line, or no longer needed.
+
+    Or the coordinator does, and the other follows it.
+    """
     command = case.command(own_proposer=True)
     process = start(command)
     until(lambda: bool(children(process.pid or 0)), process)
     case.moment(process, command)
-    for child in children(process.pid or 0):
-        os.kill(child, signal.SIGKILL)
+    helpers = children(process.pid or 0)
+    if case.chance.random() < 0.5:
+        process.kill()
+        case.ended(finish(process), command, -signal.SIGKILL, 0)
+        gone(helpers)
+        return case.resumed(1)
+    for helper in helpers:
+        os.kill(helper, signal.SIGKILL)
     code = case.ended(finish(process), command, 0, 2)
     if code == 2 and "was killed" not in command.said.read_text():
         raise Broken(f"it said {command.said.read_text()[-500:]}")
     return case.resumed(1)
+
+
+def gone(processes: Iterable[int], patience: float = 10.0) -> None:
+    """Waits until none of them runs: nothing works on for a coordinator that is dead."""
+    deadline = time.monotonic() + patience
+    while left := [one for one in processes if runs(one)]:
+        if time.monotonic() > deadline:
+            raise Broken(f"still running without their coordinator: {left}")
+        time.sleep(0.01)
+
+
+def runs(process: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        return ") Z" not in Path(f"/proc/{process}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def children(parent: int) -> list[int]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from fault_cases import Case
 from fault_harms import SignalledInBlock
 from fault_process import finish, start
+from fault_rules import Broken
 
 INTERRUPTED = 130
 
@@ -28,7 +29,9 @@ def signals(number: int, times: int) -> Callable[[Case], int]:
                 os.killpg(process.pid or 0, number)
             except ProcessLookupError:
                 break  # it has ended, or not begun
-        case.ended(finish(process), command, INTERRUPTED, 0, -number)
+        code = case.ended(finish(process), command, INTERRUPTED, 0, -number)
+        if code == INTERRUPTED and "interrupted" not in command.said.read_text():
+            raise Broken(f"it said {command.said.read_text()[-500:]!r}")
         return case.resumed(1)
 
     return signalled
