@@ -1,4 +1,4 @@
-"""What is broken on purpose: a search of ten trials over two tasks that takes a second.
+"""What is broken on purpose: a search of 18 trials over two tasks that takes two seconds.
 
 Everything that is kept between its steps is in it: a race of several looks, gradients, a sampler
 that learns, guesses, a contest on select, the sealed test.
@@ -33,7 +33,7 @@ tasks:
     type: loglikelihood
     target: text
 split: {calibration: 0.15, search: 0.5, select: 0.2, test: 0.15}
-budget: {trials: 10}
+budget: {trials: 18}
 sampler: tpe
 gradients: on
 """

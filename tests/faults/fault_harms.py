@@ -78,6 +78,50 @@ class SignalledInBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class KilledInBlock:
+    """kill -9 while a block is scored, once: the first process to come so far dies, no other."""
+
+    number: int
+    once: Path
+
+    def apply(self) -> None:
+        """Counts from here on."""
+        from evaluation.harness import Harness
+
+        def die() -> None:
+            try:
+                self.once.open("x").close()
+            except FileExistsError:
+                return
+            kill_myself()
+
+        _before(Harness, "score", _at(self.number, die))
+
+
+@dataclass(frozen=True, slots=True)
+class Poisoned:
+    """A recipe that ends whoever builds it, each time; `deaths` gets a letter each."""
+
+    recipe_hash: str
+    deaths: Path
+
+    def apply(self) -> None:
+        """Lies in wait for it."""
+        from search.inline import InlineExecutor
+
+        build = InlineExecutor.build
+
+        def deadly(executor: InlineExecutor, merge: Any) -> None:
+            if merge.hash == self.recipe_hash:
+                with self.deaths.open("a") as file:
+                    file.write("x")
+                kill_myself()
+            build(executor, merge)
+
+        InlineExecutor.build = deadly  # type: ignore[method-assign]
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryShort:
     """From a block on, passes of more than so many tokens find the device full."""
 

@@ -17,6 +17,7 @@ from fault_process import finish, start
 from fault_rivals import proposer_killed, stale_lock, two_coordinators
 from fault_rules import Broken
 from fault_signals import signals
+from fault_workers import WORKER_KINDS
 
 KILLED = -signal.SIGKILL
 
@@ -99,5 +100,6 @@ KINDS: Mapping[str, Callable[[Case], int]] = {
     "proposer killed": proposer_killed,
     "two coordinators": two_coordinators,
     "stale lock": stale_lock,
+    **WORKER_KINDS,
 }
 """By their names in tables of figures."""

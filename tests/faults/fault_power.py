@@ -44,7 +44,7 @@ def disk_that_lied(case: Case) -> int:
     tear_others(saved, case.chance)
     put_back(saved, case.run)
     have = read(case.run).results if (case.run / "study.db").is_file() else {}
-    told = [line[1:] for line in journal(case.commands[-1].journal) if line[0] == "recorded"]
+    told = [line[1:5] for line in journal(case.commands[-1].journal) if line[0] == "recorded"]
     there = [tuple(key) in have for key in told]
     if there != sorted(there, reverse=True):
         raise Broken("a later block is there where an earlier one is lost")

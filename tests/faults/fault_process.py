@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -34,6 +35,9 @@ class Command:
     notes: Path
     """Folder of its journal and of what it said."""
     harm: Harm = field(default_factory=Unharmed)
+    own_workers: bool = False
+    """Whether its workers, if it has any, keep the journal too, and suffer `worker_harm`."""
+    worker_harm: Harm = field(default_factory=Unharmed)
     own_proposer: bool = False
     """Whether it proposes in a process of its own, which takes seconds to start, or in itself."""
 
@@ -83,6 +87,11 @@ def work(file: Path) -> int:
     return Counter(line[0] for line in journal(file))["scored"]
 
 
+def lines(file: Path, kind: str) -> list[list[str]]:
+    """The lines of a kind in the journal so far."""
+    return [line for line in journal(file) if line[0] == kind]
+
+
 def count(file: Path, what: str) -> int:
     """How many statements or files there were in a command that ended in order."""
     (found,) = (int(line[1]) for line in journal(file) if line[0] == what)
@@ -108,7 +117,9 @@ def _run(command: Command) -> None:
         os.dup2(said, stream)
     # Not what a test runner may have put there before the fork server began.
     sys.stdout, sys.stderr = (os.fdopen(stream, "w", buffering=1) for stream in (1, 2))
-    _keep_journal(command.journal)
+    keep_journal(command.journal)
+    if command.own_workers:
+        _harm_workers(command)
     if not command.own_proposer:
         _propose_here()
     command.harm.apply()
@@ -118,7 +129,25 @@ def _run(command: Command) -> None:
     main()
 
 
-def _keep_journal(file: Path) -> None:
+def _harm_workers(command: Command) -> None:
+    """Workers are forked from the fork server as well, which spares seconds of imports each."""
+    from fault_workers import serve
+
+    import search.process_workers
+
+    search.process_workers._serve = partial(serve, command.worker_harm, command.journal)
+    search.process_workers.multiprocessing = _Forking()  # type: ignore[assignment]
+
+
+class _Forking:
+    """The module `multiprocessing`, as far as workers are concerned."""
+
+    def get_context(self, _method: str) -> Any:
+        return get_context("forkserver")
+
+
+def keep_journal(file: Path) -> Callable[..., None]:
+    """Writes down what this process scores and records; gives what writes a line."""
     from evaluation.harness import Harness
     from search.ledger import Ledger
 
@@ -143,7 +172,9 @@ def _keep_journal(file: Path) -> None:
 
     def recorded(self: Ledger, *key: Any, **named: Any) -> None:
         record(self, *key, **named)
-        write("recorded", *key[:4])
+        owner = named.get("owner", key[5] if len(key) > 5 else None)
+        whose = f"{owner.kind} {owner.number}" if owner is not None else "-"
+        write("recorded", *key[:4], whose, len(key[4]))
 
     Harness.score = scoring(score)  # type: ignore[method-assign]
     Harness.gold_loss = scoring(loss)  # type: ignore[method-assign]
@@ -156,6 +187,7 @@ def _keep_journal(file: Path) -> None:
 
     # Runs when a process ends in order.
     Finalize(None, lambda: [write(*one) for one in counted.items()], exitpriority=0)
+    return write
 
 
 def _propose_here() -> None:

@@ -2,13 +2,12 @@
 
 import os
 import signal
-import time
-from collections.abc import Iterable
 from pathlib import Path
 
 from fault_cases import Case
 from fault_process import Command, finish, start, until
 from fault_rules import Broken
+from fault_workers import gone
 
 
 def two_coordinators(case: Case) -> int:
@@ -84,23 +83,6 @@ def proposer_killed(case: Case) -> int:
     if code == 2 and "was killed" not in command.said.read_text():
         raise Broken(f"it said {command.said.read_text()[-500:]}")
     return case.resumed(1)
-
-
-def gone(processes: Iterable[int], patience: float = 10.0) -> None:
-    """Waits until none of them runs: nothing works on for a coordinator that is dead."""
-    deadline = time.monotonic() + patience
-    while left := [one for one in processes if runs(one)]:
-        if time.monotonic() > deadline:
-            raise Broken(f"still running without their coordinator: {left}")
-        time.sleep(0.01)
-
-
-def runs(process: int) -> bool:
-    """Whether a process is there and no zombie."""
-    try:
-        return ") Z" not in Path(f"/proc/{process}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def children(parent: int) -> list[int]:

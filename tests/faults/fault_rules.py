@@ -85,7 +85,7 @@ def _logged(database: sqlite3.Connection) -> list[tuple[Any, ...]]:
 def hold_recorded(run: Path, journals: Iterable[Path]) -> None:
     """No block that was recorded is lost: it was in the ledger before it was in the journal."""
     have = read(run).results if (run / "study.db").is_file() else {}
-    told = [tuple(line[1:]) for one in journals for line in journal(one) if line[0] == "recorded"]
+    told = [tuple(line[1:5]) for one in journals for line in journal(one) if line[0] == "recorded"]
     if lost := [key for key in told if key not in have]:
         raise Broken(f"{len(lost)} of {len(told)} recorded blocks are lost: {lost[0]}")
 
