@@ -1,7 +1,7 @@
-"""What is broken on purpose: a search of 18 trials over two tasks that takes two seconds.
+"""What is broken on purpose: a search of some trials over two tasks that takes two seconds.
 
-Everything that is kept between its steps is in it: a race of several looks, gradients, a sampler
-that learns, guesses, a contest on select, the sealed test.
+What is kept between its steps is in it: a race of several looks, gradients if there are trials
+enough, a sampler that learns, guesses, a contest on select, the sealed test.
 """
 
 import json
@@ -33,7 +33,7 @@ tasks:
     type: loglikelihood
     target: text
 split: {calibration: 0.15, search: 0.5, select: 0.2, test: 0.15}
-budget: {trials: 18}
+budget: {trials: TRIALS}
 sampler: tpe
 gradients: on
 """
@@ -71,8 +71,11 @@ def write_models(folder: Path) -> Path:
     return root
 
 
-def furnish(folder: Path, family: Path) -> Bench:
-    """A bench in a new folder; `family` holds the models base, alpha and beta."""
+def furnish(folder: Path, family: Path, trials: int = 10) -> Bench:
+    """A bench in a new folder; `family` holds the models base, alpha and beta.
+
+    There are starting points from gradients from 18 trials on.
+    """
     folder.mkdir()
     for name in ("base", "alpha", "beta"):
         (folder / name).symlink_to(family / name, target_is_directory=True)
@@ -87,5 +90,6 @@ def furnish(folder: Path, family: Path) -> Bench:
     for name, rows in (("sums", sums), ("lines", lines)):
         text = "".join(json.dumps(row) + "\n" for row in rows)
         (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
-    (folder / "study.yaml").write_text(STUDY, encoding="utf-8")
+    text = STUDY.replace("TRIALS", str(trials))
+    (folder / "study.yaml").write_text(text, encoding="utf-8")
     return Bench(folder)

@@ -11,6 +11,7 @@ import resource
 import signal
 import sys
 import time
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,10 +185,15 @@ class ClockJumps:
 
         time.time = jumped
         time.strftime = lambda text, moment=None: form(text, moment or time.localtime(jumped()))
-        true = datetime.datetime
-        for module in list(sys.modules.values()):
-            if getattr(module, "datetime", None) is true:
-                module.datetime = Jumping  # type: ignore[attr-defined]
+        whole = types.ModuleType("datetime")
+        whole.__dict__.update({**vars(datetime), "datetime": Jumping})
+        # Not everywhere: compiled modules look into the true one.
+        for name, module in list(sys.modules.items()):
+            if name.startswith(("optuna.", "search.", "studies.")):
+                if getattr(module, "datetime", None) is datetime.datetime:
+                    module.datetime = Jumping  # type: ignore[attr-defined]
+                elif getattr(module, "datetime", None) is datetime:
+                    module.datetime = whole  # type: ignore[attr-defined]
 
 
 def kill_myself() -> None:
