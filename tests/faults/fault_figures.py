@@ -12,12 +12,14 @@ from fault_kinds import KINDS, Outcome, break_and_resume
 from fault_rules import Broken
 
 
-def break_many(numbers: Iterable[int], seed: int, family: Path, scratch: Path, save: Path) -> int:
+def break_many(
+    numbers: Iterable[int], seed: int, trials: int, family: Path, scratch: Path, save: Path
+) -> int:
     """Runs the cases of these numbers, prints figures, and gives how many held not everything.
 
     The folder of a case that did not is kept in `save`.
     """
-    known = undisturbed(furnish(scratch / "bench", family))
+    known = undisturbed(furnish(scratch / "bench", family, trials))
     print(
         f"undisturbed: {known.blocks} blocks of work and backward passes, "
         f"{known.statements} steps of the database, {known.files} of files, "
@@ -31,6 +33,8 @@ def break_many(numbers: Iterable[int], seed: int, family: Path, scratch: Path, s
         kind, place = kinds[number % len(kinds)], scratch / "case"
         try:
             held[kind].append(break_and_resume(known, kind, f"{seed} {number}", place))
+            again, seconds = held[kind][-1].repeated, held[kind][-1].seconds
+            print(f"faults {number}, {kind}: {again} repeated, {seconds:.1f} s", flush=True)
         except Broken as error:
             broken[kind] += 1
             kept = save / f"faults-{seed}-{number}"
