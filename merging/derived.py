@@ -55,6 +55,8 @@ def _write_atomically(file: Path, layout: Mapping[str, TensorInfo], produce: Rea
     os.close(descriptor)
     try:
         write_file(Path(temporary), layout, produce)
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())  # a cut after the name, before the numbers: zeros
         os.replace(temporary, file)
     finally:
         with suppress(FileNotFoundError):

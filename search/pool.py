@@ -48,6 +48,8 @@ class WorkerPool:
     _terms: Terms | None = field(default=None, init=False)
     _budget: int | None = field(default=None, init=False)
     _crashes: Counter[str] = field(default_factory=Counter, init=False)
+    _deaths: dict[str, str] = field(default_factory=dict, init=False)
+    """Of merges that cost workers, how the last one ended."""
     _failures: list[str] = field(default_factory=list, init=False)
     """Of workers that did not start, since the last one that did."""
     _tried: float = field(default=0.0, init=False)
@@ -222,9 +224,15 @@ class WorkerPool:
             return
         with self._changed:
             self._crashes[merge] += 1
-            count = self._crashes[merge]
+            self._deaths[merge] = str(error)
+        self.refuse_deadly(merge)
+
+    def refuse_deadly(self, merge: str) -> None:
+        """Raises CrashedError for a merge that has cost too many workers already."""
+        with self._changed:
+            count, last = self._crashes[merge], self._deaths.get(merge, "")
         if count >= TRIES:
-            raise CrashedError(f"cost {count} workers, the last one {error}")
+            raise CrashedError(f"cost {count} workers, the last one {last}")
 
     def _bury(self, place: Place, why: str, *, quiet: bool = False) -> None:
         with self._changed:

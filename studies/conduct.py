@@ -29,7 +29,7 @@ from .errors import RunError
 from .live.display import Display
 from .live.tally import Heading, Tally
 from .live.voices import refuse_mode
-from .outputs import replace_text, write_outputs
+from .outputs import write_outputs
 from .preflight import Preflight, inspect
 from .proposing import changed_code, gradients_of, proposing_of
 from .reopen import begun_exact, open_study
@@ -56,6 +56,7 @@ from .terms import (
 )
 from .tracking.watch import watching
 from .view import RunView
+from .writing import replace_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,5 @@
 """What a search leaves beside its database: report.html, winner.yaml, trials.csv."""
 
-from pathlib import Path
-
 from search.ledger import Ledger
 
 from .preflight import Preflight
@@ -9,6 +7,7 @@ from .results import build_view, store_view
 from .run import RunFolder
 from .table import spreadsheet_safe, trial_frame
 from .view import RunView
+from .writing import replace_text
 
 
 def write_outputs(run: RunFolder, preflight: Preflight, ledger: Ledger, state: str) -> RunView:
@@ -23,10 +22,3 @@ def write_outputs(run: RunFolder, preflight: Preflight, ledger: Ledger, state: s
         replace_text(run.path / "winner.yaml", view.winner.recipe_yaml)
     write_report(view, run.path / "report.html")
     return view
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Writes a file beside its place and moves it there, so that no reader sees half of it."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from merging.document import Document, read_document
+from merging.errors import MergeError
 
 from .config import Study, study_from
 from .errors import RunError
@@ -27,7 +28,10 @@ def begun_exact(run: RunFolder) -> bool:
     """Whether a run that is there was begun with --mergekit-exact."""
     if not run.study.is_file() or not run.begun:
         return False
-    data: Any = read_document(run.study).data
+    try:
+        data: Any = read_document(run.study).data
+    except MergeError:
+        return False  # damaged: written anew, from a study that the ledger must know
     recipe = data.get("recipe") if isinstance(data, dict) else None
     own = recipe.get("eutectic") if isinstance(recipe, dict) else None
     return isinstance(own, dict) and own.get("exact") is True

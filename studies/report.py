@@ -12,8 +12,6 @@ import base64
 import gzip
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -28,6 +26,7 @@ from .plots_style import DARK, LIGHT, MARKS, css_variables, swaps
 from .report_alternatives import alternatives
 from .view import RunView
 from .wording import direction, moment, number, signed, upright
+from .writing import replace_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -42,16 +41,7 @@ def write_report(view: RunView, path: Path) -> None:
     Raises:
         OSError: the folder cannot be written to.
     """
-    page = render(view)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(page)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    replace_text(path, render(view))
 
 
 def render(view: RunView) -> str:

@@ -188,11 +188,11 @@ def _refuse_foreign_database(run: RunFolder) -> None:
         with closing(
             sqlite3.connect(f"{run.database.resolve().as_uri()}?mode=ro", uri=True)
         ) as db:
-            tables = db.execute("SELECT name FROM sqlite_master WHERE name = 'eutectic_meta'")
-            ours = tables.fetchone() is not None
+            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
     except sqlite3.Error as error:
         raise RunError(f"{run.database}: cannot be read: {error}") from None
-    if not ours:
+    # One without any was killed while it was made.
+    if tables and "eutectic_meta" not in tables:
         raise RunError(f"{run.database}: a database that eutectic did not write; not a run folder")
     refuse_active(run.database)
 

@@ -6,11 +6,10 @@ winner, or too many failed trials; 130 interrupted, state saved.
 
 import functools
 import os
-import signal
+import sqlite3
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import typer
@@ -53,6 +52,10 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             raise _told(OUT_OF_MEMORY, INPUT_AT_FAULT) from error
         except KeyboardInterrupt as error:
             raise _told("interrupted", INTERRUPTED) from error
+        except Exception as error:
+            if (said := _database_at_fault(error)) is None:
+                raise
+            raise _told(said, INPUT_AT_FAULT) from error
 
     return run
 
@@ -66,6 +69,18 @@ OUT_OF_MEMORY = (
 def _out_of_memory(error: Exception) -> bool:
     """Whether memory ran out, by the name of torch's error: torch may not be loaded."""
     return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+
+
+def _database_at_fault(error: BaseException | None) -> str | None:
+    """What SQLite says of its disk, through those that wrap it: SQLAlchemy and Optuna."""
+    while error is not None:
+        if isinstance(error, sqlite3.OperationalError):
+            return (
+                f"the run's database: {error}; what was recorded is kept: see to the disk, and "
+                "the same command goes on"
+            )
+        error = getattr(error, "orig", None) or error.__cause__
+    return None
 
 
 def _told(message: object, code: int) -> BaseException:
@@ -82,26 +97,6 @@ def one_line(text: str) -> str:
         repr(one)[1:-1] if unicodedata.category(one) in odd or ord(one) in TURNS else one
         for one in text
     )
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """SIGTERM and a lost terminal end the work as Ctrl-C does: nothing half-written stays."""
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {
-        number: signal.signal(number, _interrupt)
-        for number in numbers
-        if signal.getsignal(number) == signal.SIG_DFL  # `nohup` ignores one of them
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _readable(error: OSError) -> str:

@@ -13,7 +13,8 @@ import typer
 
 from ..errors import StudyError
 from .completing import complete_runs, complete_trials
-from .faults import DIFFERENT, guarded, interruptible
+from .faults import DIFFERENT, guarded
+from .interrupts import interruptible
 from .options import (
     AllowBenchmarkTest,
     AllowCode,

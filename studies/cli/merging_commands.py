@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import StudyError
-from .faults import guarded, interruptible
+from .faults import guarded
+from .interrupts import interruptible
 from .options import AllowPickle, Json, Map, MergekitExact, Methods, parse_maps
 
 if TYPE_CHECKING:

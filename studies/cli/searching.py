@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .faults import INTERRUPTED, guarded, interruptible
+from .faults import INTERRUPTED, guarded
+from .interrupts import interruptible
 from .options import (
     AllowBenchmarkTest,
     AllowCode,
