@@ -94,11 +94,10 @@ class WorkerPool:
                 self._places.setdefault(number, Place(number))
             pause = AGAIN_SECONDS * 2 ** min(len(self._failures), 6)
             waits = bool(self._failures) and time.monotonic() - self._tried < pause
-            empty = [
-                one
-                for one in self._places.values()
-                if one.worker is None and not one.starting and one.number < wanted
-            ]
+            places = self._places.values()
+            taken = sum(one.worker is not None or one.starting for one in places)
+            empty = [one for one in places if one.worker is None and not one.starting]
+            del empty[max(0, wanted - taken) :]
             if waits or not empty:
                 return
             self._tried = time.monotonic()
