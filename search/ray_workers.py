@@ -1,7 +1,7 @@
 """Workers on a Ray cluster: one actor a device, wherever the cluster has room for it.
 
-Nodes may join and leave. Ray places actors and carries calls; leases, replacement and whose turn it
-is are the pool's, as with processes: Ray restarts nothing by itself.
+Nodes may join and leave. Ray places actors and carries calls; leases, replacement and whose turn
+it is are the pool's, as with processes: Ray restarts nothing by itself.
 """
 
 import os
@@ -208,7 +208,7 @@ def _epitaph(error: Exception) -> str:
     text = str(error)
     if "failed to import" in text:
         return "cannot load eutectic there: install it on every node"
-    if "memory" in text and "was killed" in text.lower():
+    if "NODE_OUT_OF_MEMORY" in text or type(error).__name__ == "OutOfMemoryError":
         return "was killed: its node ran out of memory"
     if "worker process has died" in text:
         return "died (out of memory?)"
