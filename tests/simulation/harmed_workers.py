@@ -88,3 +88,8 @@ class Harmed:
         except FileNotFoundError:
             return False
         return True
+
+
+def opens_nowhere(_: int | None) -> Working:
+    """An opening that fails on every node."""
+    raise OSError("this study opens nowhere")
