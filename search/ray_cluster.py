@@ -2,12 +2,14 @@
 
 import logging
 import os
+import secrets
 import signal
 import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .errors import WorkersError, told_in_short
@@ -21,8 +23,22 @@ QUIET = {
     "RAY_ENABLE_AUTO_CONNECT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
 }
-LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""The switch by which Ray keeps a cluster of one machine on the loopback device."""
+
+
+def alone() -> dict[str, str]:
+    """The environment of a cluster of one machine: on the loopback device, with a token of its own.
+
+    Without one Ray makes a token and leaves it in the user's home folder.
+    """
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    return {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", **token}
+
+
+def _known_token() -> dict[str, str]:
+    """Shows a cluster the user's token where there is one: Ray itself would have to be told to."""
+    named = any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    there = named or (Path.home() / ".ray" / "auth_token").is_file()
+    return {"RAY_AUTH_MODE": "token"} if there else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +82,10 @@ class RayCluster:
             with _handlers_kept():
                 self.ray.init(**own, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:  # of many kinds
-            raise WorkersError(f"{self.name}: {told_in_short(error)}") from None
+            raise WorkersError(
+                f"{self.name}: {told_in_short(error)} (a cluster of another Ray or Python? one that "
+                "asks for a token: RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN?)"
+            ) from None
 
     def nodes(self) -> dict[str, Mapping[str, float]]:
         """The nodes that are there now, with all that each has."""
@@ -83,7 +102,7 @@ class RayCluster:
 
 def _loaded(here: bool) -> Any:
     """Ray, told to keep quiet."""
-    for name, value in {**QUIET, **(LOOPBACK if here else {})}.items():
+    for name, value in {**QUIET, **(alone() if here else _known_token())}.items():
         os.environ.setdefault(name, value)
     try:
         import ray

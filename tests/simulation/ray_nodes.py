@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from search.ray_cluster import LOOPBACK, QUIET
+from search.ray_cluster import QUIET, alone
 
 STORE = {"object_store_memory": 80 * 2**20}
 HEALTH = {
@@ -25,7 +25,7 @@ def ray_nodes(nodes: int, cpus: int = 1) -> Iterator[Any]:
     """Ray's own `Cluster`, with `nodes` of so many CPUs beside the head."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'eutectic[ray]'")
     path = os.pathsep.join(sys.path)  # what is tested, and modules beside the tests
-    os.environ.update({**QUIET, **LOOPBACK, "PYTHONPATH": path})
+    os.environ.update({**alone(), **QUIET, "PYTHONPATH": path})
     from ray.cluster_utils import Cluster
 
     head = {"num_cpus": 0, "include_dashboard": False, "_system_config": HEALTH, **STORE}
