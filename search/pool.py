@@ -96,11 +96,10 @@ class WorkerPool:
                 self._places.setdefault(number, Place(number))
             pause = AGAIN_SECONDS * 2 ** min(len(self._failures), 6)
             waits = bool(self._failures) and time.monotonic() - self._tried < pause
-            empty = [
-                one
-                for one in self._places.values()
-                if one.worker is None and not one.starting and one.number < wanted
-            ]
+            places = self._places.values()
+            taken = sum(one.worker is not None or one.starting for one in places)
+            empty = [one for one in places if one.worker is None and not one.starting]
+            del empty[max(0, wanted - taken) :]
             if waits or not empty:
                 return
             self._tried = time.monotonic()
@@ -262,28 +261,35 @@ class WorkerPool:
             if told:
                 self.tell(f"worker {place.number + 1} did not start: {told}")
             return
-        refused = ""
         with self._changed:
             place.starting = False
-            if self._terms is None:
-                self._terms, self._budget = terms, terms.token_budget
-            if self._stopped:
-                refused = "came too late"
-            elif terms.settings != self._terms.settings:
-                refused = f"scores otherwise than the others ({_difference(self._terms, terms)})"
-                self._failures.append(f"{worker.label} {refused}")
-            else:
+            refused, others = self._refusal(terms), self._terms
+            if not refused:
                 place.worker, self._failures[:] = worker, []
-            other = terms.machine != self._terms.machine
+            elif terms.token_budget == self._budget:
+                self._failures.append(f"{worker.label} {refused}")
             self._changed.notify_all()
         if refused:
             worker.kill()
             self.tell(f"{worker.label} {refused}: it is not used")
-        elif other:
+            self.refresh()
+        elif others is not None and terms.machine != others.machine:
             self.tell(
-                f"{worker.label} runs on {terms.machine}, others on {self.terms.machine}: last "
+                f"{worker.label} runs on {terms.machine}, others on {others.machine}: last "
                 "bits of scores may differ between them"
             )
+
+    def _refusal(self, terms: Terms) -> str:
+        """Why a worker that has started is not used; empty for one that is."""
+        if self._stopped:
+            return "came too late"
+        self._budget = self._budget or terms.token_budget
+        if terms.token_budget != self._budget:  # fewer since it was asked to start
+            return f"takes {terms.token_budget} tokens at once, not {self._budget}"
+        self._terms = self._terms or terms
+        if terms.settings == self._terms.settings:
+            return ""
+        return f"scores otherwise than the others ({_difference(self._terms, terms)})"
 
     def _alive(self) -> bool:
         return any(one.worker is not None or one.starting for one in self._places.values())

@@ -7,10 +7,8 @@ the coordinator is gone.
 
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -19,10 +17,7 @@ from typing import Any, cast
 from .errors import WorkerLostError
 from .executors import Terms
 from .processes import follow_parent, without_main
-from .workers import Call, Opening, Servant
-
-START_SECONDS = 1800.0
-"""A worker that is not ready by then is taken for lost."""
+from .workers import START_SECONDS, THREADS, Call, Opening, Servant, packed
 
 
 @dataclass(slots=True)
@@ -67,9 +62,6 @@ class ProcessSource:
 
     def close(self) -> None:
         """Holds nothing."""
-
-
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class ProcessWorker:
@@ -139,9 +131,9 @@ def _serve(
     try:
         servant = Servant(opening(token_budget))
     except BaseException as error:
-        _send(connection, False, error)
+        connection.send_bytes(packed(False, error))
         return
-    _send(connection, True, servant.terms)
+    connection.send_bytes(packed(True, servant.terms))
     while True:
         try:
             question = connection.recv()
@@ -150,19 +142,6 @@ def _serve(
         try:
             answer = servant.shrink() if question is None else servant.answer(question)
         except Exception as error:
-            _send(connection, False, error)
+            connection.send_bytes(packed(False, error))
         else:
-            _send(connection, True, answer)
-
-
-def _send(connection: "Connection[Any, Any]", good: bool, found: object) -> None:
-    """An answer, or what was raised: as it is where that can be pickled, else in words."""
-    try:
-        message = pickle.dumps((good, found))
-        pickle.loads(message)
-    except Exception:
-        text = (
-            "".join(traceback.format_exception(found)) if isinstance(found, BaseException) else ""
-        )
-        message = pickle.dumps((False, RuntimeError(text or repr(found))))
-    connection.send_bytes(message)
+            connection.send_bytes(packed(True, answer))

@@ -6,6 +6,8 @@ fill `Worker`; where they come from is a `Source`. What is common to them, lease
 is in `pool`.
 """
 
+import pickle
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -91,6 +93,9 @@ class Source(Protocol):
         ...
 
 
+START_SECONDS = 1800.0
+"""A worker that is not ready by then is taken for lost."""
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 KEPT_MERGES = 8
 
 
@@ -144,3 +149,16 @@ class Servant:
 
 class OtherModelsError(MergeError, SearchError):
     """A worker's models are not the coordinator's."""
+
+
+def packed(good: bool, found: object) -> bytes:
+    """An answer, or what was raised: as it is where that can be pickled, else in words."""
+    try:
+        message = pickle.dumps((good, found))
+        pickle.loads(message)
+    except Exception:
+        text = (
+            "".join(traceback.format_exception(found)) if isinstance(found, BaseException) else ""
+        )
+        message = pickle.dumps((False, RuntimeError(text or repr(found))))
+    return message

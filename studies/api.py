@@ -176,6 +176,10 @@ class Study:
         storage: str | None = None,
         beside: str | None = None,
         max_failed: float = 0.2,
+        workers: int | None = None,
+        executor: str | None = None,
+        address: str | None = None,
+        lease: float | None = None,
         device: str | None = None,
         dtype: str | None = None,
         token_budget: int | None = None,
@@ -198,6 +202,10 @@ class Study:
                 EUTECTIC_STORAGE, else the run folder.
             beside: `random`: then search at random with as many items, to compare.
             max_failed: Share of failed trials from which on NoWinnerError is raised.
+            workers: Candidates scored at once; more than one are worker processes.
+            executor: `inline`, `process` or `ray`: where they are scored.
+            address: Of a Ray cluster: HOST:PORT, or `auto`; one of this process without it.
+            lease: Seconds after which a worker that has not scored a block is replaced.
             device: Where to score: cpu, cuda, ...
             dtype: Dtype to score in.
             token_budget: Tokens in one batch.
@@ -210,10 +218,12 @@ class Study:
             KeyboardInterrupt: interrupted; the run is saved, the same call goes on with it.
         """
         from .conduct import conduct
+        from .crew import EXECUTORS, Workforce
         from .summary import refuse_unusable
         from .terms import SearchOptions
 
         refuse_less(1, trials=trials, items=items, token_budget=token_budget, threads=threads)
+        refuse_less(1, workers=workers, lease=lease)
         refuse_less(0.01, minutes=minutes)
         refuse_less(0, seed=seed, max_failed=max_failed)
         if max_failed > 1:
@@ -235,6 +245,9 @@ class Study:
             exact=self.exact,
             maps=self.maps,
             hardware=hardware_of(device, dtype, token_budget, threads),
+            workforce=Workforce(
+                one_of("executor", executor, EXECUTORS), workers, address, lease, self._methods
+            ),
             permissions=self.permissions,
         )
         outcome = conduct(self.path, options)

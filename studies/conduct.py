@@ -89,8 +89,8 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
     study, maps = overridden(named, options), {**remembered, **options.maps}
     preflight = inspect(study, maps, options.permissions)
     refuse_hopeless(preflight)
-    refuse_workforce(options.workforce)
-    refuse_hardware(options.hardware)
+    refuse_workforce(options.workforce, options.hardware.device)
+    refuse_hardware(options.hardware, here=not options.workforce.elsewhere)
     source = None if options.source is None else find_source(options.source, options.storage)
     if options.fresh and source is not None and same_run(source, run):
         raise RunError(f"--fresh would delete {run.path}, whose results --from is to reuse")

@@ -46,9 +46,14 @@ class Workforce:
         return "process" if self.workers and self.workers > 1 else "inline"
 
     @property
+    def elsewhere(self) -> bool:
+        """Whether a cluster scores: this machine's devices do not matter then."""
+        return self.kind == "ray" and self.address is not None
+
+    @property
     def here(self) -> int:
-        """How many workers share this machine's threads."""
-        return (self.workers or 1) if self.kind == "process" else 1
+        """How many workers share this machine's threads; a worker elsewhere takes one."""
+        return (os.cpu_count() or 1) if self.elsewhere else (self.workers or 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,7 @@ class StudyOpening:
         return open_executor(preflight, hardware, self.permissions)
 
 
-def refuse_workforce(asked: Workforce) -> None:
+def refuse_workforce(asked: Workforce, device: str | None = None) -> None:
     """Refuses combinations that mean nothing.
 
     Raises:
@@ -102,6 +107,8 @@ def refuse_workforce(asked: Workforce) -> None:
         )
     if asked.address is not None and asked.kind != "ray":
         raise StudyError("--address is that of a Ray cluster; give --executor ray too")
+    if asked.kind == "ray" and ":" in (device or ""):
+        raise StudyError(f"--device {device}: Ray hands out the GPUs; --device cuda uses them")
 
 
 @contextmanager
@@ -141,10 +148,18 @@ def _source(preflight: Preflight, hardware: Hardware, asked: Workforce) -> "Sour
         preflight.study, dict(preflight.maps), preflight.permissions, own, asked.methods
     )
     threads = hardware.threads or 1
-    from search.process_workers import ProcessSource
+    devices = () if asked.elsewhere else visible_devices(device)
+    count = asked.workers or max(1, len(devices))
+    if asked.kind == "process":
+        from search.process_workers import ProcessSource
 
-    devices = visible_devices(device)
-    return ProcessSource(opening, asked.workers or max(1, len(devices)), threads, devices)
+        return ProcessSource(opening, count, threads, devices)
+    from search.ray_workers import RaySource
+
+    gpu = device.startswith("cuda")
+    return RaySource(
+        opening, asked.workers if asked.elsewhere else count, threads, gpu, asked.address
+    )
 
 
 def visible_devices(device: str) -> Sequence[str]:

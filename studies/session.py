@@ -59,14 +59,14 @@ class Hardware:
         )
 
 
-def refuse_hardware(hardware: Hardware) -> None:
-    """Raises StudyError for a device or a dtype that is not there."""
+def refuse_hardware(hardware: Hardware, *, here: bool = True) -> None:
+    """Raises StudyError for a device or a dtype that is not there; `here`: on this machine."""
     import torch
 
     if hardware.dtype not in (None, *SCORING_DTYPES):
         raise StudyError(f"--dtype {hardware.dtype}: expected one of {', '.join(SCORING_DTYPES)}")
     try:
-        torch.empty(1, device=hardware.device or "cpu")
+        torch.empty(1, device=hardware.device or "cpu" if here else "meta")
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise StudyError(f"--device {hardware.device}: torch cannot use it: {reason}") from None

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import moocore
 import numpy
 import pytest
+from ray_nodes import ray_nodes
 from typer.testing import CliRunner, Result
 
 from search.proposals import Proposal, ProposalRequest, propose
@@ -496,3 +497,10 @@ def another(searched: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     study.write_text(study.read_text().replace(str(searched.folder), str(folder)))
     monkeypatch.chdir(folder)
     return Bench(folder)
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[Any]:
+    """Ray's own `Cluster`, of a head without CPUs and two nodes of one; skips without Ray."""
+    with ray_nodes(2) as cluster:
+        yield cluster

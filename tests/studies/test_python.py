@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 import studies
+from search.errors import SearchError
 from search.ledger import Ledger
 from studies import NoWinnerError, Run, RunError, Study, StudyError
 
@@ -265,3 +266,21 @@ def run_cell(source: str, space: dict[str, Any]) -> Any:
     if not isinstance(last, ast.Expr):
         return None
     return eval(compile(ast.Expression(last.value), "cell", "eval"), space)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"workers": 2, "executor": "inline"}, "inline is one worker"),
+        ({"executor": "rya"}, "executor"),
+        ({"address": "auto"}, "give --executor ray too"),
+        ({"workers": 0}, "workers=0: expected at least 1"),
+        ({"lease": 0.5}, "lease=0.5: expected at least 1"),
+        ({"executor": "ray", "address": "127.0.0.1:9"}, "no Ray cluster answers there"),
+    ],
+)
+def test_workers_are_asked_for_as_on_the_command_line(
+    bench, asked: dict[str, Any], message: str
+) -> None:
+    with pytest.raises((StudyError, SearchError), match=message):
+        Study(bench.study).search(quiet=True, threads=1, **asked)
