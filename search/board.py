@@ -22,6 +22,7 @@ from evaluation.margins import margin_name
 from evaluation.task import Task
 
 from .accuracy import Accuracy, accuracy
+from .item_table import ItemTable, table_of
 from .item_values import ItemValues, item_values
 from .objectives import Objective, Results, metric_value
 from .one_thread import one_thread
@@ -45,6 +46,7 @@ class Board:
     """Task to the items of its search split, in the order of the race."""
     parts: Sequence[Part]
     forms: dict[Part, ItemValues | None] = field(default_factory=dict, init=False)
+    _orders: dict[str, dict[str, int]] = field(default_factory=dict, init=False)
     _rows: dict[Part, dict[str, Numbers]] = field(default_factory=dict, init=False)
     _margins: dict[Part, dict[str, Numbers]] = field(default_factory=dict, init=False)
     _values: dict[Part, dict[str, float]] = field(default_factory=dict, init=False)
@@ -57,29 +59,38 @@ class Board:
     def add(self, label: str, results: Results) -> None:
         """Takes all that is known of a candidate; what was known of it before is replaced."""
         self._changed()
+        tables = {task: table_of(results[task]) for task in self.splits}
         for part in self.parts:
-            task, metric = part
-            found = results[task]
-            keys = [self.tasks[task].items[index].key for index in self.splits[task]]
-            there = [key for key in keys if key in found]
-            complete = len(there) == len(keys)
-            rows = [found[key] for key in there]
-            if part not in self.forms:
-                if not complete:
-                    raise ValueError(f"the first candidate on the board lacks items of {task}")
-                self.forms[part] = item_values(self.tasks[task].metrics[metric], rows)
-            form = self.forms[part]
-            line, margins = np.full((2, len(keys)), np.nan)
-            if form is not None and rows:
-                seen = [key in found for key in keys]
-                line[seen] = form.of(rows)
-                missing, name = (np.nan,), margin_name(metric)
-                margins[seen] = [float(one.get(name, missing)[0]) for one in rows]
-            self._rows.setdefault(part, {})[label] = line
-            self._margins.setdefault(part, {})[label] = margins
-            if complete:
-                value = metric_value(self.tasks[task], metric, found)
-                self._values.setdefault(part, {})[label] = value
+            self._add(label, part, tables[part[0]])
+
+    def _add(self, label: str, part: Part, table: ItemTable) -> None:
+        task, metric = part
+        order = self._order(task)
+        complete = len(table) == len(order)
+        if part not in self.forms:
+            if not complete:
+                raise ValueError(f"the first candidate on the board lacks items of {task}")
+            self.forms[part] = item_values(self.tasks[task].metrics[metric], table)
+        form = self.forms[part]
+        line, margins = np.full((2, len(order)), np.nan)
+        if form is not None and len(table):
+            whole = complete and list(order) == table.names
+            seen = slice(None) if whole else [order[key] for key in table.names]
+            line[seen] = form.of(table)
+            margins[seen] = table.first(margin_name(metric))
+        self._rows.setdefault(part, {})[label] = line
+        self._margins.setdefault(part, {})[label] = margins
+        if complete:
+            value = metric_value(self.tasks[task], metric, table)
+            self._values.setdefault(part, {})[label] = value
+
+    def _order(self, task: str) -> dict[str, int]:
+        """Item key to its place in the split."""
+        if task not in self._orders:
+            items = self.tasks[task].items
+            keys = (items[index].key for index in self.splits[task])
+            self._orders[task] = {key: place for place, key in enumerate(keys)}
+        return self._orders[task]
 
     def forget(self, label: str) -> None:
         """Leaves a candidate out of everything from now on."""

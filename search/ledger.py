@@ -1,14 +1,14 @@
 """The ledger: every candidate and item result of a run; the truth all else is computed from.
 
 Results are keyed by (recipe hash, evaluation settings, task, item, prompt hash) and stored in
-blocks, one row a block; writing a block twice changes nothing. Own tables are named `eutectic_*`
+blocks, one row a block (`block_codec`); writing a block twice changes nothing. Which items a block
+has is stored once, whoever was scored on it. Own tables are named `eutectic_*`
 and stand beside Optuna's. SQLite runs in WAL mode with synchronous FULL: a block that was
 recorded survives a power cut.
 """
 
 import json
-import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -18,10 +18,17 @@ import sqlalchemy as sa
 
 from evaluation.task import ItemResult
 
+from .block_codec import decode, encode, packed_keys, unpacked_keys
+from .blocks import items_name
 from .errors import SearchError
 
 FORMAT = 2
 """Version of the tables; a run folder of another version is refused."""
+
+_FEW = 16
+"""So many blocks are asked for by name; of more all are read, and some are passed over."""
+_ASKED = 500
+"""Names in one query, rows held at once."""
 
 _METADATA = sa.MetaData()
 _META = sa.Table(
@@ -46,7 +53,13 @@ _RESULTS = sa.Table(
     sa.Column("block", sa.String(64), primary_key=True),
     sa.Column("body", sa.LargeBinary, nullable=False),
 )
-
+_BLOCKS = sa.Table(
+    "eutectic_blocks",
+    _METADATA,
+    sa.Column("block", sa.String(64), primary_key=True),
+    sa.Column("items", sa.LargeBinary, nullable=False),
+)
+"""The items of blocks by name, a digest of them: the same in every run."""
 
 Kind = Literal["trial", "reference", "beside"]
 
@@ -115,6 +128,37 @@ def label(candidate: Candidate) -> str:
     return f"trial {candidate.number}" if candidate.kind == "trial" else candidate.name
 
 
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One block of results of a recipe, by (item key, prompt hash)."""
+
+    recipe_hash: str
+    settings: str
+    task: str
+    block: str
+    results: Mapping[tuple[str, str], ItemResult]
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A block as it is stored; `items` are those that its name stands for, if it is such a name."""
+
+    key: dict[str, str]
+    body: bytes
+    items: list[tuple[str, str]] | None
+
+    @classmethod
+    def of(cls, one: Scored) -> "_Row":
+        keys = list(one.results)
+        named = items_name(keys) == one.block
+        fields = ("recipe_hash", "settings", "task", "block")
+        return cls(
+            {name: getattr(one, name) for name in fields},
+            encode(list(one.results.values()), None if named else keys),
+            keys if named else None,
+        )
+
+
 class Ledger:
     """One open ledger; used by one process at a time, from one thread."""
 
@@ -124,6 +168,8 @@ class Ledger:
         Raises SearchError for another format.
         """
         self._engine = sa.create_engine(url)
+        self._defined: set[str] = set()
+        """Blocks whose items are known to be stored."""
         if self._engine.dialect.name == "sqlite":
             sa.event.listen(self._engine, "connect", _sqlite_connect)
             sa.event.listen(self._engine, "begin", _sqlite_begin)
@@ -203,15 +249,27 @@ class Ledger:
         A block already there is left as it is. `owner` is the candidate with what it has cost so
         far: both are stored, or neither, so that a kill leaves no item uncounted.
         """
-        rows = [[key, prompt, dict(result)] for (key, prompt), result in results.items()]
-        body = zlib.compress(json.dumps(rows).encode(), 1)
-        key = {"recipe_hash": recipe_hash, "settings": settings, "task": task, "block": block}
-        there = sa.and_(*(_RESULTS.c[name] == value for name, value in key.items()))
+        row = _Row.of(Scored(recipe_hash, settings, task, block, results))
         with self._writing() as connection:
-            if connection.execute(sa.select(_RESULTS.c.block).where(there)).first() is None:
-                connection.execute(sa.insert(_RESULTS).values(**key, body=body))
+            self._record(connection, row)
             if owner is not None:
                 _put(connection, owner)
+
+    def record_all(self, scored: Iterable["Scored"]) -> None:
+        """Stores many blocks at once, all or none; those that are there are left."""
+        with self._writing() as connection:
+            for one in scored:
+                self._record(connection, _Row.of(one))
+
+    def _record(self, connection: sa.Connection, row: "_Row") -> None:
+        there = sa.and_(*(_RESULTS.c[name] == value for name, value in row.key.items()))
+        if connection.execute(sa.select(_RESULTS.c.block).where(there)).first() is not None:
+            return
+        block = row.key["block"]
+        if row.items is not None and block not in self._defined:
+            _define(connection, {block: packed_keys(row.items)})
+            self._defined.add(block)
+        connection.execute(sa.insert(_RESULTS).values(**row.key, body=row.body))
 
     def results(
         self, recipe_hash: str, settings: str, task: str, blocks: Collection[str] | None = None
@@ -220,45 +278,93 @@ class Ledger:
 
         All of it, or some blocks by name.
         """
+        bodies = self.bodies(recipe_hash, settings, task, blocks)
+        query = sa.select(_BLOCKS.c.block, _BLOCKS.c["items"])
+        found: dict[tuple[str, str], ItemResult] = {}
+        with self._engine.connect() as connection:
+            for names in _runs(sorted(bodies), _ASKED):
+                rows = connection.execute(query.where(_BLOCKS.c.block.in_(names))).tuples()
+                keys = {name: unpacked_keys(items) for name, items in rows}
+                for name in names:
+                    found |= decode(bodies[name], keys.get(name))
+        return found
+
+    def block_names(self, recipe_hash: str, settings: str, task: str) -> set[str]:
+        """The blocks of one recipe on one task that are there, by name."""
         query = (
-            sa.select(_RESULTS.c.body)
+            sa.select(_RESULTS.c.block)
             .where(_RESULTS.c.recipe_hash == recipe_hash)
             .where(_RESULTS.c.settings == settings)
             .where(_RESULTS.c.task == task)
-            .order_by(_RESULTS.c.block)
         )
-        if blocks is not None:
-            query = query.where(_RESULTS.c.block.in_(blocks))
-        found: dict[tuple[str, str], ItemResult] = {}
         with self._engine.connect() as connection:
-            for body in connection.execute(query).scalars():
-                for key, prompt, result in json.loads(zlib.decompress(body)):
-                    found[key, prompt] = {name: tuple(numbers) for name, numbers in result.items()}
+            return set(connection.execute(query).scalars())
+
+    def bodies(
+        self, recipe_hash: str, settings: str, task: str, blocks: Collection[str] | None = None
+    ) -> dict[str, bytes]:
+        """The blocks of one recipe on one task, as bytes by name; all of them, or some."""
+        query = (
+            sa.select(_RESULTS.c.block, _RESULTS.c.body)
+            .where(_RESULTS.c.recipe_hash == recipe_hash)
+            .where(_RESULTS.c.settings == settings)
+            .where(_RESULTS.c.task == task)
+        )
+        if blocks is not None and len(blocks) <= _FEW:
+            query = query.where(_RESULTS.c.block.in_(blocks))
+        with self._engine.connect() as connection:
+            found = dict(iter(connection.execute(query).tuples()))
+        if blocks is None:
+            return found
+        return {name: found[name] for name in blocks if name in found}
+
+    def bodies_of(
+        self, recipe_hashes: Collection[str], settings: str
+    ) -> dict[tuple[str, str], dict[str, bytes]]:
+        """The blocks of many recipes by (recipe hash, task) and name, in one query."""
+        columns = (_RESULTS.c.recipe_hash, _RESULTS.c.task, _RESULTS.c.block, _RESULTS.c.body)
+        query = (
+            sa.select(*columns)
+            .where(_RESULTS.c.recipe_hash.in_(recipe_hashes))
+            .where(_RESULTS.c.settings == settings)
+        )
+        found: dict[tuple[str, str], dict[str, bytes]] = {}
+        with self._engine.connect() as connection:
+            for recipe_hash, task, block, body in connection.execute(query).tuples():
+                found.setdefault((recipe_hash, task), {})[block] = body
         return found
 
     def copy_results(self, other: "Ledger") -> None:
         """Takes over every block of another run; those that do not apply are never asked for."""
-        with other._engine.connect() as source:
-            rows = source.execute(sa.select(_RESULTS)).mappings().all()
-        with self._writing() as connection:
-            mine = set(
-                connection.execute(
-                    sa.select(
-                        _RESULTS.c.recipe_hash,
-                        _RESULTS.c.settings,
-                        _RESULTS.c.task,
-                        _RESULTS.c.block,
-                    )
-                ).tuples()
-            )
-            for row in rows:
-                if (row["recipe_hash"], row["settings"], row["task"], row["block"]) not in mine:
-                    connection.execute(sa.insert(_RESULTS).values(**row))
+        key = (_RESULTS.c.recipe_hash, _RESULTS.c.settings, _RESULTS.c.task, _RESULTS.c.block)
+        with other._engine.connect() as source, self._writing() as connection:
+            defined = source.execute(sa.select(_BLOCKS.c.block, _BLOCKS.c["items"])).tuples()
+            _define(connection, dict(iter(defined)))
+            mine = set(connection.execute(sa.select(*key)).tuples())
+            every = source.execution_options(yield_per=_ASKED).execute(sa.select(_RESULTS))
+            for part in every.mappings().partitions():
+                fresh = [dict(row) for row in part if tuple(row[one.name] for one in key) not in mine]
+                if fresh:
+                    connection.execute(sa.insert(_RESULTS), fresh)
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
         with self._engine.begin() as connection:
             yield connection
+
+
+def _define(connection: sa.Connection, items: Mapping[str, bytes]) -> None:
+    """Stores which items blocks have, where that is not known yet."""
+    for names in _runs(sorted(items), _ASKED):
+        known = sa.select(_BLOCKS.c.block).where(_BLOCKS.c.block.in_(names))
+        there = set(connection.execute(known).scalars())
+        fresh = [{"block": name, "items": items[name]} for name in names if name not in there]
+        if fresh:
+            connection.execute(sa.insert(_BLOCKS), fresh)
+
+
+def _runs(names: Sequence[str], size: int) -> list[Sequence[str]]:
+    return [names[start : start + size] for start in range(0, len(names), size)]
 
 
 def _put(connection: sa.Connection, candidate: Candidate) -> None:

@@ -246,7 +246,7 @@ class Search:
                     raise SearchError(f"the base model cannot be scored: {one.error}")
                 self.ledger.put(one)
             elif one.scores is not None:
-                self.assessor.learn(one)
+                self.assessor.learn([one])
             self.observer.ended(one)
             scored.append(one)
         judged = [self.judge.constrained(one, scored) for one in scored]
@@ -257,13 +257,17 @@ class Search:
     def _take_up(self, references: Sequence[Candidate]) -> list[Candidate]:
         """The trials of an earlier search, scored again where their scores do not compare."""
         trials = self.ledger.candidates("trial")
+        learned: list[Candidate] = []
         for place, one in enumerate(trials):
             self._place(one, references)
             if self.assessor.outdated(one):
+                self.assessor.learn(learned)  # whoever comes first is compared with
+                learned = []
                 trials[place] = self.assessor.again(one, references)
                 self.ledger.put(trials[place])
             elif one.state in SCORED:
-                self.assessor.learn(one)
+                learned.append(one)
+        self.assessor.learn(learned)
         return trials
 
     def _warps(self, references: Sequence[Candidate]) -> tuple[Warp, ...]:

@@ -5,7 +5,7 @@ scored on. Metrics without numbers of single items are taken item by item by the
 (the F1 of one answer). `test` is never read here.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.task import Item, ItemResult, Metric, Task, result_rows
+from evaluation.task import Item, Metric, Task, result_rows
+from search.item_table import ItemTable, joined
 from search.item_values import item_values
 from search.ledger import Candidate, label
 from search.loop import searched_tasks
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from .results import Found
 
 Numbers = NDArray[np.float64]
-Read = Mapping[str, ItemResult]
-"""Item key to what a candidate got, search and select together."""
+Read = Sequence[ItemTable]
+"""What a candidate got on one task: on search, and on select where it met the others there."""
 
 SPLITS = ("search", "select")
 FEW, MANY = 1, 3
@@ -38,22 +39,27 @@ NEAR = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One metric over the items of search and select; `number` is an item's, higher is better."""
+    """One metric over the items of search and select; `numbers` are theirs, higher is better."""
 
     task: Task
     metric: Metric
     items: Sequence[tuple[Item, str]]
-    number: Callable[[ItemResult], float]
+    order: Mapping[str, int]
+    """Item key to its place in `items`."""
+    numbers: Callable[[ItemTable], Numbers]
 
     @property
     def name(self) -> str:
         """`logic acc`."""
         return f"{self.task.name} {self.metric.name}"
 
-    def line(self, results: Read) -> Numbers:
+    def line(self, read: Read) -> Numbers:
         """The numbers of every item, NaN where it was not scored."""
-        found = (results.get(item.key) for item, _ in self.items)
-        return np.array([np.nan if one is None else self.number(one) for one in found])
+        found = np.full(len(self.items), np.nan)
+        for table in read:
+            if len(table):
+                found[[self.order[key] for key in table.names]] = self.numbers(table)
+        return found
 
 
 @dataclass(slots=True)
@@ -104,14 +110,10 @@ class Comparison:
             for column, mine, theirs in zip(self.columns, lines, numbers, strict=True)
         )
 
-    def _read(self, candidate: Candidate, *, whole: bool) -> dict[str, dict[str, ItemResult]]:
-        scores = self.found.scores
+    def _read(self, candidate: Candidate, *, whole: bool) -> dict[str, Read]:
+        scores, splits = self.found.scores, SPLITS if whole else SPLITS[:1]
         return {
-            task: {
-                key: result
-                for split in (SPLITS if whole else SPLITS[:1])
-                for key, result in scores.results(candidate, task, split).items()
-            }
+            task: [scores.results(candidate, task, split) for split in splits]
             for task in _searched(self.found)
         }
 
@@ -127,8 +129,8 @@ class Comparison:
         both = np.isfinite(gaps)
         gained, lost = np.flatnonzero(gaps > NEAR), np.flatnonzero(gaps < -NEAR)
         examples = (
-            self._examples(column, sorted(where, key=lambda at: -abs(gaps[at])), read, most)
-            for where in (gained.tolist(), lost.tolist())
+            self._examples(column, where[np.argsort(-abs(gaps[where]), kind="stable")], read, most)
+            for where in (gained, lost)
         )
         right_or_wrong = bool(np.isin(numbers[1][np.isfinite(numbers[1])], (0.0, 1.0)).all())
         counts = int(both.sum()), len(gained), len(lost)
@@ -137,13 +139,16 @@ class Comparison:
     def _examples(
         self,
         column: Column,
-        where: Iterable[int],
+        where: NDArray[np.intp],
         read: tuple[Mapping[str, Read], Mapping[str, Read]],
         most: int,
     ) -> tuple[Example, ...]:
         """The first items that have a place, the largest differences first."""
         shown: list[Example] = []
-        for at in where:
+        if self.shelf.is_full:
+            where = where[np.isin(where, [column.order[key] for key in self.shelf.keys(column.task)
+                                          if key in column.order])]  # fmt: skip
+        for at in where.tolist():
             if len(shown) >= min(most, self._left):
                 break
             item, split = column.items[at]
@@ -155,7 +160,8 @@ class Comparison:
         return tuple(shown)
 
     def _answered(self, column: Column, item: Item, read: Mapping[str, Read]) -> str:
-        result = read[column.task.name][item.key]
+        tables = read[column.task.name]
+        result = next(one[item.key] for one in tables if item.key in one)
         value = _alone(column.metric, tuple(result[column.metric.name]))
         return answered(item, result, column.metric.name, value)
 
@@ -172,20 +178,23 @@ def _columns(found: "Found", base: Mapping[str, Read]) -> tuple[Column, ...]:
     for name, metric in parts:
         task = found.preflight.tasks[name]
         items = [(one, split) for split in SPLITS for one in found.scores.items(name, split)]
-        numbers = _numbers(task.metrics[metric], list(base[name].values()))
-        columns.append(Column(task, task.metrics[metric], items, numbers))
+        order = {one.key: place for place, (one, _) in enumerate(items)}
+        numbers = _numbers(task.metrics[metric], base[name])
+        columns.append(Column(task, task.metrics[metric], items, order, numbers))
     return tuple(columns)
 
 
-def _numbers(metric: Metric, results: Sequence[ItemResult]) -> Callable[[ItemResult], float]:
-    """An item's number, higher is better: its part of the mean, else the metric of it alone."""
+def _numbers(metric: Metric, base: Read) -> Callable[[ItemTable], Numbers]:
+    """Items' numbers, higher is better: their part of the mean, else the metric of each alone."""
     sign = 1.0 if metric.higher_is_better else -1.0
-    form = item_values(metric, results)
+    form = item_values(metric, joined(base))
     if form is not None:
         scale = sign * form.scale
-        return lambda result: scale * float(result[metric.name][0])
+        return lambda table: scale * table.first(metric.name)
     alone = cache(lambda row: _alone(metric, row))
-    return lambda result: sign * alone(tuple(result[metric.name]))
+    return lambda table: np.array(
+        [sign * alone(tuple(one[metric.name])) for one in table.values()]
+    )
 
 
 def _alone(metric: Metric, row: tuple[float | str, ...]) -> float:
