@@ -108,13 +108,6 @@ def table_of(results: Mapping[str, ItemResult]) -> ItemTable:
     return ItemTable(list(results), columns_of(list(results.values())))
 
 
-def joined(tables: Sequence[ItemTable]) -> ItemTable:
-    """Tables of different items as one, in their order."""
-    if len(tables) == 1:
-        return tables[0]
-    return table_of({key: one for table in tables for key, one in table.items()})
-
-
 def rows_of(results: Mapping[str, ItemResult], metric: str) -> Rows:
     """What a metric aggregates, whatever kind of mapping the results are."""
     if isinstance(results, ItemTable):

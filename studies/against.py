@@ -5,7 +5,7 @@ scored on. Metrics without numbers of single items are taken item by item by the
 (the F1 of one answer). `test` is never read here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.task import Item, Metric, Task, result_rows
-from search.item_table import ItemTable, joined
+from evaluation.task import Item, ItemResult, Metric, Task, result_rows
+from search.item_table import ItemTable, table_of
 from search.item_values import item_values
 from search.ledger import Candidate, label
 from search.loop import searched_tasks
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from .results import Found
 
 Numbers = NDArray[np.float64]
-Read = Sequence[ItemTable]
-"""What a candidate got on one task: on search, and on select where it met the others there."""
+Read = Mapping[str, ItemResult]
+"""Item key to what a candidate got on one task, search and select together."""
 
 SPLITS = ("search", "select")
 FEW, MANY = 1, 3
@@ -35,6 +35,22 @@ FEW, MANY = 1, 3
 MOST_EXAMPLES = 24_000
 """In one report; who comes first is shown first."""
 NEAR = 1e-9
+
+
+class Tables(Mapping[str, ItemResult]):
+    """What a candidate got on one task, split by split."""
+
+    def __init__(self, tables: Sequence[ItemTable]) -> None:
+        self.tables = tables
+
+    def __getitem__(self, key: str) -> ItemResult:
+        return next(one[key] for one in self.tables if key in one)
+
+    def __iter__(self) -> Iterator[str]:
+        return (key for one in self.tables for key in one)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.tables))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +69,10 @@ class Column:
         """`logic acc`."""
         return f"{self.task.name} {self.metric.name}"
 
-    def line(self, read: Read) -> Numbers:
+    def line(self, read: Tables) -> Numbers:
         """The numbers of every item, NaN where it was not scored."""
         found = np.full(len(self.items), np.nan)
-        for table in read:
+        for table in read.tables:
             if len(table):
                 found[[self.order[key] for key in table.names]] = self.numbers(table)
         return found
@@ -110,10 +126,10 @@ class Comparison:
             for column, mine, theirs in zip(self.columns, lines, numbers, strict=True)
         )
 
-    def _read(self, candidate: Candidate, *, whole: bool) -> dict[str, Read]:
+    def _read(self, candidate: Candidate, *, whole: bool) -> dict[str, Tables]:
         scores, splits = self.found.scores, SPLITS if whole else SPLITS[:1]
         return {
-            task: [scores.results(candidate, task, split) for split in splits]
+            task: Tables([scores.results(candidate, task, split) for split in splits])
             for task in _searched(self.found)
         }
 
@@ -160,8 +176,7 @@ class Comparison:
         return tuple(shown)
 
     def _answered(self, column: Column, item: Item, read: Mapping[str, Read]) -> str:
-        tables = read[column.task.name]
-        result = next(one[item.key] for one in tables if item.key in one)
+        result = read[column.task.name][item.key]
         value = _alone(column.metric, tuple(result[column.metric.name]))
         return answered(item, result, column.metric.name, value)
 
@@ -179,15 +194,15 @@ def _columns(found: "Found", base: Mapping[str, Read]) -> tuple[Column, ...]:
         task = found.preflight.tasks[name]
         items = [(one, split) for split in SPLITS for one in found.scores.items(name, split)]
         order = {one.key: place for place, (one, _) in enumerate(items)}
-        numbers = _numbers(task.metrics[metric], base[name])
+        numbers = _numbers(task.metrics[metric], table_of(base[name]))
         columns.append(Column(task, task.metrics[metric], items, order, numbers))
     return tuple(columns)
 
 
-def _numbers(metric: Metric, base: Read) -> Callable[[ItemTable], Numbers]:
+def _numbers(metric: Metric, base: ItemTable) -> Callable[[ItemTable], Numbers]:
     """Items' numbers, higher is better: their part of the mean, else the metric of each alone."""
     sign = 1.0 if metric.higher_is_better else -1.0
-    form = item_values(metric, joined(base))
+    form = item_values(metric, base)
     if form is not None:
         scale = sign * form.scale
         return lambda table: scale * table.first(metric.name)
