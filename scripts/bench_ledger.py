@@ -162,7 +162,8 @@ def write_tasks(folder: Path, items: int) -> int:
 
 def draw(folder: Path, candidates: int, sums: int) -> None:
     """Stores candidates up to a number, each complete."""
-    from search.ledger import Ledger, Scored
+    from search.ledger import Ledger
+    from search.result_rows import Scored
     from studies.preflight import Permissions, inspect
     from studies.reopen import open_study
 

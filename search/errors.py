@@ -1,6 +1,7 @@
 """What can be wrong with a search, as the user asked for it.
 
 SearchError             the root: a fault of the input, told in one message, exit code 2
+├── StorageError        the database of a run: its URL, its server, its format, its disk
 ├── SpaceError          values that are no point of the space, a recipe that is no filling of it
 └── SamplerError        a sampler that does not exist, cannot search this space, or fails
     └── SamplerOptionError      an argument that it does not take
@@ -11,6 +12,10 @@ Faults in the text of a range are `merging.errors.RecipeError`: they carry file,
 
 class SearchError(ValueError):
     """A fault of what the user asked for; its text is the whole message."""
+
+
+class StorageError(SearchError):
+    """A fault of where a run is kept; the message names the database without credentials."""
 
 
 class SpaceError(SearchError):

@@ -8,16 +8,19 @@ the same user attribute `trial`.
 """
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from .errors import StorageError
 from .ledger import Candidate
 from .objectives import Objective
 from .space import Dimension
+from .storage import Database, engine_options
 from .winner import feasible
 
 if TYPE_CHECKING:
+    import optuna
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
@@ -31,41 +34,59 @@ class StudyLog:
 
     def __init__(
         self,
-        url: str,
+        where: Database | str,
         name: str,
         objectives: Sequence[Objective],
         dimensions: Iterable[Dimension],
         constraints: Sequence[str],
     ) -> None:
-        """Creates or opens the study `name` at an SQLAlchemy URL.
+        """Creates or opens the study `name` in the ledger's database, or at an SQLAlchemy URL.
 
         `dimensions` are those of all stages; `constraints` are names.
-        """
-        import optuna
 
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        wait = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
-        storage = optuna.storages.RDBStorage(url, engine_kwargs=wait)
-        self._study = optuna.create_study(
-            study_name=name,
-            storage=storage,
-            directions=["maximize" if one.higher_is_better else "minimize" for one in objectives],
-            load_if_exists=True,
-        )
-        self._storage = storage
+        Raises:
+            StorageError: the database refuses, or its Optuna tables are of another version.
+        """
+        self._database = where if isinstance(where, Database) else Database(where)
         self._distributions = recipe_distributions(dimensions)
         self._constraints = constraints
         self._names = [one.name for one in objectives]
+        up = [one.higher_is_better for one in objectives]
+        with self._database.making_tables():
+            self._storage = self._database.patience(lambda: open_storage(self._database))
+        self._study = self._database.patience(lambda: self._opened(name, up))
+
+    def _opened(self, name: str, up: Sequence[bool]) -> "optuna.Study":
+        import optuna
+
+        study = optuna.create_study(
+            study_name=name,
+            storage=self._storage,
+            directions=["maximize" if one else "minimize" for one in up],
+            load_if_exists=True,
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # marked experimental since Optuna 3.2
-            self._study.set_metric_names(self._names)
+            study.set_metric_names(self._names)
+        return study
+
+    def _patiently(self, work: Callable[[], None]) -> None:
+        """Does work that may be done twice, as the holder of the run."""
+        self._database.check_held()
+        self._database.patience(work)
 
     def add(self, trials: Sequence[Candidate], *, ended: bool = False) -> None:
         """Logs the ended trials that are not there yet; `trials` are in order of number.
 
         One that waits is logged once a later one has begun or the search has `ended`: until then
         it is still being raced.
+
+        Raises:
+            StorageError: the database is away for too long, or somebody else has the run.
         """
+        self._patiently(lambda: self._add(trials, ended))
+
+    def _add(self, trials: Sequence[Candidate], ended: bool) -> None:
         there = {
             (one.user_attrs.get("trial", one.number), one.state.name)
             for one in self._study.get_trials(deepcopy=False)
@@ -88,18 +109,59 @@ class StudyLog:
 
         The note is optuna-dashboard's; where that is not installed there is none.
         """
-        for name, text in attributes.items():
-            self._study.set_user_attr(name, text)
-        try:
-            from optuna_dashboard import save_note
-        except ImportError:
-            return
-        save_note(self._study, note)
+
+        def tell() -> None:
+            for name, text in attributes.items():
+                self._study.set_user_attr(name, text)
+            try:
+                from optuna_dashboard import save_note
+            except ImportError:
+                return
+            save_note(self._study, note)
+
+        self._patiently(tell)
 
     def close(self) -> None:
         """Lets go of the database."""
         self._storage.remove_session()
         self._storage.engine.dispose()
+
+
+def open_storage(database: Database) -> "optuna.storages.RDBStorage":
+    """Optuna's own view of a database.
+
+    Raises:
+        StorageError: its tables are of another version of Optuna.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    url = database.url.render_as_string(hide_password=False)
+    try:
+        return optuna.storages.RDBStorage(url, engine_kwargs=engine_options(database.url))
+    except RuntimeError:
+        raise StorageError(
+            f"{database.where}: its Optuna tables are of another version of Optuna than this one "
+            f"({optuna.__version__}); bring them up to date with `optuna storage upgrade`"
+        ) from None
+
+
+def forget_study(database: Database) -> None:
+    """Deletes the Optuna study of a run on a server, where there is one."""
+    import optuna
+
+    def forget() -> None:
+        storage = open_storage(database)
+        try:
+            optuna.delete_study(study_name=database.run, storage=storage)
+        except KeyError:
+            pass
+        finally:
+            storage.remove_session()
+            storage.engine.dispose()
+
+    with database.making_tables():
+        database.patience(forget)
 
 
 def _frozen(

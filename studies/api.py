@@ -22,6 +22,7 @@ from .api_options import (
     one_of,
     refuse_less,
     sampler_text,
+    storage_of,
     written,
 )
 from .api_run import Run
@@ -166,6 +167,7 @@ class Study:
         out: PathLike | None = None,
         fresh: bool = False,
         source: "PathLike | Run | None" = None,
+        storage: str | None = None,
         beside: str | None = None,
         max_failed: float = 0.2,
         device: str | None = None,
@@ -186,6 +188,8 @@ class Study:
             out: Run folder; `runs/NAME` by default.
             fresh: Delete the run and start anew.
             source: Another run whose results are reused, as `--from`.
+            storage: URL of a database server that is to keep the run; by default
+                EUTECTIC_STORAGE, else the run folder.
             beside: `random`: then search at random with as many items, to compare.
             max_failed: Share of failed trials from which on NoWinnerError is raised.
             device: Where to score: cpu, cuda, ...
@@ -217,6 +221,7 @@ class Study:
             out=None if out is None else Path(out),
             fresh=fresh,
             source=source.path if isinstance(source, Run) else as_path(source),
+            storage=storage_of(storage),
             beside=one_of("beside", beside, ("random",)),
             max_failed=max_failed,
             quiet=quiet,
@@ -231,7 +236,7 @@ class Study:
         if outcome.reached == "interrupted":
             raise KeyboardInterrupt(f"{run} is saved, the same call goes on with it")
         refuse_unusable(outcome, max_failed)
-        return Run(run)
+        return Run(run, storage=storage)
 
     def evaluate(
         self,

@@ -67,6 +67,11 @@ def mode_of(progress: str | None, quiet: bool) -> Mode:
     return shown(None if asked is None else Mode(asked), quiet)
 
 
+def storage_of(storage: str | None) -> str | None:
+    """The server that keeps the run: as was asked for, else EUTECTIC_STORAGE."""
+    return storage or os.environ.get("EUTECTIC_STORAGE") or None
+
+
 def as_path(path: PathLike | None) -> Path | None:
     """As the commands have it."""
     return None if path is None else Path(path)

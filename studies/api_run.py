@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .api_options import PathLike, let_threads_sleep
+from .api_options import PathLike, let_threads_sleep, storage_of
 from .errors import StudyError
 
 if TYPE_CHECKING:
@@ -41,12 +41,19 @@ class Run:
     Read once, when first asked for; `refresh` reads it again while a search goes on.
     """
 
-    def __init__(self, path: PathLike) -> None:
-        """Opens a run folder; raises RunError for one that is not there."""
+    def __init__(self, path: PathLike, *, storage: str | None = None) -> None:
+        """Opens a run folder; raises RunError for one that is not there.
+
+        Args:
+            path: The folder.
+            storage: URL of the database server that keeps the run, if one does; by default
+                EUTECTIC_STORAGE.
+        """
         let_threads_sleep()
         from .run import find_run
 
-        self.path = find_run(Path(path)).path
+        self._storage = storage_of(storage)
+        self.path = find_run(Path(path), self._storage).path
         self._view: RunView | None = None
 
     @property
@@ -55,7 +62,7 @@ class Run:
         from .show import run_view
 
         if self._view is None:
-            self._view = run_view(self.path)
+            self._view = run_view(self.path, self._storage)
         return self._view
 
     def refresh(self) -> "Run":
@@ -150,7 +157,9 @@ class Run:
         if names not in ("absolute", "original"):
             raise StudyError(f"names={names!r}: expected absolute or original")
         folder = None if weights is None else Path(weights)
-        text = export_run(self.path, trial, names, folder, allow_pickle=allow_pickle)
+        text = export_run(
+            self.path, trial, names, folder, allow_pickle=allow_pickle, storage=self._storage
+        )
         if path is not None:
             Path(path).write_text(text, encoding="utf-8")
         return text
@@ -178,13 +187,14 @@ class Run:
             allow_benchmark_test=True,  # the search was allowed it, or there would be no run
             allow_code=frozenset(Path(one).resolve() for one in allow_code),
         )
-        return verify_run(self.path, trial, permissions)
+        return verify_run(self.path, trial, permissions, self._storage)
 
     def report(self, path: PathLike | None = None) -> Path:
         """Writes the HTML report and says where; `report.html` in the run folder by default."""
         from .show import write_run_report
 
-        return write_run_report(self.path, None if path is None else Path(path))
+        target = None if path is None else Path(path)
+        return write_run_report(self.path, target, self._storage)
 
     def __repr__(self) -> str:
         view = self.view

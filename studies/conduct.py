@@ -33,7 +33,15 @@ from .proposing import changed_code, gradients_of, proposing_of
 from .reopen import begun_exact, open_study
 from .resolved import identity, resolved_study
 from .results import test_columns
-from .run import Identity, RunFolder, find_run, hold, refuse_other_study
+from .run import (
+    Identity,
+    RunFolder,
+    find_source,
+    hold,
+    refuse_other_study,
+    run_folder,
+    server_of,
+)
 from .scoring_terms import refuse_other_scoring, scoring_of
 from .session import Hardware, open_executor, refuse_hardware, shrink
 from .terms import (
@@ -71,18 +79,18 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
     """
     refuse_mode(options.progress)
     named, remembered = open_study(path)
-    run = RunFolder(options.out or Path("runs") / named.name)
+    run = run_folder(options.out or Path("runs") / named.name, named.name, options.storage)
     if not options.fresh and begun_exact(run):
         options = replace(options, exact=True)
     study, maps = overridden(named, options), {**remembered, **options.maps}
     preflight = inspect(study, maps, options.permissions)
     refuse_hopeless(preflight)
     refuse_hardware(options.hardware)
-    source = None if options.source is None else find_run(options.source)
+    source = None if options.source is None else find_source(options.source, options.storage)
     if options.fresh and source is not None and source.path.resolve() == run.path.resolve():
         raise RunError(f"--fresh would delete {run.path}, whose results --from is to reuse")
     with ExitStack() as stack:
-        stack.enter_context(hold(run))
+        run = stack.enter_context(hold(run))
         begun = {} if options.fresh else _begun(run, identity(preflight))
         hardware = options.hardware.resolved(begun.get("hardware") or _hardware(source))
         _refuse_other_settings(run, begun.get("hardware"), asdict(hardware))
@@ -91,14 +99,15 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
         hardware = replace(hardware, token_budget=budget)
         if options.fresh:
             run.clear()
-        ledger = stack.enter_context(Ledger(run.url))
+        ledger = stack.enter_context(run.ledger())
         refuse_other_scoring(ledger, executor, run)
-        replace_text(run.study, resolved_study(preflight))
+        replace_text(run.study, resolved_study(preflight, server_of(run)))
         _begin(ledger, preflight, hardware, executor)
         if source is not None:
             _reuse(ledger, source)
-        log = stack.enter_context(closing(_study_log(preflight, run)))
+        log = stack.enter_context(closing(_study_log(preflight, ledger)))
         display = stack.enter_context(Display(_tally(preflight), run.log, options.progress))
+        ledger.database.patience.tell = display.warn
         for notice in preflight.notices:
             display.warn(notice)
         if slow := executor.harness.runner.slow():
@@ -116,9 +125,9 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
 
 def _begun(run: RunFolder, wanted: Identity) -> Mapping[str, Any]:
     """The settings that a run was begun with; refuses to go on with another study in it."""
-    if not run.database.is_file():
+    if not run.begun:
         return {}
-    with Ledger(run.url) as ledger:
+    with run.ledger() as ledger:
         refuse_other_study(ledger, wanted, run)
         return {"hardware": ledger.meta("hardware")}
 
@@ -188,11 +197,11 @@ def rule_of(study: Study) -> WinnerRule:
     return WinnerRule(study.rule, study.weights, study.rule_task)
 
 
-def _study_log(preflight: Preflight, run: RunFolder) -> StudyLog:
+def _study_log(preflight: Preflight, ledger: Ledger) -> StudyLog:
     study = preflight.study
     constraints = [constraint_name(spec) for spec in study.constraints]
     dimensions = preflight.stages.dimensions
-    return StudyLog(run.url, study.name, preflight.objectives, dimensions, constraints)
+    return StudyLog(ledger.database, study.name, preflight.objectives, dimensions, constraints)
 
 
 def _search(
@@ -279,7 +288,7 @@ def _search_in_memory(
 
 def _reuse(ledger: Ledger, source: RunFolder) -> None:
     """Takes over the item results of another run; what does not apply is never asked for."""
-    with Ledger(source.url) as other:
+    with source.ledger() as other:
         ledger.copy_results(other)
         seen = other.meta("test_opened") or []
         theirs = other.meta("identity") or {}
@@ -294,6 +303,6 @@ def _hardware(source: RunFolder | None) -> Mapping[str, Any] | None:
     """How the run was scored whose results are to be reused: else none of them would apply."""
     if source is None:
         return None
-    with Ledger(source.url) as other:
+    with source.ledger() as other:
         found: Mapping[str, Any] | None = other.meta("hardware")
     return found

@@ -24,7 +24,7 @@ def reopened(run: RunFolder) -> tuple[Study, Mapping[str, Path]]:
 
 def begun_exact(run: RunFolder) -> bool:
     """Whether a run that is there was begun with --mergekit-exact."""
-    if not run.study.is_file() or not run.database.is_file():
+    if not run.study.is_file() or not run.begun:
         return False
     data: Any = read_document(run.study).data
     recipe = data.get("recipe") if isinstance(data, dict) else None

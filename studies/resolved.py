@@ -7,6 +7,7 @@ import yaml
 from evaluation.task import Task
 from search.space import describe
 
+from .kept_in import KEY
 from .preflight import Preflight
 from .proposing import code_digest
 from .run import Identity
@@ -48,12 +49,16 @@ def task_hash(task: Task) -> str:
     return digest.hexdigest()
 
 
-def resolved_study(preflight: Preflight) -> str:
-    """The study file of the run folder: the user's data plus a `resolved` section."""
+def resolved_study(preflight: Preflight, server: str = "") -> str:
+    """The study file of the run folder: the user's data plus a `resolved` section.
+
+    `server` is the database that keeps the results, without user and password.
+    """
     study = preflight.study
     data = study.document.data
     assert isinstance(data, dict)  # the schema accepted it
     section = {
+        **({KEY: server} if server else {}),
         "folder": str(study.folder),
         "maps": {name: str(path) for name, path in preflight.maps.items()},
         "models": model_hashes(preflight),

@@ -1,6 +1,6 @@
 """A run folder: what a search leaves behind, who holds it, and whether a study may go on in it.
 
-study.db      the Optuna study and the ledger
+study.db      the Optuna study and the ledger, unless a database server keeps both
 study.yaml    the study as it was run: its folder, the `--map`s, hashes of models and tasks
 report.html   winner.yaml   trials.csv   log.txt
 tensorboard   event files, where a search was told to write them
@@ -11,16 +11,20 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
+from search.errors import SearchError
 from search.ledger import Ledger
+from search.storage import Database, holds_run
+from search.storage_url import Storage, parse_url, shown
 
 from .errors import NoWinnerError, RunError
+from .kept_in import name_of, refuse_elsewhere
 
 Identity = Mapping[str, Any]
 """What must not change between two searches in one folder, by section."""
@@ -35,9 +39,11 @@ EVENTS = "tensorboard"
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """Paths of one run."""
+    """Paths of one run, and where its results are."""
 
     path: Path
+    storage: Storage | Database | None = None
+    """A database server, open where this process holds the run; None: the folder's own file."""
 
     @property
     def database(self) -> Path:
@@ -59,35 +65,84 @@ class RunFolder:
         """The SQLAlchemy URL of the SQLite file."""
         return f"sqlite:///{self.database.resolve()}"
 
+    @property
+    def begun(self) -> bool:
+        """Whether a search may have begun here; a server knows for sure."""
+        return self.storage is not None or self.database.is_file()
+
+    def ledger(self) -> Ledger:
+        """Opens the ledger; raises StorageError."""
+        return Ledger(self.storage or self.url)
+
     def clear(self) -> None:
-        """Deletes what a search wrote here, and nothing else."""
+        """Deletes what a search wrote here, and nothing else; on a server, of this run."""
+        if isinstance(self.storage, Database):
+            from search.study_log import forget_study
+
+            forget_study(self.storage)  # first: a log that lacks trials is caught up
+            self.storage.forget()
         for name in WRITTEN:
             (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.path / EVENTS, ignore_errors=True)
 
+    @contextmanager
+    def held(self) -> Iterator["RunFolder"]:
+        """The same, with its database open and held for this process."""
+        if not isinstance(self.storage, Storage):
+            yield self
+            return
+        with closing(Database(self.storage)) as database, database.held():
+            yield replace(self, storage=database)
 
-def find_run(path: Path) -> RunFolder:
-    """An existing run folder; raises RunError that says what is missing."""
+
+def run_folder(path: Path, name: str, storage: str | None) -> RunFolder:
+    """A run that need not be there yet; raises StorageError for a URL that is none."""
+    return RunFolder(path, Storage(parse_url(storage), name) if storage else None)
+
+
+def server_of(run: RunFolder) -> str:
+    """The server that keeps a run's results, without user and password; empty for none."""
+    return "" if run.storage is None else shown(run.storage.url)
+
+
+def find_run(path: Path, storage: str | None = None) -> RunFolder:
+    """An existing run; raises RunError that says what is missing.
+
+    `storage` is the URL of the server that keeps its results; by default its own file does.
+    """
     run = RunFolder(path)
     if not path.is_dir():
         raise RunError(
             f"{path}: no such run folder; `eutectic search STUDY` makes one under runs/"
         )
-    missing = [file.name for file in (run.database, run.study) if not file.is_file()]
+    refuse_elsewhere(run.study, run.database, storage)
+    needed = [run.study] if storage else [run.database, run.study]
+    missing = [file.name for file in needed if not file.is_file()]
     if missing:
         raise RunError(f"{path}: not a run folder, it has no {' and no '.join(missing)}")
-    _refuse_foreign_database(run)
-    return run
+    if not storage:
+        _refuse_foreign_database(run)
+        return run
+    server = Storage(parse_url(storage), name_of(run.study))
+    if not holds_run(server):
+        raise RunError(f"{server.shown}: holds no run {server.run!r}, that of {path}")
+    return RunFolder(path, server)
+
+
+def find_source(path: Path, storage: str | None) -> RunFolder:
+    """A run to reuse: on the server only where it has no file of its own."""
+    return find_run(path, None if RunFolder(path).database.is_file() else storage)
 
 
 @contextmanager
-def hold(run: RunFolder) -> Iterator[None]:
-    """Holds a run folder for this process; makes it if need be.
+def hold(run: RunFolder) -> Iterator[RunFolder]:
+    """Holds a run folder for this process, on its server too; makes the folder if need be.
 
-    A folder made here in which a fault kept the search from its first trial is removed again.
+    A folder made here in which a fault kept the search from its first result is removed again.
     Raises RunError for a folder that holds other things, or that another process holds.
     """
     made = [path for path in (run.path, run.path.parent) if not path.exists()]
+    refuse_elsewhere(run.study, run.database, run.storage is not None)
     if run.database.is_file():
         _refuse_foreign_database(run)
     elif run.path not in made and _strangers(run.path):
@@ -95,13 +150,16 @@ def hold(run: RunFolder) -> Iterator[None]:
             f"{run.path}: holds other things and no run (no study.db); choose another --out"
         )
     run.path.mkdir(parents=True, exist_ok=True)
-    with RunLock(run):
+    with ExitStack() as stack:
+        stack.enter_context(RunLock(run))
+        held = None
         try:
-            yield
+            held = stack.enter_context(run.held())
+            yield held
         except NoWinnerError:
             raise
         except Exception:
-            if made and not _has_trials(run):
+            if made and (held is None or _nothing_in(held)):
                 shutil.rmtree(run.path)
                 if run.path.parent in made and not any(run.path.parent.iterdir()):
                     run.path.parent.rmdir()
@@ -129,11 +187,19 @@ def _strangers(path: Path) -> bool:
     return any(one.name not in ours and one.suffix != ".partial" for one in path.iterdir())
 
 
-def _has_trials(run: RunFolder) -> bool:
-    if not run.database.is_file():
-        return False
-    with Ledger(run.url) as ledger:
-        return bool(ledger.candidates("trial"))
+def _nothing_in(run: RunFolder) -> bool:
+    """Whether the run has no results; on a server nothing stays of one that has none."""
+    if not run.begun:
+        return True
+    try:
+        with run.ledger() as ledger:
+            if ledger.candidates("reference") or ledger.candidates("trial"):
+                return False
+            if isinstance(run.storage, Database):
+                run.storage.forget()
+    except SearchError:
+        return False  # it cannot be seen: nothing is deleted, and the first fault is told
+    return True
 
 
 class RunLock:

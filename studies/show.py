@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-from search.ledger import Candidate, Ledger
+from search.ledger import Candidate
 from search.verdict import stored_verdict
 
 from .errors import NoWinnerError, RunError, StudyError
@@ -20,14 +20,14 @@ from .table import readable, spreadsheet_safe, trial_frame
 from .view import RunView, TrialView
 
 
-def run_view(path: Path) -> RunView:
-    """What a run has found so far.
+def run_view(path: Path, storage: str | None = None) -> RunView:
+    """What a run has found so far; `storage` is the server that keeps it, if one does.
 
     As its last search left it; anew where a search was killed, or is still under way. Raises
     RunError where there is nothing to see yet.
     """
-    run = find_run(path)
-    with Ledger(run.url) as ledger:
+    run = find_run(path, storage)
+    with run.ledger() as ledger:
         view = stored_view(ledger)
         ended = _ended(ledger.candidates("trial"))
         if view is not None and _ended(view.trials) >= ended:
@@ -44,9 +44,11 @@ def _ended(trials: Sequence[Candidate] | Sequence[TrialView]) -> int:
     return sum(one.state != "running" for one in trials)
 
 
-def print_trials(path: Path, format: str, front: bool, output: Path | None) -> None:
+def print_trials(
+    path: Path, format: str, front: bool, output: Path | None, storage: str | None = None
+) -> None:
     """Trials as a table for people, CSV, JSON (a list of objects) or Parquet."""
-    frame = trial_frame(run_view(path), front)
+    frame = trial_frame(run_view(path, storage), front)
     if format == "parquet":
         if output is None:
             raise StudyError("--format parquet is binary: say where to with -o FILE")
@@ -64,12 +66,12 @@ def print_trials(path: Path, format: str, front: bool, output: Path | None) -> N
         output.write_text(text, encoding="utf-8")
 
 
-def write_run_report(path: Path, output: Path | None) -> Path:
+def write_run_report(path: Path, output: Path | None, storage: str | None = None) -> Path:
     """Writes the report and says where it is."""
     from .report import write_report
 
     target = output or path / "report.html"
-    write_report(run_view(path), target)
+    write_report(run_view(path, storage), target)
     return target
 
 
@@ -81,6 +83,7 @@ def export_run(
     push: Push | None = None,
     *,
     allow_pickle: bool,
+    storage: str | None = None,
 ) -> str:
     """The YAML of the winner or of a trial; with `weights`, its checkpoint too.
 
@@ -90,8 +93,9 @@ def export_run(
         if weights is None:
             raise StudyError("--push-to-hub: say where to build with --weights DIR")
         refuse_push(push)
-    study, maps = reopened(find_run(path))
-    with Ledger(find_run(path).url) as ledger:
+    run = find_run(path, storage)
+    study, maps = reopened(run)
+    with run.ledger() as ledger:
         if trial is None:
             verdict = stored_verdict(ledger)
             if verdict is None:
@@ -105,7 +109,9 @@ def export_run(
     if weights is not None:
         from .weights import is_built, write_weights
 
-        build = partial(write_weights, weights, candidate, text, run_view(path), study, maps)
+        build = partial(
+            write_weights, weights, candidate, text, run_view(path, storage), study, maps
+        )
         if push is None:
             build(allow_pickle=allow_pickle)
         else:
@@ -127,17 +133,21 @@ def nothing_won(path: Path, view: RunView | None) -> NoWinnerError:
     )
 
 
-def serve_dashboard(path: Path, port: int) -> None:
-    """Serves optuna-dashboard on loopback until Ctrl-C."""
-    run = find_run(path)
+def serve_dashboard(path: Path, port: int, storage: str | None = None) -> None:
+    """Serves optuna-dashboard on loopback until Ctrl-C; of a server, all studies that it keeps."""
+    run = find_run(path, storage)
     try:
         from optuna_dashboard import run_server
     except ImportError:
         raise StudyError(
             "the dashboard is an extra: install it with pip install '.[dashboard]' in its folder"
         ) from None
+    from search.study_log import open_storage
+
+    with run.ledger() as ledger:
+        shown = run.url if run.storage is None else open_storage(ledger.database)
     print(f"optuna-dashboard of {path} on http://127.0.0.1:{port}/ (Ctrl-C ends it)", flush=True)
     try:
-        run_server(run.url, host="127.0.0.1", port=port)
+        run_server(shown, host="127.0.0.1", port=port)
     except OSError as error:
         raise StudyError(f"--port {port}: {error.strerror}; choose another") from None

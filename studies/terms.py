@@ -39,6 +39,8 @@ class SearchOptions:
     fresh: bool = False
     source: Path | None = None
     """`--from RUN`: another run whose results are reused where they apply."""
+    storage: str | None = field(default=None, repr=False)
+    """`--storage URL`: the database server that keeps the run; it holds a password."""
     beside: str | None = None
     """`--beside random`: another search of as many items, to compare with."""
     tracks: tuple[Track, ...] = ()

@@ -62,12 +62,14 @@ class Verification:
         }
 
 
-def verify_run(path: Path, trial: int | None, permissions: Permissions) -> Verification:
+def verify_run(
+    path: Path, trial: int | None, permissions: Permissions, storage: str | None = None
+) -> Verification:
     """Verifies the winner (from the run's winner.yaml) or a trial (from its export)."""
-    run = find_run(path)
+    run = find_run(path, storage)
     study, maps = reopened(run)
     preflight = inspect(study, maps, permissions)
-    with Ledger(run.url) as ledger:
+    with run.ledger() as ledger:
         # A changed model is what is to be found; other questions could not be compared.
         known = ledger.meta("identity") or {}
         refuse_other_study(ledger, {**identity(preflight), "models": known.get("models")}, run)

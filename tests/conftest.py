@@ -1,12 +1,14 @@
 """Shared by every test: no network, a cache folder of its own, a pico family of models."""
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pytest
+from postgresql import PostgreSQL
 
 if TYPE_CHECKING:
     from transformers import LlamaConfig, PreTrainedModel
@@ -62,6 +64,23 @@ def pico_family_float32(tmp_path_factory: pytest.TempPathFactory) -> PicoFamily:
 def write_pico_tokenizer() -> Callable[..., None]:
     """`write(folder, characters=...)`: saves the family's tokenizer, or another one."""
     return write_tokenizer
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server of this session; its sockets need a short path."""
+    with tempfile.TemporaryDirectory(prefix="eutectic") as folder:
+        server = PostgreSQL(Path(folder) / "data")
+        try:
+            yield server
+        finally:
+            server.close()
+
+
+@pytest.fixture
+def server_url(postgresql: PostgreSQL) -> str:
+    """An empty database on that server, by URL."""
+    return postgresql.make()
 
 
 def write_family(root: Path, dtype: Dtype) -> PicoFamily:

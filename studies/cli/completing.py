@@ -10,7 +10,7 @@ import typer
 
 MOST = 200
 """Offers at once: a shell shows no more."""
-DATABASE = "study.db"
+DATABASE, STUDY, LOG = "study.db", "study.yaml", "log.txt"
 
 
 def complete_runs(incomplete: str) -> list[str]:
@@ -44,5 +44,7 @@ def _runs(place: Path) -> Iterator[Path]:
 
 def _is_run(folder: Path) -> bool:
     with suppress(OSError):
-        return (folder / DATABASE).is_file()
+        if (folder / DATABASE).is_file():
+            return True
+        return (folder / STUDY).is_file() and (folder / LOG).is_file()  # a server keeps the rest
     return False

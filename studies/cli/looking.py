@@ -24,6 +24,7 @@ from .options import (
     Map,
     MergekitExact,
     Methods,
+    Storage,
     Threads,
     TokenBudget,
     TrustRemoteCode,
@@ -43,9 +44,6 @@ TrialNumber = Annotated[
         help="Take this trial instead of the winner.",
         autocompletion=complete_trials,
     ),
-]
-Storage = Annotated[
-    str | None, typer.Option("--storage", envvar="EUTECTIC_STORAGE", help="Not in this release.")
 ]
 
 
@@ -84,8 +82,7 @@ def trials(
     """
     from ..show import print_trials
 
-    _no_storage(storage)
-    print_trials(run, format.value, front, output)
+    print_trials(run, format.value, front, output, storage)
 
 
 @guarded
@@ -103,8 +100,7 @@ def report(
     """
     from ..show import write_run_report
 
-    _no_storage(storage)
-    print(f"wrote {write_run_report(run, output)}")
+    print(f"wrote {write_run_report(run, output, storage)}")
 
 
 @guarded
@@ -145,7 +141,6 @@ def export(
     """
     from ..show import export_run
 
-    _no_storage(storage)
     if output is not None:
         _spare_others(output)
     push = None
@@ -158,7 +153,9 @@ def export(
             "--private, --revision, --commit-message and --yes are for --push-to-hub USER/NAME"
         )
     with interruptible():
-        text = export_run(run, trial, names.value, weights, push, allow_pickle=allow_pickle)
+        text = export_run(
+            run, trial, names.value, weights, push, allow_pickle=allow_pickle, storage=storage
+        )
     if output is None:
         print(text, end="")
     else:
@@ -196,7 +193,6 @@ def verify(
     from ..preflight import Permissions
     from ..verification import print_verification, verify_run
 
-    _no_storage(storage)
     permissions = Permissions(
         allow_pickle,
         trust_remote_code,
@@ -204,7 +200,7 @@ def verify(
         allow_benchmark_test=True,  # the search was allowed it, or there would be no run
         allow_code=frozenset(path.resolve() for path in allow_code),
     )
-    found = verify_run(run, trial, permissions)
+    found = verify_run(run, trial, permissions, storage)
     if as_json:
         print(json.dumps(found.data))
     else:
@@ -281,13 +277,7 @@ def dashboard(
     """
     from ..show import serve_dashboard
 
-    _no_storage(storage)
-    serve_dashboard(run, port)
-
-
-def _no_storage(url: str | None) -> None:
-    if url is not None:
-        raise StudyError("--storage: this release reads run folders; leave it out")
+    serve_dashboard(run, port, storage)
 
 
 def register(app: typer.Typer) -> None:

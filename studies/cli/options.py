@@ -93,6 +93,17 @@ Quiet = Annotated[
         help="Warnings, faults and the last lines of the result only.",
     ),
 ]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="URL",
+        envvar="EUTECTIC_STORAGE",
+        help="The database server that keeps the run, postgresql://USER:PASSWORD@HOST/DATABASE or "
+        "mysql://...; the run folder's own study.db by default. The variable keeps the password "
+        "out of the list of processes.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to standard output.")]
 
 

@@ -22,6 +22,7 @@ from .options import (
     Methods,
     Progress,
     Quiet,
+    Storage,
     Threads,
     TokenBudget,
     TrustRemoteCode,
@@ -81,7 +82,7 @@ def search(
     ] = 0.2,
     workers: Annotated[int, typer.Option(min=1, help="Workers; this release has one.")] = 1,
     executor: Annotated[str, typer.Option(help="Executor; this release has inline.")] = "inline",
-    storage: Annotated[str | None, typer.Option(help="Database URL; not in this release.")] = None,
+    storage: Storage = None,
     device: Device = None,
     dtype: Dtype = None,
     token_budget: TokenBudget = None,
@@ -113,8 +114,6 @@ def search(
             f"--workers {workers} --executor {executor}: this release searches with one worker, "
             "inline; leave both out"
         )
-    if storage is not None:
-        raise StudyError("--storage: this release keeps the run in its folder; leave it out")
     options = SearchOptions(
         trials=trials,
         items=items,
@@ -124,6 +123,7 @@ def search(
         out=out,
         fresh=fresh,
         source=source,
+        storage=storage,
         beside=None if beside is None else beside.value,
         tracks=tracks,
         max_failed=max_failed,

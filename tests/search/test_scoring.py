@@ -62,7 +62,7 @@ def test_what_was_missing_is_scored_and_the_order_stays(
     merge = a_merge(scorer)
     whole = scorer.score(merge, "search", ["up"], Spent())
     ledger.close()
-    with Ledger(str(ledger._engine.url)) as other:
+    with Ledger(str(ledger.database.url)) as other:
         first, second = blocks(range(6), "search")
         task = scorer.tasks["up"]
         assert known_results(other, merge.hash, "toy", task, [second]).keys() == {"up4", "up5"}
