@@ -39,6 +39,7 @@ Keys = Sequence[tuple[str, str]]
 FIRST = b"\x01"
 _EARLIER = b"\x78"
 _LENGTH = struct.Struct("<I")
+_BEGIN = 1 + _LENGTH.size
 _KINDS = {"B": np.dtype("<u1"), "H": np.dtype("<u2"), "I": np.dtype("<u4"), "d": np.dtype("<f8")}
 _MASKED = "?"
 """Behind a kind: some items lack the metric."""
@@ -75,7 +76,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a header says; bodies of equal headers have equal places."""
+    """What a head says; bodies of equal heads have equal places."""
 
     items: int
     places: tuple[Place, ...]
@@ -149,21 +150,20 @@ def _fits(values: Rows, kind: str) -> bool:
     return bool(inside.all() and (values == np.floor(values)).all())
 
 
-def split(body: bytes) -> tuple[bytes, int]:
-    """The header of a body and where its payload begins; raises SearchError for an earlier one."""
+def head_of(body: bytes) -> bytes:
+    """All of a body before its payload; raises SearchError for one that is not of this form."""
     if body[:1] != FIRST:
         raise SearchError("a block of results is damaged, or was written by a later version")
     (length,) = _LENGTH.unpack_from(body, 1)
-    begin = 1 + _LENGTH.size
-    return body[begin : begin + length], begin + length
+    return body[: _BEGIN + length]
 
 
 @lru_cache(maxsize=4096)
-def layout(header: bytes) -> Layout:
-    """What a header says."""
-    items, head, keys = json.loads(header)
+def layout(head: bytes) -> Layout:
+    """What a head says."""
+    items, columns, keys = json.loads(head[_BEGIN:])
     places, at = [], 0
-    for name, width, kind, size in head:
+    for name, width, kind, size in columns:
         places.append(Place(name, width, kind, at, size))
         at += size
     return Layout(items, tuple(places), (at, at + keys))
@@ -203,8 +203,8 @@ def decode(body: bytes, keys: Keys | None = None) -> dict[tuple[str, str], ItemR
         if is_earlier(body):
             rows = json.loads(zlib.decompress(body))
             return {(key, prompt): _tuples(result) for key, prompt, result in rows}
-        header, at = split(body)
-        found, payload = layout(header), body[at:]
+        head = head_of(body)
+        found, payload = layout(head), body[len(head) :]
         columns = {one.metric: unpacked([payload], found.items, one) for one in found.places}
         start, stop = found.keys
         if stop > start:

@@ -46,6 +46,7 @@ class Board:
     """Task to the items of its search split, in the order of the race."""
     parts: Sequence[Part]
     forms: dict[Part, ItemValues | None] = field(default_factory=dict, init=False)
+    _lacking: dict[str, Numbers] = field(default_factory=dict, init=False)
     _orders: dict[str, dict[str, int]] = field(default_factory=dict, init=False)
     _rows: dict[Part, dict[str, Numbers]] = field(default_factory=dict, init=False)
     _margins: dict[Part, dict[str, Numbers]] = field(default_factory=dict, init=False)
@@ -53,6 +54,10 @@ class Board:
     _known: dict[Part, tuple[Numbers, float]] = field(default_factory=dict, init=False)
     _places: dict[str, Numbers] = field(default_factory=dict, init=False)
     _fits: dict[tuple[Part, tuple[str, ...]], Accuracy | None] = field(
+        default_factory=dict, init=False
+    )
+
+    _posteriors: dict[tuple[tuple[str, ...], Objective, Warp | None], list[Estimate]] = field(
         default_factory=dict, init=False
     )
 
@@ -72,17 +77,26 @@ class Board:
                 raise ValueError(f"the first candidate on the board lacks items of {task}")
             self.forms[part] = item_values(self.tasks[task].metrics[metric], table)
         form = self.forms[part]
-        line, margins = np.full((2, len(order)), np.nan)
+        line, margins = np.full(len(order), np.nan), self._no_margins(task)
+        name = margin_name(metric)
         if form is not None and len(table):
             whole = complete and list(order) == table.names
             seen = slice(None) if whole else [order[key] for key in table.names]
             line[seen] = form.of(table)
-            margins[seen] = table.first(margin_name(metric))
+            if name in table.columns:
+                margins = np.full(len(order), np.nan)
+                margins[seen] = table.first(name)
         self._rows.setdefault(part, {})[label] = line
         self._margins.setdefault(part, {})[label] = margins
         if complete:
             value = metric_value(self.tasks[task], metric, table)
             self._values.setdefault(part, {})[label] = value
+
+    def _no_margins(self, task: str) -> Numbers:
+        """NaN for every item: one array for all candidates whose answers have no margins."""
+        if task not in self._lacking:
+            self._lacking[task] = np.full(len(self._order(task)), np.nan)
+        return self._lacking[task]
 
     def _order(self, task: str) -> dict[str, int]:
         """Item key to its place in the split."""
@@ -109,13 +123,17 @@ class Board:
     def _changed(self) -> None:
         self._known.clear()
         self._fits.clear()
+        self._posteriors.clear()
 
     def posterior(
         self, labels: Sequence[str], objective: Objective, warp: Warp | None = None
     ) -> list[Estimate]:
         """Estimates of candidates with what their neighbours say, no worse than `warp` allows."""
-        with one_thread():
-            return self._posterior(labels, objective, warp)
+        key = tuple(labels), objective, warp
+        if key not in self._posteriors:
+            with one_thread():
+                self._posteriors[key] = self._posterior(labels, objective, warp)
+        return self._posteriors[key]
 
     def _posterior(
         self, labels: Sequence[str], objective: Objective, warp: Warp | None

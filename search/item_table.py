@@ -19,10 +19,10 @@ from .block_codec import (
     decode,
     dicts_of,
     encode,
+    head_of,
     is_earlier,
     layout,
     readable,
-    split,
     unpacked,
 )
 from .blocks import Block, block_name, blocks
@@ -38,12 +38,17 @@ class ItemTable(Mapping[str, ItemResult]):
 
     __slots__ = ("_found", "_places", "columns", "names")
 
-    def __init__(self, names: Sequence[str], columns: Mapping[str, Column]) -> None:
-        """`names` are the items' keys, in the order of the columns' rows."""
+    def __init__(
+        self,
+        names: Sequence[str],
+        columns: Mapping[str, Column],
+        places: Mapping[str, int] | None = None,
+    ) -> None:
+        """`names` are the items' keys, in the order of the columns' rows; `places` their rows."""
         self.names = names
         self.columns = columns
         self._found: dict[str, ItemResult] | None = None
-        self._places: dict[str, int] | None = None
+        self._places = places
 
     def rows(self, metric: str) -> Rows:
         """What a metric aggregates, as `result_rows`: shape (items, width).
@@ -119,19 +124,26 @@ def rows_of(results: Mapping[str, ItemResult], metric: str) -> Rows:
 class Shelf:
     """The blocks of one split of one task, in order, with their names and the keys of items."""
 
-    task: Task
     blocks: Sequence[Block]
     names: Sequence[str]
-    keys: Sequence[tuple[tuple[str, str], ...]]
+    keys: Sequence[Sequence[tuple[str, str]]]
+    items: Sequence[str]
+    """The keys of all items in order, as tables of all blocks name them."""
+    places: Mapping[str, int]
 
     @classmethod
     def of(cls, task: Task, chosen: Sequence[Block]) -> "Shelf":
         """With everything that follows from the blocks."""
         items = task.items
         keys = [tuple((items[at].key, items[at].prompt_hash) for at in one) for one in chosen]
-        return cls(task, chosen, [block_name(task, one) for one in chosen], keys)
+        names = [block_name(task, one) for one in chosen]
+        every = [key for block in keys for key, _ in block]
+        places = {key: place for place, key in enumerate(every)}
+        return cls(chosen, names, keys, every, places)
 
-    def table(self, bodies: Mapping[str, bytes], only: Collection[Block] | None = None) -> ItemTable:
+    def table(
+        self, bodies: Mapping[str, bytes], only: Collection[Block] | None = None
+    ) -> ItemTable:
         """What some bodies say, block by block in the shelf's order.
 
         Args:
@@ -139,39 +151,49 @@ class Shelf:
             only: Blocks that count; None: all.
         """
         chosen = [
-            (keys, bodies[name])
-            for block, name, keys in zip(self.blocks, self.names, self.keys, strict=True)
-            if name in bodies and (only is None or block in only)
+            (place, bodies[name])
+            for place, name in enumerate(self.names)
+            if name in bodies and (only is None or self.blocks[place] in only)
         ]
         with readable():
-            return _joined(chosen)
+            return self._joined(chosen)
 
-
-def _joined(chosen: Sequence[tuple[tuple[tuple[str, str], ...], bytes]]) -> ItemTable:
-    """Blocks one behind the other; those of one layout are read together."""
-    names: list[str] = []
-    alike: dict[bytes, list[tuple[int, bytes]]] = {}
-    for keys, body in chosen:
-        if is_earlier(body):
-            found = decode(body)
-            keys = tuple(one for one in keys if one in found)
-            body = encode([found[one] for one in keys])
-        header, at = split(body)
-        alike.setdefault(header, []).append((len(names), body[at:]))
-        names += [key for key, _ in keys]
-    columns: dict[str, Column] = {}
-    for header, blocks_of_it in alike.items():
-        _fill(columns, len(names), layout(header), blocks_of_it)
-    return ItemTable(names, columns)
+    def _joined(self, chosen: Sequence[tuple[int, bytes]]) -> ItemTable:
+        """Blocks one behind the other; those of one layout are read together."""
+        names, count = [], 0
+        alike: dict[bytes, tuple[list[int], list[bytes]]] = {}
+        headers: dict[int, bytes] = {}
+        for place, body in chosen:
+            keys = self.keys[place]
+            if is_earlier(body):
+                found = decode(body)
+                keys = [one for one in keys if one in found]
+                body = encode([found[one] for one in keys])
+            head = headers.get(len(keys), b"-")
+            if not body.startswith(head):  # seldom: blocks of a size have one layout mostly
+                headers[len(keys)] = head = head_of(body)
+            starts, payloads = alike.setdefault(head, ([], []))
+            starts.append(count)
+            payloads.append(body[len(head) :])
+            names.append(keys)
+            count += len(keys)
+        columns: dict[str, Column] = {}
+        for head, (starts, payloads) in alike.items():
+            _fill(columns, count, layout(head), starts, payloads)
+        if count == len(self.items):
+            return ItemTable(self.items, columns, self.places)
+        return ItemTable([key for keys in names for key, _ in keys], columns)
 
 
 def _fill(
-    columns: dict[str, Column], count: int, found: Layout, chosen: Sequence[tuple[int, bytes]]
+    columns: dict[str, Column],
+    count: int,
+    found: Layout,
+    starts: Sequence[int],
+    payloads: Sequence[bytes],
 ) -> None:
     """Puts blocks of one layout where they begin; columns are made as they are met."""
-    starts = np.array([start for start, _ in chosen])
-    where = (starts[:, None] + np.arange(found.items)).ravel()
-    payloads = [payload for _, payload in chosen]
+    where = (np.array(starts)[:, None] + np.arange(found.items)).ravel()
     for place in found.places:
         column = unpacked(payloads, found.items, place)
         whole = columns.get(place.metric)

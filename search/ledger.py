@@ -29,6 +29,7 @@ from .result_rows import (
     read_rows,
     recipe_hashes,
     row_of,
+    state_of,
     store,
     write_rows,
 )
@@ -166,6 +167,20 @@ class Ledger:
     def put(self, candidate: Candidate) -> None:
         """Stores a candidate, in the place of an earlier state of the same one."""
         self.database.write(lambda connection: _put(connection, self._run, candidate))
+
+    def put_all(self, candidates: Iterable[Candidate]) -> None:
+        """Stores many candidates at once, all or none."""
+        every = list(candidates)
+
+        def work(connection: sa.Connection) -> None:
+            for one in every:
+                _put(connection, self._run, one)
+
+        self.database.write(work)
+
+    def state(self) -> str:
+        """A digest of all that a report follows from: equal ones are of the same run as it was."""
+        return self.database.read(lambda connection: state_of(connection, self._run))
 
     def record(
         self,

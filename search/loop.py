@@ -121,11 +121,14 @@ class Search:
             return
         labels = [label(one) for one in trials]
         columns = [self.board.posterior(labels, each) for each in self.objectives]
+        changed = []
         for one, found in zip(trials, zip(*columns, strict=True), strict=True):
             values = tuple(each.value for each in found)
             errors = tuple(each.variance**0.5 for each in found)
             if (one.estimates, one.errors) != (values, errors):
-                self.ledger.put(one.ended(estimates=values, errors=errors))
+                changed.append(one.ended(estimates=values, errors=errors))
+        if changed:
+            self.ledger.put_all(changed)
 
     def _run(self, proposer: Proposer) -> str:
         refuse_small_budget(self.budget, len(self.references), self.items_per_candidate)

@@ -4,6 +4,7 @@
 transaction that is in.
 """
 
+import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from evaluation.task import ItemResult
 
 from .block_codec import encode, packed_keys, unpacked_keys
 from .blocks import items_name
-from .tables import BLOCKS, RESULTS
+from .tables import BLOCKS, CANDIDATES, RESULTS, get_meta
 
 Bodies = dict[str, bytes]
 """Blocks by name, as bytes."""
@@ -24,6 +25,8 @@ ASKED = 500
 """Names in one query at most."""
 RECIPES = 32
 """Recipes whose results are held at once."""
+_FACTS = ("identity", "settings", "settings_before", "verdict", "test_opened", "beside")
+"""What is settled of a run, beside its candidates."""
 _KEY = ("recipe_hash", "settings", "task", "block")
 
 
@@ -76,7 +79,7 @@ def block_names(
 ) -> set[str]:
     """The blocks of one recipe on one task that are there."""
     query = _of_task(sa.select(RESULTS.c.block), run, recipe_hash, settings, task)
-    return set(connection.scalars(query))
+    return set(connection.scalars(query).all())
 
 
 def bodies(
@@ -92,7 +95,7 @@ def bodies(
     query = _of_task(columns, run, recipe_hash, settings, task)
     if blocks is not None and len(blocks) <= FEW:
         query = query.where(RESULTS.c.block.in_(blocks))
-    found = dict(iter(connection.execute(query).tuples()))
+    found = dict(connection.execute(query).tuples().all())
     if blocks is None:
         return found
     return {name: found[name] for name in blocks if name in found}
@@ -110,7 +113,7 @@ def bodies_of(
         .where(RESULTS.c.settings == settings)
     )
     found: dict[tuple[str, str], Bodies] = {}
-    for recipe_hash, task, block, body in connection.execute(query).tuples():
+    for recipe_hash, task, block, body in connection.execute(query).tuples().all():
         found.setdefault((recipe_hash, task), {})[block] = body
     return found
 
@@ -131,6 +134,20 @@ def recipe_hashes(connection: sa.Connection, run: str) -> list[str]:
     """Every recipe of which anything is known, in order."""
     query = sa.select(RESULTS.c.recipe_hash).where(RESULTS.c.run == run).distinct()
     return sorted(connection.scalars(query))
+
+
+def state_of(connection: sa.Connection, run: str) -> str:
+    """A digest of a run's candidates and verdict and the number of its blocks."""
+    digest = hashlib.blake2b(digest_size=16)
+    columns = (CANDIDATES.c.kind, CANDIDATES.c.number, CANDIDATES.c.body)
+    rows = sa.select(*columns).where(CANDIDATES.c.run == run)
+    for row in connection.execute(rows.order_by(*columns[:2])).tuples():
+        digest.update(repr(row).encode())
+    for key in _FACTS:
+        digest.update(repr((key, get_meta(connection, run, key))).encode())
+    blocks = sa.select(sa.func.count()).select_from(RESULTS).where(RESULTS.c.run == run)
+    digest.update(repr(connection.execute(blocks).scalar_one()).encode())
+    return digest.hexdigest()
 
 
 Copied = tuple[Sequence[sa.RowMapping], Mapping[str, bytes]]

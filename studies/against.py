@@ -69,12 +69,20 @@ class Column:
         """`logic acc`."""
         return f"{self.task.name} {self.metric.name}"
 
+    def _places(self, names: Sequence[str]) -> slice | list[int]:
+        """Where the items of a table stand: in a row where it has a whole split, in its order."""
+        first = self.order[names[0]]
+        last = first + len(names)
+        if last <= len(self.items) and self.order[names[-1]] == last - 1:
+            return slice(first, last)
+        return [self.order[key] for key in names]
+
     def line(self, read: Tables) -> Numbers:
         """The numbers of every item, NaN where it was not scored."""
         found = np.full(len(self.items), np.nan)
         for table in read.tables:
             if len(table):
-                found[[self.order[key] for key in table.names]] = self.numbers(table)
+                found[self._places(table.names)] = self.numbers(table)
         return found
 
 
@@ -125,6 +133,10 @@ class Comparison:
             if rival_hash != candidate.recipe_hash
             for column, mine, theirs in zip(self.columns, lines, numbers, strict=True)
         )
+
+    def read_ahead(self, candidates: Sequence[Candidate]) -> None:
+        """Reads what some candidates got, who are asked about next."""
+        self.found.scores.read_ahead(candidates, _searched(self.found))
 
     def _read(self, candidate: Candidate, *, whole: bool) -> dict[str, Tables]:
         scores, splits = self.found.scores, SPLITS if whole else SPLITS[:1]

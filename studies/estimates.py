@@ -48,10 +48,25 @@ class Scores:
         """Item key to result, in order; may lack items."""
         at = candidate.recipe_hash, task, split
         if at not in self._read:
-            self._read[at] = self._results(candidate, task, split)
-            if len(self._read) > KEPT:
-                del self._read[next(iter(self._read))]
+            self._keep(at, self._results(candidate, task, split))
         return self._read[at]
+
+    def _keep(self, at: tuple[str, str, str], table: ItemTable) -> None:
+        self._read[at] = table
+        if len(self._read) > KEPT:
+            del self._read[next(iter(self._read))]
+
+    def read_ahead(self, candidates: Sequence[Candidate], tasks: Sequence[str]) -> None:
+        """Reads the search split of a few candidates who are asked about next by one query."""
+        shelves = {task: self.reader.shelf(task, "search") for task in tasks}
+        hashes = [one.recipe_hash for one in candidates]
+        for merge_hash, bodies in zip(
+            hashes, self.reader.bodies(hashes, self.settings[0], tasks), strict=True
+        ):
+            for task, shelf in shelves.items():
+                table = shelf.table(bodies[task])
+                if len(table) == len(shelf.items) or len(self.settings) == 1:
+                    self._keep((merge_hash, task, "search"), table)
 
     def _results(self, candidate: Candidate, task: str, split: str) -> ItemTable:
         best = ItemTable([], {})
