@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .factors import Factors, Skills, fitted
+from .factors import Factors, Memory, Skills, fitted
 
 Numbers = NDArray[np.float64]
 
@@ -86,7 +86,9 @@ def _chunks(count: int) -> list[slice]:
     return [slice(start, start + _CHUNK) for start in range(0, count, _CHUNK)]
 
 
-def accuracy(numbers: Numbers, margins: Numbers, places: Numbers) -> Accuracy:
+def accuracy(
+    numbers: Numbers, margins: Numbers, places: Numbers, memory: Memory | None = None
+) -> Accuracy:
     """The accuracy of a task over the space.
 
     Args:
@@ -94,9 +96,10 @@ def accuracy(numbers: Numbers, margins: Numbers, places: Numbers) -> Accuracy:
             shape (candidates, items). Every item was scored for someone.
         margins: How far the gold choice was ahead, NaN as well where it was not scored.
         places: Shape (candidates, axes), in the unit cube; NaN for one without a place.
+        memory: Keeps the model that was fitted last.
     """
     tamed = _tamed(margins)
-    return Accuracy(numbers, tamed, places, fitted(tamed, places))
+    return Accuracy(numbers, tamed, places, fitted(tamed, places, memory))
 
 
 def _tamed(margins: Numbers) -> Numbers:

@@ -22,6 +22,7 @@ from evaluation.margins import margin_name
 from evaluation.task import Task
 
 from .accuracy import Accuracy, accuracy
+from .factors import Memory
 from .item_table import ItemTable, table_of
 from .item_values import ItemValues, item_values
 from .objectives import Objective, Results, metric_value
@@ -53,6 +54,9 @@ class Board:
     _values: dict[Part, dict[str, float]] = field(default_factory=dict, init=False)
     _known: dict[Part, tuple[Numbers, float]] = field(default_factory=dict, init=False)
     _places: dict[str, Numbers] = field(default_factory=dict, init=False)
+    _estimates: dict[Part, dict[str, Estimate]] = field(default_factory=dict, init=False)
+    """Of metrics, as long as neither the candidate nor the difficulty of items changes."""
+    _memories: dict[Part, Memory] = field(default_factory=dict, init=False)
     _fits: dict[tuple[Part, tuple[str, ...]], Accuracy | None] = field(
         default_factory=dict, init=False
     )
@@ -63,10 +67,11 @@ class Board:
 
     def add(self, label: str, results: Results) -> None:
         """Takes all that is known of a candidate; what was known of it before is replaced."""
-        self._changed()
+        self._changed(label)
         tables = {task: table_of(results[task]) for task in self.splits}
         for part in self.parts:
             self._add(label, part, tables[part[0]])
+        self._changed(label)
 
     def _add(self, label: str, part: Part, table: ItemTable) -> None:
         task, metric = part
@@ -108,7 +113,7 @@ class Board:
 
     def forget(self, label: str) -> None:
         """Leaves a candidate out of everything from now on."""
-        self._changed()
+        self._changed(label)
         for part in self.parts:
             self._rows.get(part, {}).pop(label, None)
             self._margins.get(part, {}).pop(label, None)
@@ -117,11 +122,21 @@ class Board:
     def place(self, label: str, coordinates: Numbers | None) -> None:
         """Where a candidate lies in the unit cube of the search space; None: nowhere."""
         if coordinates is not None:
-            self._changed()
+            self._moved()
             self._places[label] = coordinates
 
-    def _changed(self) -> None:
-        self._known.clear()
+    def _changed(self, label: str | None = None) -> None:
+        """Forgets what followed from a candidate's results; None: from anything."""
+        for part in self.parts:
+            if label is None or label in self._values.get(part, {}):
+                self._known.pop(part, None)  # whoever is complete says how hard items are
+                self._estimates.pop(part, None)
+            else:
+                self._estimates.get(part, {}).pop(label, None)
+        self._moved()
+
+    def _moved(self) -> None:
+        """Forgets what followed from where candidates lie."""
         self._fits.clear()
         self._posteriors.clear()
 
@@ -203,7 +218,8 @@ class Board:
             return None
         nowhere = np.full(len(self._places[placed[0]]), np.nan)
         places = np.array([self._places.get(one, nowhere) for one in everyone])
-        return accuracy(numbers, margins, places)
+        memory = self._memories.setdefault(part, Memory())
+        return accuracy(numbers, margins, places, memory)
 
     def _by_margins(self, labels: Sequence[str], part: Part, found: Accuracy) -> list[Estimate]:
         """With the noise of having drawn these items."""
@@ -225,6 +241,12 @@ class Board:
 
     def metric(self, label: str, part: Part) -> Estimate:
         """A metric of a candidate over all items of the split."""
+        known = self._estimates.setdefault(part, {})
+        if label not in known:
+            known[label] = self._metric(label, part)
+        return known[label]
+
+    def _metric(self, label: str, part: Part) -> Estimate:
         complete = self._values.get(part, {})
         if self.forms.get(part) is None:
             return Estimate(complete[label], 0.0)

@@ -6,6 +6,9 @@ noise of each taken as known: little was seen of some, all of others. The same p
 points are worth that were never tried. Kernel and lengths as in `kernel`; the signal by the
 largest marginal likelihood on a grid (Rasmussen and Williams 2006, equations 2.25, 2.26 and 2.30).
 Where too little is known for that, estimates are drawn towards their mean (James and Stein 1961).
+
+Costs the cube of the candidates. So of more than TOLD only those that are known best tell others
+of themselves; each of the rest is placed by these and its own estimate.
 """
 
 import math
@@ -23,6 +26,8 @@ LEAST = 8
 """Fewer candidates than this are drawn towards their mean, whatever their neighbours say."""
 MOST = 64
 """Lengths are chosen by so many candidates, those that are known best."""
+TOLD = 256
+"""Candidates that tell others of themselves: with more a proposal would wait for the estimates."""
 _SIGNALS = (0.3, 1.0, 3.0)
 """Variance of the process, in units of the estimates' variance."""
 _NUGGET = 0.02
@@ -123,10 +128,31 @@ def smoothed(estimates: Sequence[Estimate], places: Sequence[Numbers | None]) ->
     result = towards_mean(estimates)
     found = around(estimates, places)
     if found is not None:
+        told = _told([estimates[n].variance for n in known])
         means, variances = found.at_points()
-        for n, mean, variance in zip(known, means.tolist(), variances.tolist(), strict=True):
-            result[n] = Estimate(mean, variance)
+        for at, mean, variance in zip(told, means.tolist(), variances.tolist(), strict=True):
+            result[known[at]] = Estimate(mean, variance)
+        if rest := sorted(set(range(len(known))) - set(told)):
+            others = [known[at] for at in rest]
+            means, variances = found.at(np.array([places[n] for n in others]))
+            for n, mean, variance in zip(others, means.tolist(), variances.tolist(), strict=True):
+                result[n] = _both(estimates[n], Estimate(mean, variance))
     return result
+
+
+def _told(noise: Sequence[float]) -> list[int]:
+    """Places of those that tell others of themselves, ascending: the least noisy, the first."""
+    order = np.argsort(np.array(noise), kind="stable")[:TOLD]
+    return sorted(order.tolist())
+
+
+def _both(own: Estimate, around: Estimate) -> Estimate:
+    """What a candidate's own items and its neighbours say together."""
+    total = own.variance + around.variance
+    if not total > 0.0:
+        return own
+    share = around.variance / total
+    return Estimate(around.value + share * (own.value - around.value), share * own.variance)
 
 
 def around(estimates: Sequence[Estimate], places: Sequence[Numbers | None]) -> Process | None:
@@ -134,6 +160,7 @@ def around(estimates: Sequence[Estimate], places: Sequence[Numbers | None]) -> P
     known = [n for n, place in enumerate(places) if place is not None]
     if len(known) < LEAST:
         return None
+    known = [known[at] for at in _told([estimates[n].variance for n in known])]
     values = np.array([estimates[n].value for n in known])
     noise = np.array([estimates[n].variance for n in known])
     return process(values, noise, np.array([places[n] for n in known]))
