@@ -54,7 +54,9 @@ def spent(folder: Path, trials: int, items: int, sampler: str, profile: Path | N
     url = f"sqlite:///{folder}/study.db"
     with Ledger(url) as ledger, Proposer() as proposer:
         search = make_search(ledger, trials, items, sampler)
-        log = StudyLog(url, "coordinator", search.objectives, search.proposing.space.dimensions, ())
+        log = StudyLog(
+            url, "coordinator", search.objectives, search.proposing.space.dimensions, ()
+        )
         search.log = log
         watch = cast(Watch, search.observer)
         with closing(log):

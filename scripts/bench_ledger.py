@@ -65,7 +65,9 @@ def peak():
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
 """
-RUN = PEAK + """
+RUN = (
+    PEAK
+    + """
 import json, sys, time
 started = time.perf_counter()
 import optuna, pandas, torch, transformers
@@ -82,7 +84,10 @@ sys.stdout.flush()
 print(json.dumps({"imports": imported, "peak": peak()}), file=sys.stderr)
 sys.exit(code)
 """
-OPEN = PEAK + """
+)
+OPEN = (
+    PEAK
+    + """
 import json, sys, time
 started = time.perf_counter()
 from search.ledger import Ledger
@@ -91,6 +96,7 @@ with Ledger(sys.argv[1]) as ledger:
     found = ledger.candidates("trial"), ledger.candidates("reference"), ledger.meta("identity")
 print(json.dumps({"imports": imported, "peak": peak()}), file=sys.stderr)
 """
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +202,7 @@ class Drawn:
     """Draws candidates of a study with their results."""
 
     def __init__(self, preflight: Any, settings: str) -> None:
-        from search.blocks import blocks, block_name, looks
+        from search.blocks import block_name, blocks, looks
 
         self.preflight, self.settings = preflight, settings
         rng = np.random.default_rng(1)
@@ -224,7 +230,9 @@ class Drawn:
         from search.trials import with_mask_seed
 
         flight = self.preflight
-        request = ProposalRequest(0, number, "random", Coordinates(flight.space), (True, False), ())
+        request = ProposalRequest(
+            0, number, "random", Coordinates(flight.space), (True, False), ()
+        )
         point = propose(request)
         data = with_mask_seed(flight.space.fill(point.values), flight.study.seed)
         recipe, _ = read_recipe(flight.study.recipe.with_data(data), strict=True)
@@ -256,15 +264,16 @@ class Drawn:
 
         task, indices = self.preflight.tasks[name], self.preflight.splits[name]["search"]
         skill = weights[0] * (1.4 - weights[0]) - 0.3 * weights[-1]
-        margins: NDArray[np.float64] = skill - self.hard[name] + 0.5 * rng.normal(
-            size=len(task.items)
+        margins: NDArray[np.float64] = (
+            skill - self.hard[name] + 0.5 * rng.normal(size=len(task.items))
         )
         for index in indices:
             margin = float(f"{margins[index]:.6g}") or 1e-9
             if name == "lines":
-                yield task.items[index].key, {
-                    "bits_per_byte": (40.0 - float(margins[index]), self.sizes[index])
-                }
+                yield (
+                    task.items[index].key,
+                    {"bits_per_byte": (40.0 - float(margins[index]), self.sizes[index])},
+                )
                 continue
             right = float(margin > 0)
             said = (float(index % 4), float(index % 3))

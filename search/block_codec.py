@@ -223,7 +223,9 @@ def readable() -> Iterator[None]:
         raise SearchError(f"a block of results is damaged: {error}") from None
 
 
-def dicts_of(columns: Mapping[str, Column], items: int) -> list[dict[str, tuple[float | str, ...]]]:
+def dicts_of(
+    columns: Mapping[str, Column], items: int
+) -> list[dict[str, tuple[float | str, ...]]]:
     """Item by item what columns say."""
     rows: list[dict[str, tuple[float | str, ...]]] = [{} for _ in range(items)]
     for name, column in columns.items():

@@ -28,6 +28,7 @@ from .item_values import ItemValues, item_values
 from .objectives import Objective, Results, metric_value
 from .one_thread import one_thread
 from .smooth import LEAST, Estimate, Process, around, smoothed
+from .smooth import Memory as Lengths
 from .warp import Warp
 
 Numbers = NDArray[np.float64]
@@ -56,6 +57,7 @@ class Board:
     _places: dict[str, Numbers] = field(default_factory=dict, init=False)
     _estimates: dict[Part, dict[str, Estimate]] = field(default_factory=dict, init=False)
     """Of metrics, as long as neither the candidate nor the difficulty of items changes."""
+    _lengths: Lengths = field(default_factory=dict, init=False)
     _memories: dict[Part, Memory] = field(default_factory=dict, init=False)
     _fits: dict[tuple[Part, tuple[str, ...]], Accuracy | None] = field(
         default_factory=dict, init=False
@@ -160,7 +162,7 @@ class Board:
             own = [self.objective(one, objective) for one in labels]
         # Who was scored on everything was lucky with these items, or not: its neighbours know.
         shown = _clipped(own, objective, warp)
-        return smoothed(shown, [self._places.get(one) for one in labels])
+        return smoothed(shown, [self._places.get(one) for one in labels], self._lengths)
 
     def elsewhere(
         self, labels: Sequence[str], objective: Objective, places: Numbers
@@ -184,7 +186,7 @@ class Board:
         if len(placed) < LEAST:
             return None
         raw = [self.objective(one, objective) for one in placed]
-        process: Process | None = around(raw, [self._places[one] for one in placed])
+        process: Process | None = around(raw, [self._places[one] for one in placed], self._lengths)
         if process is None:  # all are equal so far
             return np.full(len(places), raw[0].value), np.zeros(len(places))
         return process.at(places)

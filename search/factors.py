@@ -11,8 +11,8 @@ a process an item.
 
 Costs (candidates x factors)^3, so of many candidates only MOST are told of each other: those that
 were scored on most, then the latest; each of the others is placed by these and its own items. Of
-more than MANY candidates only those that were scored on everything, if they are ENOUGH: they change
-seldom, and as long as they do not the model stays as it is.
+more than MANY candidates only those that were scored on everything, if they are ENOUGH: they
+change seldom, and as long as they do not the model stays as it is.
 """
 
 from dataclasses import dataclass, replace

@@ -43,7 +43,7 @@ class Scored:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A block as it is stored; `items` are those that its name stands for, if it is such a name."""
+    """A block as it is stored; `items` are what its name stands for, if it is such a name."""
 
     run: str
     recipe_hash: str
@@ -175,9 +175,7 @@ def write_rows(
     mine = sa.select(*(RESULTS.c[name] for name in _KEY)).where(RESULTS.c.run == run)
     query = mine.where(RESULTS.c.recipe_hash.in_(recipe_hashes))
     there = set(connection.execute(query).tuples())
-    fresh = [
-        {**row, "run": run} for row in rows if tuple(row[name] for name in _KEY) not in there
-    ]
+    fresh = [{**row, "run": run} for row in rows if tuple(row[name] for name in _KEY) not in there]
     if fresh:
         connection.execute(sa.insert(RESULTS), fresh)
 

@@ -91,14 +91,23 @@ class Process:
         return factor, float(weights @ self.values / weights.sum())
 
 
-def process(values: Numbers, noise: Numbers, points: Numbers) -> Process | None:
+Memory = dict[bytes, tuple[Numbers, float]]
+"""Lengths and signal by the numbers that they were chosen by, the latest few."""
+_REMEMBERED = 16
+
+
+def process(
+    values: Numbers, noise: Numbers, points: Numbers, memory: Memory | None = None
+) -> Process | None:
     """The likeliest process; None where all values are equal.
 
     Args:
         values: Shape (points,).
         noise: Variance of the error of each.
         points: Shape (points, axes), in the unit cube.
+        memory: Keeps what was chosen; nothing that is found depends on it.
     """
+    memory = {} if memory is None else memory
     spread = float(values.var())
     if not spread > 0.0:
         return None
@@ -111,22 +120,33 @@ def process(values: Numbers, noise: Numbers, points: Numbers) -> Process | None:
     def likelihood(lengths: Numbers, signal: float) -> float:
         return of(lengths, signal).likelihood()
 
-    signals = [share * spread for share in _SIGNALS]
-    lengths, signal = climbed(likelihood, points.shape[1], signals, gain=_GAIN)
+    chosen_by = [np.array([spread]), values[best], noise[best], points[best]]
+    key = b"".join(one.tobytes() for one in chosen_by)
+    if key not in memory:
+        signals = [share * spread for share in _SIGNALS]
+        memory[key] = climbed(likelihood, points.shape[1], signals, gain=_GAIN)
+        if len(memory) > _REMEMBERED:
+            del memory[next(iter(memory))]
+    lengths, signal = memory[key]
     return Process(points, values, noise, lengths, signal, nugget)
 
 
-def smoothed(estimates: Sequence[Estimate], places: Sequence[Numbers | None]) -> list[Estimate]:
+def smoothed(
+    estimates: Sequence[Estimate],
+    places: Sequence[Numbers | None],
+    memory: Memory | None = None,
+) -> list[Estimate]:
     """The posterior of each estimate.
 
     Args:
         estimates: Of one objective.
         places: Coordinates of each in the unit cube, all of one length; None: it has none, and
             is drawn towards the mean.
+        memory: As in `process`.
     """
     known = [n for n, place in enumerate(places) if place is not None]
     result = towards_mean(estimates)
-    found = around(estimates, places)
+    found = around(estimates, places, memory)
     if found is not None:
         told = _told([estimates[n].variance for n in known])
         means, variances = found.at_points()
@@ -155,7 +175,11 @@ def _both(own: Estimate, around: Estimate) -> Estimate:
     return Estimate(around.value + share * (own.value - around.value), share * own.variance)
 
 
-def around(estimates: Sequence[Estimate], places: Sequence[Numbers | None]) -> Process | None:
+def around(
+    estimates: Sequence[Estimate],
+    places: Sequence[Numbers | None],
+    memory: Memory | None = None,
+) -> Process | None:
     """The process of estimates that have a place; None where they are too few, or all equal."""
     known = [n for n, place in enumerate(places) if place is not None]
     if len(known) < LEAST:
@@ -163,7 +187,7 @@ def around(estimates: Sequence[Estimate], places: Sequence[Numbers | None]) -> P
     known = [known[at] for at in _told([estimates[n].variance for n in known])]
     values = np.array([estimates[n].value for n in known])
     noise = np.array([estimates[n].variance for n in known])
-    return process(values, noise, np.array([places[n] for n in known]))
+    return process(values, noise, np.array([places[n] for n in known]), memory)
 
 
 def towards_mean(estimates: Sequence[Estimate]) -> list[Estimate]:

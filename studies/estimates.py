@@ -18,7 +18,6 @@ from search.verdict import Verdict
 
 from .view import Estimate
 
-
 KEPT = 64
 """Tables of item results that are held, the latest: most are asked for a few times in a row."""
 

@@ -25,8 +25,8 @@ def test_a_recorded_result_that_was_altered(another) -> None:
 
     with closing(sqlite3.connect(another.run / "study.db")) as database:
         query = (
-            "SELECT r.rowid, items, body FROM eutectic_results r JOIN eutectic_blocks USING (block) "
-            "WHERE task = 'sums'"
+            "SELECT r.rowid, items, body FROM eutectic_results r "
+            "JOIN eutectic_blocks USING (block) WHERE task = 'sums'"
         )
         for row, keys, body in database.execute(query).fetchall():
             items = [dict(one) for one in decode(body, unpacked_keys(keys)).values()]
