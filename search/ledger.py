@@ -2,7 +2,8 @@
 
 Results are keyed by (recipe hash, evaluation settings, task, item, prompt hash) and stored in
 blocks, one row a block (`result_rows`); writing a block twice changes nothing, so that whatever
-the database did not answer is done again. `tables` has the tables, `storage` the databases that they are kept in.
+the database did not answer is done again. `tables` has the tables, `storage` the databases that
+they are kept in.
 """
 
 import json
