@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .factors import Factors, Skills, fitted
+from .factors import Factors, Memory, Skills, fitted
 
 Numbers = NDArray[np.float64]
 
@@ -19,6 +19,8 @@ _CAUTION = 1.5
 """On recipes that were left out errors were so many times as large, squared, as the model says."""
 _LARGEST = 3.0
 """Times as large as the typical candidate's margins are those of another at most."""
+_CHUNK = 256
+"""Candidates that are estimated at once: ten arrays of a number an item are held of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,13 @@ class Accuracy:
 
     def of_candidates(self) -> tuple[Numbers, Numbers]:
         """Accuracy of each candidate on all items, and the variance of its error."""
-        return self._shares(self._skills(), self.numbers)
+        skills = self._skills()
+        parts = [
+            self._shares(Skills(skills.means[part], skills.covariances[part]), self.numbers[part])
+            for part in _chunks(len(self.numbers))
+        ]
+        values, variances = zip(*parts, strict=True)
+        return np.concatenate(values), np.concatenate(variances)
 
     def at(self, places: Numbers) -> tuple[Numbers, Numbers]:
         """The same of points of the unit cube, shape (points, axes)."""
@@ -49,10 +57,12 @@ class Accuracy:
         placed = np.isfinite(self.places).all(axis=1)
         around = factors.at(self.places[placed])
         means[placed], covariances[placed] = around.means, around.covariances
-        told = factors.told(Skills(means, covariances), self.margins)
-        told.means[factors.members] = known.means
-        told.covariances[factors.members] = known.covariances
-        return told
+        for part in _chunks(count):
+            one = factors.told(Skills(means[part], covariances[part]), self.margins[part])
+            means[part], covariances[part] = one.means, one.covariances
+        means[factors.members] = known.means
+        covariances[factors.members] = known.covariances
+        return Skills(means, covariances)
 
     def _shares(self, skills: Skills, numbers: Numbers) -> tuple[Numbers, Numbers]:
         """Shares of right items and their variances: one skill moves many items together."""
@@ -71,7 +81,14 @@ class Accuracy:
         return values, _CAUTION * (together + alone) / items**2
 
 
-def accuracy(numbers: Numbers, margins: Numbers, places: Numbers) -> Accuracy:
+def _chunks(count: int) -> list[slice]:
+    """Candidates in runs of at most _CHUNK."""
+    return [slice(start, start + _CHUNK) for start in range(0, count, _CHUNK)]
+
+
+def accuracy(
+    numbers: Numbers, margins: Numbers, places: Numbers, memory: Memory | None = None
+) -> Accuracy:
     """The accuracy of a task over the space.
 
     Args:
@@ -79,9 +96,10 @@ def accuracy(numbers: Numbers, margins: Numbers, places: Numbers) -> Accuracy:
             shape (candidates, items). Every item was scored for someone.
         margins: How far the gold choice was ahead, NaN as well where it was not scored.
         places: Shape (candidates, axes), in the unit cube; NaN for one without a place.
+        memory: Keeps the model that was fitted last.
     """
     tamed = _tamed(margins)
-    return Accuracy(numbers, tamed, places, fitted(tamed, places))
+    return Accuracy(numbers, tamed, places, fitted(tamed, places, memory))
 
 
 def _tamed(margins: Numbers) -> Numbers:
@@ -89,7 +107,9 @@ def _tamed(margins: Numbers) -> Numbers:
 
     Only signs say who is right; a few such candidates would decide what items have in common.
     """
-    sizes = np.nanmedian(np.abs(margins), axis=1)
+    sizes = np.concatenate(
+        [np.nanmedian(np.abs(margins[part]), axis=1) for part in _chunks(len(margins))]
+    )
     largest = _LARGEST * float(np.median(sizes))
     if not largest > 0.0:
         return margins

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from .blocks import Block
 from .errors import StoppedError
@@ -108,7 +108,7 @@ def _blocks(
 ) -> None:
     """Blocks of one merge, for as long as it has any."""
     current, task, block = found
-    own = replace(scorer, executor=executor, tell=lambda _: None)
+    own = scorer.by(executor)
     while True:
         own.block(current.merge, task, block, current.spent, Step("scoring"))
         with rest.lock:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from evaluation.task import Task
 
 from .ahead import score_ahead, whole
+from .blocks import Block
 from .board import Board
 from .executors import Executor, Pool
 from .judge import Judge, failed
@@ -86,28 +87,31 @@ class Assessor:
             self.board.forget(label(candidate))
         return found
 
-    def learn(self, candidate: Candidate) -> None:
-        """Puts on the board what a candidate was scored on."""
-        self.board.add(label(candidate), self._results(candidate))
+    def learn(self, candidates: Sequence[Candidate]) -> None:
+        """Puts on the board what candidates were scored on."""
+        hashes = [one.recipe_hash for one in candidates]
+        known = self.scorer.known_of_many(hashes, "search", self.searched)
+        for one, results in zip(candidates, known, strict=True):
+            self.board.add(label(one), results(self._seen(one)))
 
     def _results(self, candidate: Candidate) -> Results:
-        """What a trial's looks so far say, all that is known of who has none.
+        """What a trial's looks so far say, all that is known of who has none."""
+        seen = self._seen(candidate)
+        return self.scorer.known(candidate.recipe_hash, "search", self.searched, seen)
+
+    def _seen(self, candidate: Candidate) -> dict[str, set[Block]] | None:
+        """The blocks by task that a candidate is known on; None: whatever there is of it.
 
         A recipe that another trial has too may be known on more: that is not this one's to know,
         or its estimate would depend on when it was asked for.
         """
-        known = self.scorer.known(candidate.recipe_hash, "search", self.searched)
         if candidate.kind != "trial" or candidate.state == "complete":
-            return known
-        seen: dict[str, set[str]] = {task: set() for task in self.searched}
+            return None
+        seen: dict[str, set[Block]] = {task: set() for task in self.searched}
         for look in self.contestants.looks(candidate)[: candidate.looks]:
             for task, blocks in look.items():
-                items = self.scorer.tasks[task].items
-                seen[task] |= {items[index].key for block in blocks for index in block}
-        return {
-            task: {key: result for key, result in found.items() if key in seen[task]}
-            for task, found in known.items()
-        }
+                seen[task] |= set(blocks)
+        return seen
 
     def again(self, trial: Candidate, references: Sequence[Candidate]) -> Candidate:
         """The trial under the present settings: on everything, or on what it had been."""

@@ -10,7 +10,7 @@ Splits that are not raced are cut into runs of 128.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from evaluation.task import Item, Task
 
@@ -118,7 +118,12 @@ def race_order(items: Sequence[Item], indices: Sequence[int], seed: int) -> tupl
 def block_name(task: Task, block: Sequence[int]) -> str:
     """A digest of the block's items and what is asked of them, in order."""
     items = (task.items[index] for index in block)
-    text = "\n".join(f"{item.key}\0{item.prompt_hash}" for item in items)
+    return items_name((item.key, item.prompt_hash) for item in items)
+
+
+def items_name(keys: Iterable[tuple[str, str]]) -> str:
+    """The name of a block by its items' keys and prompt hashes."""
+    text = "\n".join(f"{key}\0{prompt}" for key, prompt in keys)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 

@@ -22,10 +22,13 @@ from evaluation.margins import margin_name
 from evaluation.task import Task
 
 from .accuracy import Accuracy, accuracy
+from .factors import Memory
+from .item_table import ItemTable, table_of
 from .item_values import ItemValues, item_values
 from .objectives import Objective, Results, metric_value
 from .one_thread import one_thread
 from .smooth import LEAST, Estimate, Process, around, smoothed
+from .smooth import Memory as Lengths
 from .warp import Warp
 
 Numbers = NDArray[np.float64]
@@ -45,45 +48,74 @@ class Board:
     """Task to the items of its search split, in the order of the race."""
     parts: Sequence[Part]
     forms: dict[Part, ItemValues | None] = field(default_factory=dict, init=False)
+    _lacking: dict[str, Numbers] = field(default_factory=dict, init=False)
+    _orders: dict[str, dict[str, int]] = field(default_factory=dict, init=False)
     _rows: dict[Part, dict[str, Numbers]] = field(default_factory=dict, init=False)
     _margins: dict[Part, dict[str, Numbers]] = field(default_factory=dict, init=False)
     _values: dict[Part, dict[str, float]] = field(default_factory=dict, init=False)
     _known: dict[Part, tuple[Numbers, float]] = field(default_factory=dict, init=False)
     _places: dict[str, Numbers] = field(default_factory=dict, init=False)
+    _estimates: dict[Part, dict[str, Estimate]] = field(default_factory=dict, init=False)
+    """Of metrics, as long as neither the candidate nor the difficulty of items changes."""
+    _lengths: Lengths = field(default_factory=dict, init=False)
+    _memories: dict[Part, Memory] = field(default_factory=dict, init=False)
     _fits: dict[tuple[Part, tuple[str, ...]], Accuracy | None] = field(
+        default_factory=dict, init=False
+    )
+
+    _posteriors: dict[tuple[tuple[str, ...], Objective, Warp | None], list[Estimate]] = field(
         default_factory=dict, init=False
     )
 
     def add(self, label: str, results: Results) -> None:
         """Takes all that is known of a candidate; what was known of it before is replaced."""
-        self._changed()
+        self._changed(label)
+        tables = {task: table_of(results[task]) for task in self.splits}
         for part in self.parts:
-            task, metric = part
-            found = results[task]
-            keys = [self.tasks[task].items[index].key for index in self.splits[task]]
-            there = [key for key in keys if key in found]
-            complete = len(there) == len(keys)
-            rows = [found[key] for key in there]
-            if part not in self.forms:
-                if not complete:
-                    raise ValueError(f"the first candidate on the board lacks items of {task}")
-                self.forms[part] = item_values(self.tasks[task].metrics[metric], rows)
-            form = self.forms[part]
-            line, margins = np.full((2, len(keys)), np.nan)
-            if form is not None and rows:
-                seen = [key in found for key in keys]
-                line[seen] = form.of(rows)
-                missing, name = (np.nan,), margin_name(metric)
-                margins[seen] = [float(one.get(name, missing)[0]) for one in rows]
-            self._rows.setdefault(part, {})[label] = line
-            self._margins.setdefault(part, {})[label] = margins
-            if complete:
-                value = metric_value(self.tasks[task], metric, found)
-                self._values.setdefault(part, {})[label] = value
+            self._add(label, part, tables[part[0]])
+        self._changed(label)
+
+    def _add(self, label: str, part: Part, table: ItemTable) -> None:
+        task, metric = part
+        order = self._order(task)
+        complete = len(table) == len(order)
+        if part not in self.forms:
+            if not complete:
+                raise ValueError(f"the first candidate on the board lacks items of {task}")
+            self.forms[part] = item_values(self.tasks[task].metrics[metric], table)
+        form = self.forms[part]
+        line, margins = np.full(len(order), np.nan), self._no_margins(task)
+        name = margin_name(metric)
+        if form is not None and len(table):
+            whole = complete and list(order) == table.names
+            seen = slice(None) if whole else [order[key] for key in table.names]
+            line[seen] = form.of(table)
+            if name in table.columns:
+                margins = np.full(len(order), np.nan)
+                margins[seen] = table.first(name)
+        self._rows.setdefault(part, {})[label] = line
+        self._margins.setdefault(part, {})[label] = margins
+        if complete:
+            value = metric_value(self.tasks[task], metric, table)
+            self._values.setdefault(part, {})[label] = value
+
+    def _no_margins(self, task: str) -> Numbers:
+        """NaN for every item: one array for all candidates whose answers have no margins."""
+        if task not in self._lacking:
+            self._lacking[task] = np.full(len(self._order(task)), np.nan)
+        return self._lacking[task]
+
+    def _order(self, task: str) -> dict[str, int]:
+        """Item key to its place in the split."""
+        if task not in self._orders:
+            items = self.tasks[task].items
+            keys = (items[index].key for index in self.splits[task])
+            self._orders[task] = {key: place for place, key in enumerate(keys)}
+        return self._orders[task]
 
     def forget(self, label: str) -> None:
         """Leaves a candidate out of everything from now on."""
-        self._changed()
+        self._changed(label)
         for part in self.parts:
             self._rows.get(part, {}).pop(label, None)
             self._margins.get(part, {}).pop(label, None)
@@ -92,19 +124,33 @@ class Board:
     def place(self, label: str, coordinates: Numbers | None) -> None:
         """Where a candidate lies in the unit cube of the search space; None: nowhere."""
         if coordinates is not None:
-            self._changed()
+            self._moved()
             self._places[label] = coordinates
 
-    def _changed(self) -> None:
-        self._known.clear()
+    def _changed(self, label: str | None = None) -> None:
+        """Forgets what followed from a candidate's results; None: from anything."""
+        for part in self.parts:
+            if label is None or label in self._values.get(part, {}):
+                self._known.pop(part, None)  # whoever is complete says how hard items are
+                self._estimates.pop(part, None)
+            else:
+                self._estimates.get(part, {}).pop(label, None)
+        self._moved()
+
+    def _moved(self) -> None:
+        """Forgets what followed from where candidates lie."""
         self._fits.clear()
+        self._posteriors.clear()
 
     def posterior(
         self, labels: Sequence[str], objective: Objective, warp: Warp | None = None
     ) -> list[Estimate]:
         """Estimates of candidates with what their neighbours say, no worse than `warp` allows."""
-        with one_thread():
-            return self._posterior(labels, objective, warp)
+        key = tuple(labels), objective, warp
+        if key not in self._posteriors:
+            with one_thread():
+                self._posteriors[key] = self._posterior(labels, objective, warp)
+        return self._posteriors[key]
 
     def _posterior(
         self, labels: Sequence[str], objective: Objective, warp: Warp | None
@@ -116,7 +162,7 @@ class Board:
             own = [self.objective(one, objective) for one in labels]
         # Who was scored on everything was lucky with these items, or not: its neighbours know.
         shown = _clipped(own, objective, warp)
-        return smoothed(shown, [self._places.get(one) for one in labels])
+        return smoothed(shown, [self._places.get(one) for one in labels], self._lengths)
 
     def elsewhere(
         self, labels: Sequence[str], objective: Objective, places: Numbers
@@ -140,7 +186,7 @@ class Board:
         if len(placed) < LEAST:
             return None
         raw = [self.objective(one, objective) for one in placed]
-        process: Process | None = around(raw, [self._places[one] for one in placed])
+        process: Process | None = around(raw, [self._places[one] for one in placed], self._lengths)
         if process is None:  # all are equal so far
             return np.full(len(places), raw[0].value), np.zeros(len(places))
         return process.at(places)
@@ -174,7 +220,8 @@ class Board:
             return None
         nowhere = np.full(len(self._places[placed[0]]), np.nan)
         places = np.array([self._places.get(one, nowhere) for one in everyone])
-        return accuracy(numbers, margins, places)
+        memory = self._memories.setdefault(part, Memory())
+        return accuracy(numbers, margins, places, memory)
 
     def _by_margins(self, labels: Sequence[str], part: Part, found: Accuracy) -> list[Estimate]:
         """With the noise of having drawn these items."""
@@ -196,6 +243,12 @@ class Board:
 
     def metric(self, label: str, part: Part) -> Estimate:
         """A metric of a candidate over all items of the split."""
+        known = self._estimates.setdefault(part, {})
+        if label not in known:
+            known[label] = self._metric(label, part)
+        return known[label]
+
+    def _metric(self, label: str, part: Part) -> Estimate:
         complete = self._values.get(part, {})
         if self.forms.get(part) is None:
             return Estimate(complete[label], 0.0)

@@ -10,10 +10,12 @@ few steps of expectation maximisation from a singular value decomposition, with 
 a process an item.
 
 Costs (candidates x factors)^3, so of many candidates only MOST are told of each other: those that
-were scored on most, then the latest; each of the others is placed by these and its own items.
+were scored on most, then the latest; each of the others is placed by these and its own items. Of
+more than MANY candidates only those that were scored on everything, if they are ENOUGH: they
+change seldom, and as long as they do not the model stays as it is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,8 @@ Numbers = NDArray[np.float64]
 
 MOST = 64
 """Candidates that are told of each other."""
+MANY = 256
+ENOUGH = 32
 _FACTORS = 6
 _STEPS = 4
 _NUGGET = 0.02
@@ -100,7 +104,23 @@ class Factors:
         return shown @ self.table.T, variances
 
 
-def fitted(margins: Numbers, places: Numbers) -> Factors:
+@dataclass(slots=True)
+class Memory:
+    """The model fitted last, for as long as what it was fitted on stays the same."""
+
+    margins: Numbers | None = None
+    places: Numbers | None = None
+    found: Factors | None = None
+
+    def recalled(self, margins: Numbers, places: Numbers) -> Factors | None:
+        """The model of exactly these numbers, if it is the last."""
+        if self.margins is None or self.places is None:
+            return None
+        same = np.array_equal(self.margins, margins, equal_nan=True)
+        return self.found if same and np.array_equal(self.places, places, equal_nan=True) else None
+
+
+def fitted(margins: Numbers, places: Numbers, memory: Memory | None = None) -> Factors:
     """The model of some candidates.
 
     Args:
@@ -108,9 +128,18 @@ def fitted(margins: Numbers, places: Numbers) -> Factors:
             scored at least once.
         places: Shape (candidates, axes), in the unit cube; NaN for one that has no place, which
             is as far from everybody as can be.
+        memory: Keeps the model; nothing that is found depends on it.
     """
+    memory = Memory() if memory is None else memory
     kept = np.sort(_most_seen(margins)[:MOST])
     margins, places = margins[kept], places[kept]
+    if (known := memory.recalled(margins, places)) is None:
+        known = _fitted(margins, places)
+        memory.margins, memory.places, memory.found = margins, places, known
+    return replace(known, members=kept)
+
+
+def _fitted(margins: Numbers, places: Numbers) -> Factors:
     placed = np.array(np.isfinite(places).all(axis=1), dtype=np.bool_)
     lengths = _lengths(margins[placed], places[placed])
     kernel = np.eye(len(places)) * (1.0 + _NUGGET)
@@ -119,14 +148,16 @@ def fitted(margins: Numbers, places: Numbers) -> Factors:
     inverse = _inverse(kernel)
     table, spread, noise, known = _maximised(margins, inverse)
     apart = inverse[np.ix_(placed, placed)]  # who has no place is tied to nobody
-    own = places[placed]
-    return Factors(kept, known, placed, own, lengths, table, spread, noise, apart)
+    own, members = places[placed], np.arange(len(places))
+    return Factors(members, known, placed, own, lengths, table, spread, noise, apart)
 
 
 def _most_seen(margins: Numbers) -> NDArray[np.intp]:
     """Candidates by how much is known of them, of equals the latest first."""
     seen = np.isfinite(margins).sum(axis=1)
-    return np.lexsort((-np.arange(len(margins)), -seen))
+    order = np.lexsort((-np.arange(len(margins)), -seen))
+    whole = int((seen == margins.shape[1]).sum())
+    return order[:whole] if len(margins) > MANY and whole >= ENOUGH else order
 
 
 def _maximised(margins: Numbers, inverse: Numbers) -> tuple[Numbers, Numbers, Numbers, Skills]:

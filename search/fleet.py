@@ -8,7 +8,6 @@ caller's thread.
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -117,7 +116,7 @@ class Fleet:
             self._scored[number] = step.done
 
         with self._pool.lend(work.candidate.recipe_hash) as executor:
-            scorer = replace(self._assessor.scorer, executor=executor, tell=tell)
+            scorer = self._assessor.scorer.by(executor, tell)
             return self._assessor.carry_out(work, scorer)
 
     def _tell_progress(self) -> None:

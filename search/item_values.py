@@ -7,13 +7,15 @@ numbers of single items: their tasks are not raced.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.task import ItemResult, Metric, Rows
+from evaluation.task import Metric, Rows
+
+from .item_table import ItemTable
 
 Numbers = NDArray[np.float64]
 _TRIED = (1.0, 0.5, 0.25)
@@ -30,22 +32,23 @@ class ItemValues:
     metric: str
     scale: float
 
-    def of(self, results: Sequence[ItemResult]) -> Numbers:
+    def of(self, table: ItemTable) -> Numbers:
         """Shape (items,): their mean is the metric of all items of the split."""
-        return self.scale * np.array([float(one[self.metric][0]) for one in results])
+        return self.scale * table.first(self.metric)
 
 
-def item_values(metric: Metric, results: Sequence[ItemResult]) -> ItemValues | None:
+def item_values(metric: Metric, table: ItemTable) -> ItemValues | None:
     """The form of a metric, tried on one model's results; None where it has no item values.
 
     Args:
         metric: The metric.
-        results: Of every item of the split, in the split's order.
+        table: Of every item of the split, in the split's order.
     """
-    rows = [one[metric.name] for one in results]
-    if not rows or any(isinstance(part, str) for row in rows for part in row):
+    if not len(table):
         return None
-    numbers: Rows = np.array(rows, dtype=np.float64)
+    numbers = table.rows(metric.name)
+    if numbers.dtype == object:  # a part is a text
+        return None
     if not np.isfinite(numbers).all():
         return None
     form: Callable[[Rows], float] = _mean

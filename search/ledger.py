@@ -1,14 +1,15 @@
 """The ledger: every candidate and item result of a run; the truth all else is computed from.
 
 Results are keyed by (recipe hash, evaluation settings, task, item, prompt hash) and stored in
-blocks, one row a block; writing a block twice changes nothing, so that whatever the database did
-not answer is done again. `tables` has the tables, `storage` the databases that they are kept in.
+blocks, one row a block (`result_rows`); writing a block twice changes nothing, so that whatever
+the database did not answer is done again. `tables` has the tables, `storage` the databases that
+they are kept in.
 """
 
 import json
-import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -16,11 +17,28 @@ import sqlalchemy as sa
 
 from evaluation.task import ItemResult
 
-from .bounded import inflate, parsed
+from .block_codec import decode
+from .bounded import parsed
 from .errors import SearchError
+from .result_rows import (
+    RECIPES,
+    Bodies,
+    Scored,
+    block_names,
+    bodies,
+    bodies_of,
+    items_of,
+    parts,
+    read_rows,
+    recipe_hashes,
+    row_of,
+    state_of,
+    store,
+    write_rows,
+)
 from .storage import Database
 from .storage_url import Storage
-from .tables import CANDIDATES, RESULTS, get_meta, put_meta
+from .tables import CANDIDATES, get_meta, put_meta
 
 Kind = Literal["trial", "reference", "beside"]
 
@@ -112,6 +130,8 @@ class Ledger:
         self._owned = not isinstance(where, Database)
         self.database = where if isinstance(where, Database) else Database(where)
         self._run = self.database.run
+        self._defined: set[str] = set()
+        """Blocks whose items are known to be stored."""
         try:
             self.database.ready()
         except BaseException:
@@ -167,6 +187,20 @@ class Ledger:
 
         self.database.write(store)
 
+    def put_all(self, candidates: Iterable[Candidate]) -> None:
+        """Stores many candidates at once, all or none."""
+        every = list(candidates)
+
+        def work(connection: sa.Connection) -> None:
+            for one in every:
+                _put(connection, self._run, one)
+
+        self.database.write(work)
+
+    def state(self) -> str:
+        """A digest of all that a report follows from: equal ones are of the same run as it was."""
+        return self.database.read(lambda connection: state_of(connection, self._run))
+
     def record(
         self,
         recipe_hash: str,
@@ -181,24 +215,26 @@ class Ledger:
         A block already there is left as it is. `owner` is the candidate with what it has cost so
         far: both are stored, or neither, so that a kill leaves no item uncounted.
         """
-        rows = [[key, prompt, dict(result)] for (key, prompt), result in results.items()]
-        body = zlib.compress(json.dumps(rows).encode(), 1)
-        key = {
-            "run": self._run,
-            "recipe_hash": recipe_hash,
-            "settings": settings,
-            "task": task,
-            "block": block,
-        }
-        there = sa.and_(*(RESULTS.c[name] == value for name, value in key.items()))
+        row = row_of(self._run, Scored(recipe_hash, settings, task, block, results))
 
-        def store(connection: sa.Connection) -> None:
-            if connection.execute(sa.select(RESULTS.c.block).where(there)).first() is None:
-                connection.execute(sa.insert(RESULTS).values(**key, body=body))
+        def work(connection: sa.Connection) -> None:
+            store(connection, row, self._defined)
             if owner is not None:
                 _put(connection, self._run, owner)
 
-        self.database.write(store)
+        self.database.write(work)
+        self._defined |= {row.block} if row.items is not None else set()
+
+    def record_all(self, scored: Iterable[Scored]) -> None:
+        """Stores many blocks at once, all or none; those that are there are left."""
+        rows = [row_of(self._run, one) for one in scored]
+
+        def work(connection: sa.Connection) -> None:
+            for row in rows:
+                store(connection, row, self._defined)
+
+        self.database.write(work)
+        self._defined |= {row.block for row in rows if row.items is not None}
 
     def results(
         self, recipe_hash: str, settings: str, task: str, blocks: Collection[str] | None = None
@@ -207,36 +243,44 @@ class Ledger:
 
         All of it, or some blocks by name.
         """
-        query = (
-            sa.select(RESULTS.c.body)
-            .where(RESULTS.c.run == self._run)
-            .where(RESULTS.c.recipe_hash == recipe_hash)
-            .where(RESULTS.c.settings == settings)
-            .where(RESULTS.c.task == task)
-            .order_by(RESULTS.c.block)
+        found = self.bodies(recipe_hash, settings, task, blocks)
+        items = self.database.read(lambda connection: items_of(connection, self._run, found))
+        results: dict[tuple[str, str], ItemResult] = {}
+        for name in sorted(found):
+            results |= decode(found[name], items.get(name))
+        return results
+
+    def block_names(self, recipe_hash: str, settings: str, task: str) -> set[str]:
+        """The blocks of one recipe on one task that are there, by name."""
+        key = (self._run, recipe_hash, settings, task)
+        return self.database.read(lambda connection: block_names(connection, *key))
+
+    def bodies(
+        self, recipe_hash: str, settings: str, task: str, blocks: Collection[str] | None = None
+    ) -> Bodies:
+        """The blocks of one recipe on one task, as bytes by name; all of them, or some."""
+        key = (self._run, recipe_hash, settings, task)
+        return self.database.read(lambda connection: bodies(connection, *key, blocks))
+
+    def bodies_of(
+        self, recipe_hashes: Collection[str], settings: str
+    ) -> dict[tuple[str, str], Bodies]:
+        """The blocks of many recipes by (recipe hash, task) and name, in one query."""
+        return self.database.read(
+            lambda connection: bodies_of(connection, self._run, recipe_hashes, settings)
         )
-        if blocks is not None:
-            query = query.where(RESULTS.c.block.in_(blocks))
-        found: dict[tuple[str, str], ItemResult] = {}
-        for body in self.database.read(lambda connection: connection.scalars(query).all()):
-            for key, prompt, result in parsed(inflate(body)):
-                found[key, prompt] = {name: tuple(numbers) for name, numbers in result.items()}
-        return found
 
     def copy_results(self, other: "Ledger") -> None:
-        """Takes over every block of another run; those that do not apply are never asked for."""
-        theirs = [*RESULTS.c[1:]]
-        wanted = sa.select(*theirs).where(RESULTS.c.run == other._run)
-        rows = other.database.read(lambda connection: connection.execute(wanted).mappings().all())
-        mine = sa.select(*theirs[:-1]).where(RESULTS.c.run == self._run)
+        """Takes over every block of another run; those that do not apply are never asked for.
 
-        def copy(connection: sa.Connection) -> None:
-            known = set(connection.execute(mine).tuples())
-            for row in rows:
-                if (row["recipe_hash"], row["settings"], row["task"], row["block"]) not in known:
-                    connection.execute(sa.insert(RESULTS).values(**row, run=self._run))
-
-        self.database.write(copy)
+        A few recipes at a time: broken off, it is done again for those that are left.
+        """
+        hashes = other.database.read(lambda connection: recipe_hashes(connection, other._run))
+        for some in parts(hashes, RECIPES):
+            copied = other.database.read(partial(read_rows, run=other._run, recipe_hashes=some))
+            self.database.write(
+                partial(write_rows, run=self._run, recipe_hashes=some, copied=copied)
+            )
 
 
 def _put(connection: sa.Connection, run: str, candidate: Candidate) -> None:

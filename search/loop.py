@@ -122,11 +122,14 @@ class Search:
             return
         labels = [label(one) for one in trials]
         columns = [self.board.posterior(labels, each) for each in self.objectives]
+        changed = []
         for one, found in zip(trials, zip(*columns, strict=True), strict=True):
             values = tuple(each.value for each in found)
             errors = tuple(each.variance**0.5 for each in found)
             if (one.estimates, one.errors) != (values, errors):
-                self.ledger.put(one.ended(estimates=values, errors=errors))
+                changed.append(one.ended(estimates=values, errors=errors))
+        if changed:
+            self.ledger.put_all(changed)
 
     def _run(self, proposer: Proposer) -> str:
         refuse_small_budget(self.budget, len(self.references), self.items_per_candidate)
@@ -181,7 +184,7 @@ class Search:
                     raise SearchError(f"the base model cannot be scored: {one.error}")
                 self.ledger.put(one)
             elif one is not None and one.scores is not None:
-                self.assessor.learn(one)
+                self.assessor.learn([one])
             assert one is not None  # known, or scored now
             self.observer.ended(one)
             scored.append(one)
@@ -199,13 +202,17 @@ class Search:
     def _take_up(self, references: Sequence[Candidate]) -> list[Candidate]:
         """The trials of an earlier search, scored again where their scores do not compare."""
         trials = self.ledger.candidates("trial")
+        learned: list[Candidate] = []
         for place, one in enumerate(trials):
             self.place(one, references)
             if self.assessor.outdated(one):
+                self.assessor.learn(learned)  # whoever comes first is compared with
+                learned = []
                 trials[place] = self.assessor.again(one, references)
                 self.ledger.put(trials[place])
             elif is_known(one):
-                self.assessor.learn(one)
+                learned.append(one)
+        self.assessor.learn(learned)
         return trials
 
     def _warps(self, references: Sequence[Candidate]) -> tuple[Warp, ...]:

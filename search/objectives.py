@@ -10,9 +10,10 @@ from typing import Literal
 
 import numpy as np
 
-from evaluation.task import ItemResult, Task, result_rows
+from evaluation.task import ItemResult, Task
 
 from .errors import SearchError
+from .item_table import rows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def resolve_objective(spec: ObjectiveSpec, tasks: Mapping[str, Task]) -> Objecti
 
 def metric_value(task: Task, metric: str, results: Mapping[str, ItemResult]) -> float:
     """The metric over all given items."""
-    return float(task.metrics[metric].aggregate(result_rows(results.values(), metric)))
+    return float(task.metrics[metric].aggregate(rows_of(results, metric)))
 
 
 def objective_value(objective: Objective, tasks: Mapping[str, Task], results: Results) -> float:

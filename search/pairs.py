@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evaluation.pairing import PairedMetric, PairedTask, Utility
-from evaluation.task import Task, result_rows
+from evaluation.task import Task
 
+from .item_table import rows_of
 from .objectives import Objective, Results, Scale
 from .winner import WinnerRule
 
@@ -73,8 +74,8 @@ def pair(
         items = [tasks[name].items[index] for index in splits[name][split]]
         sides = [
             PairedMetric(
-                result_rows(one[name].values(), metric),
-                result_rows(other[name].values(), metric),
+                rows_of(one[name], metric),
+                rows_of(other[name], metric),
                 tasks[name].metrics[metric].aggregate,
             )
             for one, other in zip(ones, others, strict=True)

@@ -87,7 +87,8 @@ class Race:
         for label in waiting:
             value, error = values[at[label]], errors[at[label]]
             best = scale.of((value + signs * self.optimism * error)[None]) + CORNER
-            gained = _volume(np.vstack([front, best])) - before if (best > 0).all() else 0.0
+            gains = (best > 0).all() and not (front >= best).all(axis=1).any()
+            gained = _volume(np.vstack([front, best])) - before if gains else 0.0
             found[label] = gained if gained > 1e-9 else 0.0
         return found
 

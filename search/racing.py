@@ -4,7 +4,7 @@ Between the loop, which spends the budget, and the rules in `race`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .blocks import Block, fresh_round, looks
 from .board import Board, Part
@@ -26,6 +26,9 @@ class Racing:
     """What each constraint bounds."""
     seed: int
     enabled: bool = True
+    _looks: dict[tuple[int | None, tuple[bool, ...]], list[Look]] = field(
+        default_factory=dict, init=False, compare=False
+    )
 
     def looks(self, trial: Candidate) -> list[Look]:
         """Everything a trial may be scored on, look by look.
@@ -34,10 +37,16 @@ class Racing:
         out of later ones.
         """
         fresh = fresh_round(self.seed, trial.number)
+        raced = tuple(self.enabled and self.board.raced(task) for task in self.board.splits)
+        if (fresh, raced) not in self._looks:
+            self._looks[fresh, raced] = self._steps(fresh, raced)
+        return self._looks[fresh, raced]
+
+    def _steps(self, fresh: int | None, raced: Sequence[bool]) -> list[Look]:
         steps: list[dict[str, Sequence[Block]]] = []
-        for task, indices in self.board.splits.items():
+        for (task, indices), is_raced in zip(self.board.splits.items(), raced, strict=True):
             found = looks(indices, fresh)
-            if not self.enabled or not self.board.raced(task):
+            if not is_raced:
                 found = [[block for step in found for block in step]]
             for number, step in enumerate(found):
                 if number == len(steps):

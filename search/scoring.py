@@ -2,15 +2,16 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from evaluation.errors import NonFiniteError
 from evaluation.task import ItemResult, Task
 
-from .blocks import Block, block_name, blocks
+from .blocks import Block, block_name
 from .errors import CrashedError
 from .executors import Executor, Merge
+from .item_table import Reader, Shelf
 from .ledger import Candidate, Ledger
 from .objectives import Results
 from .observer import Step
@@ -56,7 +57,17 @@ class Scorer:
     splits: Mapping[str, Mapping[str, Sequence[int]]]
     """Task to split to item indices, in order."""
     tell: Callable[[Step], None] = _unwatched
+    reader: Reader = field(init=False)
     _built: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        self.reader = Reader(self.ledger, self.tasks, self.splits)
+
+    def by(self, executor: Executor, tell: Callable[[Step], None] = _unwatched) -> "Scorer":
+        """The same for another thread, with an executor of its own."""
+        other = replace(self, executor=executor, tell=tell)
+        other.reader = self.reader  # what it has found out of tasks and splits is for all
+        return other
 
     def score(self, merge: Merge, split: str, tasks: Sequence[str], spent: Spent) -> Results:
         """Every item of a split; raises UNSCORABLE. `spent` grows as blocks end."""
@@ -77,9 +88,9 @@ class Scorer:
         """
         done, wanted = 0, sum(len(block) for ones in chosen.values() for block in ones)
         for task, ones in chosen.items():
-            known = self._known(merge.hash, "search", task)
+            lacking = self._lacking(merge.hash, "search", task, ones)
             for block in ones:
-                if any(self.tasks[task].items[index].key not in known for index in block):
+                if block in lacking:
                     self.block(merge, task, block, spent, Step("scoring", done, wanted))
                 done += len(block)
 
@@ -89,42 +100,73 @@ class Scorer:
         """The blocks of a split that the ledger lacks, by task."""
         found: list[tuple[str, Block]] = []
         for task in tasks:
-            known, items = self._known(merge_hash, split, task), self.tasks[task].items
-            found += [
-                (task, block)
-                for block in blocks(self.splits[task][split], split)
-                if any(items[index].key not in known for index in block)
-            ]
+            every = self.reader.shelf(task, split).blocks
+            lacking = self._lacking(merge_hash, split, task, every)
+            found += [(task, block) for block in every if block in lacking]
         return found
 
-    def known(self, merge_hash: str, split: str, tasks: Sequence[str]) -> Results:
-        """What the ledger has of a candidate on a split; items never scored are absent."""
-        return {task: self._known(merge_hash, split, task) for task in tasks}
+    def known(
+        self,
+        merge_hash: str,
+        split: str,
+        tasks: Sequence[str],
+        only: Mapping[str, Collection[Block]] | None = None,
+    ) -> Results:
+        """What the ledger has of a candidate on a split; items never scored are absent.
 
-    def _known(self, merge_hash: str, split: str, task: str) -> dict[str, ItemResult]:
+        Of some blocks by task, where `only` says which.
+        """
         settings = self.executor.settings
-        chosen = blocks(self.splits[task][split], split)
-        return known_results(self.ledger, merge_hash, settings, self.tasks[task], chosen)
+        return {
+            task: self.reader.table(
+                merge_hash, settings, task, split, None if only is None else only[task]
+            )
+            for task in tasks
+        }
+
+    def known_of_many(
+        self, merge_hashes: Sequence[str], split: str, tasks: Sequence[str]
+    ) -> Iterator[Callable[[Mapping[str, Collection[Block]] | None], Results]]:
+        """The same of many candidates by few queries: for each a function of `only`."""
+        shelves = {task: self.reader.shelf(task, split) for task in tasks}
+        for bodies in self.reader.bodies(merge_hashes, self.executor.settings, tasks):
+
+            def known(
+                only: Mapping[str, Collection[Block]] | None,
+                bodies: Mapping[str, Mapping[str, bytes]] = bodies,
+            ) -> Results:
+                return {
+                    task: shelf.table(bodies[task], None if only is None else only[task])
+                    for task, shelf in shelves.items()
+                }
+
+            yield known
+
+    def _lacking(
+        self, merge_hash: str, split: str, task: str, ones: Sequence[Block]
+    ) -> set[Block]:
+        """Blocks with an item that the ledger does not have in any block of the split."""
+        there = self.ledger.block_names(merge_hash, self.executor.settings, task)
+        shelf = self.reader.shelf(task, split)
+        pairs = zip(shelf.names, shelf.blocks, strict=True)
+        known = {index for name, block in pairs if name in there for index in block}
+        return {one for one in ones if not known.issuperset(one)}
 
     def _task(
         self, merge: Merge, split: str, task: str, spent: Spent, step: Step
     ) -> Mapping[str, ItemResult]:
-        known = self._known(merge.hash, split, task)
-        for block in blocks(self.splits[task][split], split):
-            items = [self.tasks[task].items[index] for index in block]
-            if any(item.key not in known for item in items):
-                known.update(self.block(merge, task, block, spent, step))
+        shelf = self.reader.shelf(task, split)
+        lacking = self._lacking(merge.hash, split, task, shelf.blocks)
+        for block in shelf.blocks:
+            if block in lacking:
+                self.block(merge, task, block, spent, step)
             step = replace(step, done=step.done + len(block))
-        # In the order of the items, whatever was known before: sums depend on order in the last
-        # bit.
-        return {
-            self.tasks[task].items[index].key: known[self.tasks[task].items[index].key]
-            for index in self.splits[task][split]
-        }
+        # As the ledger has them, in the order of the items: sums depend on order in the last bit.
+        return self.reader.table(merge.hash, self.executor.settings, task, split)
 
     def block(
         self, merge: Merge, task: str, block: Sequence[int], spent: Spent, step: Step
-    ) -> Mapping[str, ItemResult]:
+    ) -> None:
         """Scores one block, builds the candidate where another is live, keeps the results."""
         started = time.perf_counter()
         if self._built != merge.hash:
@@ -145,7 +187,6 @@ class Scorer:
             spent.items += len(block)
             owner = None if spent.owner is None else spent.of(spent.owner)
             self.ledger.record(merge.hash, self.executor.settings, task, name, keyed, owner)
-        return results
 
 
 def known_results(
@@ -156,11 +197,5 @@ def known_results(
     Only what was scored in these very blocks: in other company an item may differ in its last
     bits.
     """
-    names = [block_name(task, block) for block in chosen]
-    have = ledger.results(merge_hash, settings, task.name, names)
-    items = [task.items[index] for block in chosen for index in block]
-    return {
-        item.key: have[item.key, item.prompt_hash]
-        for item in items
-        if (item.key, item.prompt_hash) in have
-    }
+    shelf = Shelf.of(task, chosen)
+    return dict(shelf.table(ledger.bodies(merge_hash, settings, task.name, shelf.names)))

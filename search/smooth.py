@@ -6,6 +6,9 @@ noise of each taken as known: little was seen of some, all of others. The same p
 points are worth that were never tried. Kernel and lengths as in `kernel`; the signal by the
 largest marginal likelihood on a grid (Rasmussen and Williams 2006, equations 2.25, 2.26 and 2.30).
 Where too little is known for that, estimates are drawn towards their mean (James and Stein 1961).
+
+Costs the cube of the candidates. So of more than TOLD only those that are known best tell others
+of themselves; each of the rest is placed by these and its own estimate.
 """
 
 import math
@@ -23,6 +26,8 @@ LEAST = 8
 """Fewer candidates than this are drawn towards their mean, whatever their neighbours say."""
 MOST = 64
 """Lengths are chosen by so many candidates, those that are known best."""
+TOLD = 256
+"""Candidates that tell others of themselves: with more a proposal would wait for the estimates."""
 _SIGNALS = (0.3, 1.0, 3.0)
 """Variance of the process, in units of the estimates' variance."""
 _NUGGET = 0.02
@@ -86,14 +91,23 @@ class Process:
         return factor, float(weights @ self.values / weights.sum())
 
 
-def process(values: Numbers, noise: Numbers, points: Numbers) -> Process | None:
+Memory = dict[bytes, tuple[Numbers, float]]
+"""Lengths and signal by the numbers that they were chosen by, the latest few."""
+_REMEMBERED = 16
+
+
+def process(
+    values: Numbers, noise: Numbers, points: Numbers, memory: Memory | None = None
+) -> Process | None:
     """The likeliest process; None where all values are equal.
 
     Args:
         values: Shape (points,).
         noise: Variance of the error of each.
         points: Shape (points, axes), in the unit cube.
+        memory: Keeps what was chosen; nothing that is found depends on it.
     """
+    memory = {} if memory is None else memory
     spread = float(values.var())
     if not spread > 0.0:
         return None
@@ -106,37 +120,74 @@ def process(values: Numbers, noise: Numbers, points: Numbers) -> Process | None:
     def likelihood(lengths: Numbers, signal: float) -> float:
         return of(lengths, signal).likelihood()
 
-    signals = [share * spread for share in _SIGNALS]
-    lengths, signal = climbed(likelihood, points.shape[1], signals, gain=_GAIN)
+    chosen_by = [np.array([spread]), values[best], noise[best], points[best]]
+    key = b"".join(one.tobytes() for one in chosen_by)
+    if key not in memory:
+        signals = [share * spread for share in _SIGNALS]
+        memory[key] = climbed(likelihood, points.shape[1], signals, gain=_GAIN)
+        if len(memory) > _REMEMBERED:
+            del memory[next(iter(memory))]
+    lengths, signal = memory[key]
     return Process(points, values, noise, lengths, signal, nugget)
 
 
-def smoothed(estimates: Sequence[Estimate], places: Sequence[Numbers | None]) -> list[Estimate]:
+def smoothed(
+    estimates: Sequence[Estimate],
+    places: Sequence[Numbers | None],
+    memory: Memory | None = None,
+) -> list[Estimate]:
     """The posterior of each estimate.
 
     Args:
         estimates: Of one objective.
         places: Coordinates of each in the unit cube, all of one length; None: it has none, and
             is drawn towards the mean.
+        memory: As in `process`.
     """
     known = [n for n, place in enumerate(places) if place is not None]
     result = towards_mean(estimates)
-    found = around(estimates, places)
+    found = around(estimates, places, memory)
     if found is not None:
+        told = _told([estimates[n].variance for n in known])
         means, variances = found.at_points()
-        for n, mean, variance in zip(known, means.tolist(), variances.tolist(), strict=True):
-            result[n] = Estimate(mean, variance)
+        for at, mean, variance in zip(told, means.tolist(), variances.tolist(), strict=True):
+            result[known[at]] = Estimate(mean, variance)
+        if rest := sorted(set(range(len(known))) - set(told)):
+            others = [known[at] for at in rest]
+            means, variances = found.at(np.array([places[n] for n in others]))
+            for n, mean, variance in zip(others, means.tolist(), variances.tolist(), strict=True):
+                result[n] = _both(estimates[n], Estimate(mean, variance))
     return result
 
 
-def around(estimates: Sequence[Estimate], places: Sequence[Numbers | None]) -> Process | None:
+def _told(noise: Sequence[float]) -> list[int]:
+    """Places of those that tell others of themselves, ascending: the least noisy, the first."""
+    order = np.argsort(np.array(noise), kind="stable")[:TOLD]
+    return sorted(order.tolist())
+
+
+def _both(own: Estimate, around: Estimate) -> Estimate:
+    """What a candidate's own items and its neighbours say together."""
+    total = own.variance + around.variance
+    if not total > 0.0:
+        return own
+    share = around.variance / total
+    return Estimate(around.value + share * (own.value - around.value), share * own.variance)
+
+
+def around(
+    estimates: Sequence[Estimate],
+    places: Sequence[Numbers | None],
+    memory: Memory | None = None,
+) -> Process | None:
     """The process of estimates that have a place; None where they are too few, or all equal."""
     known = [n for n, place in enumerate(places) if place is not None]
     if len(known) < LEAST:
         return None
+    known = [known[at] for at in _told([estimates[n].variance for n in known])]
     values = np.array([estimates[n].value for n in known])
     noise = np.array([estimates[n].variance for n in known])
-    return process(values, noise, np.array([places[n] for n in known]))
+    return process(values, noise, np.array([places[n] for n in known]), memory)
 
 
 def towards_mean(estimates: Sequence[Estimate]) -> list[Estimate]:

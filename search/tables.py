@@ -62,7 +62,15 @@ RESULTS = sa.Table(
     sa.Column("body", _BYTES, nullable=False),
     **_INNODB,
 )
-TABLES = (RESULTS, CANDIDATES, META)
+BLOCKS = sa.Table(
+    "eutectic_blocks",
+    METADATA,
+    sa.Column("run", _name(200), primary_key=True, server_default=""),
+    sa.Column("block", _name(64), primary_key=True),
+    sa.Column("items", _BYTES, nullable=False),
+    **_INNODB,
+)
+TABLES = (RESULTS, BLOCKS, CANDIDATES, META)
 
 
 def found_format(connection: sa.Connection) -> int | None:

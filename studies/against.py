@@ -5,7 +5,7 @@ scored on. Metrics without numbers of single items are taken item by item by the
 (the F1 of one answer). `test` is never read here.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.task import Item, ItemResult, Metric, Task, result_rows
+from search.item_table import ItemTable, table_of
 from search.item_values import item_values
 from search.ledger import Candidate, label
 from search.loop import searched_tasks
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 Numbers = NDArray[np.float64]
 Read = Mapping[str, ItemResult]
-"""Item key to what a candidate got, search and select together."""
+"""Item key to what a candidate got on one task, search and select together."""
 
 SPLITS = ("search", "select")
 FEW, MANY = 1, 3
@@ -36,24 +37,53 @@ MOST_EXAMPLES = 24_000
 NEAR = 1e-9
 
 
+class Tables(Mapping[str, ItemResult]):
+    """What a candidate got on one task, split by split."""
+
+    def __init__(self, tables: Sequence[ItemTable]) -> None:
+        self.tables = tables
+
+    def __getitem__(self, key: str) -> ItemResult:
+        return next(one[key] for one in self.tables if key in one)
+
+    def __iter__(self) -> Iterator[str]:
+        return (key for one in self.tables for key in one)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.tables))
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One metric over the items of search and select; `number` is an item's, higher is better."""
+    """One metric over the items of search and select; `numbers` are theirs, higher is better."""
 
     task: Task
     metric: Metric
     items: Sequence[tuple[Item, str]]
-    number: Callable[[ItemResult], float]
+    order: Mapping[str, int]
+    """Item key to its place in `items`."""
+    numbers: Callable[[ItemTable], Numbers]
 
     @property
     def name(self) -> str:
         """`logic acc`."""
         return f"{self.task.name} {self.metric.name}"
 
-    def line(self, results: Read) -> Numbers:
+    def _places(self, names: Sequence[str]) -> slice | list[int]:
+        """Where the items of a table stand: in a row where it has a whole split, in its order."""
+        first = self.order[names[0]]
+        last = first + len(names)
+        if last <= len(self.items) and self.order[names[-1]] == last - 1:
+            return slice(first, last)
+        return [self.order[key] for key in names]
+
+    def line(self, read: Tables) -> Numbers:
         """The numbers of every item, NaN where it was not scored."""
-        found = (results.get(item.key) for item, _ in self.items)
-        return np.array([np.nan if one is None else self.number(one) for one in found])
+        found = np.full(len(self.items), np.nan)
+        for table in read.tables:
+            if len(table):
+                found[self._places(table.names)] = self.numbers(table)
+        return found
 
 
 @dataclass(slots=True)
@@ -104,14 +134,14 @@ class Comparison:
             for column, mine, theirs in zip(self.columns, lines, numbers, strict=True)
         )
 
-    def _read(self, candidate: Candidate, *, whole: bool) -> dict[str, dict[str, ItemResult]]:
-        scores = self.found.scores
+    def read_ahead(self, candidates: Sequence[Candidate]) -> None:
+        """Reads what some candidates got, who are asked about next."""
+        self.found.scores.read_ahead(candidates, _searched(self.found))
+
+    def _read(self, candidate: Candidate, *, whole: bool) -> dict[str, Tables]:
+        scores, splits = self.found.scores, SPLITS if whole else SPLITS[:1]
         return {
-            task: {
-                key: result
-                for split in (SPLITS if whole else SPLITS[:1])
-                for key, result in scores.results(candidate, task, split).items()
-            }
+            task: Tables([scores.results(candidate, task, split) for split in splits])
             for task in _searched(self.found)
         }
 
@@ -127,8 +157,8 @@ class Comparison:
         both = np.isfinite(gaps)
         gained, lost = np.flatnonzero(gaps > NEAR), np.flatnonzero(gaps < -NEAR)
         examples = (
-            self._examples(column, sorted(where, key=lambda at: -abs(gaps[at])), read, most)
-            for where in (gained.tolist(), lost.tolist())
+            self._examples(column, where[np.argsort(-abs(gaps[where]), kind="stable")], read, most)
+            for where in (gained, lost)
         )
         right_or_wrong = bool(np.isin(numbers[1][np.isfinite(numbers[1])], (0.0, 1.0)).all())
         counts = int(both.sum()), len(gained), len(lost)
@@ -137,13 +167,16 @@ class Comparison:
     def _examples(
         self,
         column: Column,
-        where: Iterable[int],
+        where: NDArray[np.intp],
         read: tuple[Mapping[str, Read], Mapping[str, Read]],
         most: int,
     ) -> tuple[Example, ...]:
         """The first items that have a place, the largest differences first."""
         shown: list[Example] = []
-        for at in where:
+        if self.shelf.is_full:
+            where = where[np.isin(where, [column.order[key] for key in self.shelf.keys(column.task)
+                                          if key in column.order])]  # fmt: skip
+        for at in where.tolist():
             if len(shown) >= min(most, self._left):
                 break
             item, split = column.items[at]
@@ -172,20 +205,23 @@ def _columns(found: "Found", base: Mapping[str, Read]) -> tuple[Column, ...]:
     for name, metric in parts:
         task = found.preflight.tasks[name]
         items = [(one, split) for split in SPLITS for one in found.scores.items(name, split)]
-        numbers = _numbers(task.metrics[metric], list(base[name].values()))
-        columns.append(Column(task, task.metrics[metric], items, numbers))
+        order = {one.key: place for place, (one, _) in enumerate(items)}
+        numbers = _numbers(task.metrics[metric], table_of(base[name]))
+        columns.append(Column(task, task.metrics[metric], items, order, numbers))
     return tuple(columns)
 
 
-def _numbers(metric: Metric, results: Sequence[ItemResult]) -> Callable[[ItemResult], float]:
-    """An item's number, higher is better: its part of the mean, else the metric of it alone."""
+def _numbers(metric: Metric, base: ItemTable) -> Callable[[ItemTable], Numbers]:
+    """Items' numbers, higher is better: their part of the mean, else the metric of each alone."""
     sign = 1.0 if metric.higher_is_better else -1.0
-    form = item_values(metric, results)
+    form = item_values(metric, base)
     if form is not None:
         scale = sign * form.scale
-        return lambda result: scale * float(result[metric.name][0])
+        return lambda table: scale * table.first(metric.name)
     alone = cache(lambda row: _alone(metric, row))
-    return lambda result: sign * alone(tuple(result[metric.name]))
+    return lambda table: np.array(
+        [sign * alone(tuple(one[metric.name])) for one in table.values()]
+    )
 
 
 def _alone(metric: Metric, row: tuple[float | str, ...]) -> float:

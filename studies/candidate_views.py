@@ -11,7 +11,7 @@ from search.winner import feasible
 
 from . import view
 from .against import Comparison
-from .estimates import objective_estimate
+from .estimates import KEPT, objective_estimate
 
 if TYPE_CHECKING:
     from .results import Found
@@ -128,8 +128,11 @@ def with_comparisons(
         trial = one.kind == "trial"
         return not (trial and one.number == won), trial, trial and one.number not in front
 
-    for one in sorted(everyone, key=rank):
-        if one.state in SCORED:
+    scored = [one for one in sorted(everyone, key=rank) if one.state in SCORED]
+    ahead = max(1, KEPT // (2 * len(found.preflight.tasks)))
+    for start in range(0, len(scored), ahead):
+        comparison.read_ahead(some := scored[start : start + ahead])
+        for one in some:
             whole = one.kind != "trial" or bool(shown.trials[one.number].select)
             many = one.kind != "trial" or one.number in front or one.number == won
             beside[one.kind, one.number] = comparison.of(one, whole=whole, many=many)

@@ -1,7 +1,7 @@
 """Values with their 95% intervals, from the item results in the ledger."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from evaluation.statistics import (
     Interval,
@@ -9,15 +9,17 @@ from evaluation.statistics import (
     paired_interval,
     utility_difference_interval,
 )
-from evaluation.task import Item, ItemResult, Rows, Task, result_rows
-from search.blocks import blocks
+from evaluation.task import Item, Rows, Task
+from search.item_table import ItemTable, Reader
 from search.ledger import Candidate, Ledger
 from search.objectives import Objective
 from search.pairs import pair
-from search.scoring import known_results
 from search.verdict import Verdict
 
 from .view import Estimate
+
+KEPT = 64
+"""Tables of item results that are held, the latest: most are asked for a few times in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +33,46 @@ class Scores:
     tasks: Mapping[str, Task]
     splits: Mapping[str, Mapping[str, Sequence[int]]]
     seed: int
+    reader: Reader = field(init=False)
+    _read: dict[tuple[str, str, str], ItemTable] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reader", Reader(self.ledger, self.tasks, self.splits))
 
     def items(self, task: str, split: str) -> list[Item]:
         """The items of a split, in order."""
         return [self.tasks[task].items[index] for index in self.splits[task][split]]
 
-    def results(self, candidate: Candidate, task: str, split: str) -> dict[str, ItemResult]:
+    def results(self, candidate: Candidate, task: str, split: str) -> ItemTable:
         """Item key to result, in order; may lack items."""
-        indices = self.splits[task][split]
-        best: dict[str, ItemResult] = {}
-        chosen = blocks(indices, split)
+        at = candidate.recipe_hash, task, split
+        if at not in self._read:
+            self._keep(at, self._results(candidate, task, split))
+        return self._read[at]
+
+    def _keep(self, at: tuple[str, str, str], table: ItemTable) -> None:
+        self._read[at] = table
+        if len(self._read) > KEPT:
+            del self._read[next(iter(self._read))]
+
+    def read_ahead(self, candidates: Sequence[Candidate], tasks: Sequence[str]) -> None:
+        """Reads the search split of a few candidates who are asked about next by one query."""
+        shelves = {task: self.reader.shelf(task, "search") for task in tasks}
+        hashes = [one.recipe_hash for one in candidates]
+        for merge_hash, bodies in zip(
+            hashes, self.reader.bodies(hashes, self.settings[0], tasks), strict=True
+        ):
+            for task, shelf in shelves.items():
+                table = shelf.table(bodies[task])
+                if len(table) == len(shelf.items) or len(self.settings) == 1:
+                    self._keep((merge_hash, task, "search"), table)
+
+    def _results(self, candidate: Candidate, task: str, split: str) -> ItemTable:
+        best = ItemTable([], {})
         for settings in self.settings:
-            found = known_results(
-                self.ledger, candidate.recipe_hash, settings, self.tasks[task], chosen
-            )
+            found = self.reader.table(candidate.recipe_hash, settings, task, split)
             best = found if len(found) > len(best) else best
-            if len(best) == len(indices):
+            if len(best) == len(self.splits[task][split]):
                 break
         return best
 
@@ -57,7 +83,7 @@ class Scores:
 
     def rows(self, candidate: Candidate, task: str, metric: str, split: str) -> Rows:
         """Item results of one metric, shape (n, width)."""
-        return result_rows(self.results(candidate, task, split).values(), metric)
+        return self.results(candidate, task, split).rows(metric)
 
 
 def metric_estimate(
@@ -65,10 +91,12 @@ def metric_estimate(
 ) -> Estimate:
     """One metric of a candidate on a split: of the items of it that it was scored on."""
     results = scores.results(candidate, task, split)
-    items = [item for item in scores.items(task, split) if item.key in results]
+    items = scores.items(task, split)
+    if len(results) < len(items):
+        items = [item for item in items if item.key in results]
     return estimate(
         bootstrap_interval(
-            result_rows(results.values(), metric),
+            results.rows(metric),
             [item.group for item in items],
             [item.stratum for item in items],
             scores.tasks[task].metrics[metric].aggregate,

@@ -1,7 +1,6 @@
 """A candidate as the YAML people take away: plain mergekit, its origin in comments."""
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ from merging.recipe_reader import read_recipe
 from merging.recipe_writer import recipe_data, recipe_yaml
 from merging.references import parse_reference
 from search.ledger import Candidate, Ledger, label
+from search.tables import own_version
 
 from .errors import StudyError
 from .names import renamed
@@ -41,7 +41,7 @@ def candidate_yaml(
     origin = f" ({candidate.name})" if candidate.kind == "trial" else ", a reference,"
     text = (
         f"# {clean(label(candidate) + origin)} of the run {clean(run)}; "
-        f"eutectic {version('eutectic')}\n"
+        f"eutectic {own_version()}\n"
         f"# recipe hash {candidate.recipe_hash}\n"
     ) + recipe_yaml(recipe)
     seed = f"eutectic:\n  mask_seed: {recipe.mask_seed}\n"

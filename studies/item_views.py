@@ -39,11 +39,20 @@ class Shelf:
     taken: list[ItemView] = field(default_factory=list, init=False)
     _places: dict[tuple[str, str], int] = field(default_factory=dict, init=False)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether only questions that are here have a place."""
+        return len(self.taken) >= self.most
+
+    def keys(self, task: Task) -> list[str]:
+        """The items of a task that are here."""
+        return [key for name, key in self._places if name == task.name]
+
     def place(self, task: Task, item: Item, split: str, metric: str) -> int | None:
         """The number of a question, taken now if there is room; None where there is none."""
         key = task.name, item.key
         if key not in self._places:
-            if len(self.taken) >= self.most:
+            if self.is_full:
                 return None
             self._places[key] = len(self.taken)
             self.taken.append(item_view(task, item, split, metric))

@@ -3,7 +3,7 @@
 from search.ledger import Ledger
 
 from .preflight import Preflight
-from .results import build_view, store_view
+from .results import current_view
 from .run import RunFolder
 from .table import spreadsheet_safe, trial_frame
 from .view import RunView
@@ -14,8 +14,7 @@ def write_outputs(run: RunFolder, preflight: Preflight, ledger: Ledger, state: s
     """Writes everything that is computed from the ledger; each file is replaced whole."""
     from .report import write_report
 
-    view = build_view(preflight, ledger, state)
-    store_view(ledger, view)
+    view = current_view(preflight, ledger, state)
     csv = spreadsheet_safe(trial_frame(view)).to_csv(index=False)
     replace_text(run.path / "trials.csv", csv)
     if view.winner is not None:

@@ -1,8 +1,9 @@
 """From the ledger to all that a report says: values, intervals, the claim. Scores nothing."""
 
 import datetime
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -92,7 +93,7 @@ def build_view(preflight: Preflight, ledger: Ledger, state: str) -> view.RunView
     shown = view.RunView(
         name=study.name,
         state=state,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        created=_now(),
         seed=study.seed,
         sampler=sampler,
         rule=RULES[study.rule],
@@ -180,6 +181,32 @@ def store_view(ledger: Ledger, shown: view.RunView) -> None:
     """Keeps a view in the run, so that `report` and `trials` need neither models nor tasks."""
     text = TypeAdapter(view.RunView).dump_json(shown).decode()
     ledger.set_meta("view", text)
+
+
+def current_view(preflight: Preflight, ledger: Ledger, state: str) -> view.RunView:
+    """The view of a run, which is kept in it; that of before where nothing has changed since."""
+    study = preflight.study
+    told = (
+        ledger.state(),
+        state,
+        budget_text(study.budget),
+        str(study.sampler),
+        str(study.folder),
+        sorted(preflight.maps.items()),
+        preflight.notices,
+        versions(),
+    )
+    digest = hashlib.blake2b(repr(told).encode(), digest_size=16).hexdigest()
+    known = stored_view(ledger) if ledger.meta("view_of") == digest else None
+    shown = build_view(preflight, ledger, state) if known is None else known
+    shown = replace(shown, created=_now())
+    store_view(ledger, shown)
+    ledger.set_meta("view_of", digest)
+    return shown
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def stored_view(ledger: Ledger) -> view.RunView | None:

@@ -2,12 +2,13 @@
 
 import json
 import shutil
-import zlib
 from contextlib import closing
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+
+from search.block_codec import decode, encode, unpacked_keys
 
 
 def test_winner_and_trials_are_identical(searched) -> None:
@@ -23,13 +24,15 @@ def test_a_recorded_result_that_was_altered(another) -> None:
     import sqlite3
 
     with closing(sqlite3.connect(another.run / "study.db")) as database:
-        query = "SELECT rowid, body FROM eutectic_results WHERE task = 'sums'"
-        for row, body in database.execute(query).fetchall():
-            items = json.loads(zlib.decompress(body))
-            items[2][2]["acc"] = [1.0 - items[2][2]["acc"][0]]
+        query = (
+            "SELECT r.rowid, items, body FROM eutectic_results r "
+            "JOIN eutectic_blocks USING (block) WHERE task = 'sums'"
+        )
+        for row, keys, body in database.execute(query).fetchall():
+            items = [dict(one) for one in decode(body, unpacked_keys(keys)).values()]
+            items[2]["acc"] = (1.0 - items[2]["acc"][0],)
             database.execute(
-                "UPDATE eutectic_results SET body = ? WHERE rowid = ?",
-                (zlib.compress(json.dumps(items).encode()), row),
+                "UPDATE eutectic_results SET body = ? WHERE rowid = ?", (encode(items), row)
             )
         database.commit()
     result = another.call("verify", another.run, "--trial", 1)
