@@ -7,6 +7,7 @@ transaction that is in.
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import sqlalchemy as sa
 
@@ -95,7 +96,7 @@ def bodies(
     query = _of_task(columns, run, recipe_hash, settings, task)
     if blocks is not None and len(blocks) <= FEW:
         query = query.where(RESULTS.c.block.in_(blocks))
-    found: dict[str, bytes] = dict(cast(Any, connection.execute(query).tuples()))
+    found: dict[str, bytes] = dict(cast(Any, connection.execute(query).all()))
     if blocks is None:
         return found
     return {name: found[name] for name in blocks if name in found}
