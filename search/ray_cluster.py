@@ -26,12 +26,14 @@ QUIET = {
 
 
 def alone() -> dict[str, str]:
-    """The environment of a cluster of one machine: on the loopback device, with a token of its own.
+    """The environment of a cluster of one machine: on the loopback device, with its own token.
 
-    Without one Ray makes a token and leaves it in the user's home folder.
+    Without a token Ray makes one, and leaves it in the user's home folder.
     """
-    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    return {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", **token}
+    return {
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+    }
 
 
 def _known_token() -> dict[str, str]:
@@ -83,8 +85,8 @@ class RayCluster:
                 self.ray.init(**own, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:  # of many kinds
             raise WorkersError(
-                f"{self.name}: {told_in_short(error)} (a cluster of another Ray or Python? one that "
-                "asks for a token: RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN?)"
+                f"{self.name}: {told_in_short(error)} (a cluster of another Ray or Python? one "
+                "that asks for a token: RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN?)"
             ) from None
 
     def nodes(self) -> dict[str, Mapping[str, float]]:

@@ -1,15 +1,18 @@
-"""A Ray cluster on this machine: a head without CPUs, and nodes that come and go."""
+"""A Ray cluster on this machine, on the loopback device: a head, and nodes that come and go."""
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from search.ray_cluster import QUIET, alone
 
+os.environ.update({**QUIET, **alone(), "RAY_AUTH_MODE": "token"})  # read when Ray is imported
+ROOT = Path(__file__).resolve().parents[2]
 STORE = {"object_store_memory": 80 * 2**20}
 HEALTH = {
     "health_check_initial_delay_ms": 0,
@@ -20,19 +23,52 @@ HEALTH = {
 """A node that was killed is missed within seconds, not a quarter of a minute."""
 
 
-@contextmanager
-def ray_nodes(nodes: int, cpus: int = 1) -> Iterator[Any]:
-    """Ray's own `Cluster`, with `nodes` of so many CPUs beside the head."""
-    pytest.importorskip("ray", reason="Ray is not installed: pip install 'eutectic[ray]'")
-    path = os.pathsep.join(sys.path)  # what is tested, and modules beside the tests
-    os.environ.update({**alone(), **QUIET, "PYTHONPATH": path})
-    from ray.cluster_utils import Cluster
+class RayNodes:
+    """The nodes of a cluster whose head has no CPUs."""
 
-    head = {"num_cpus": 0, "include_dashboard": False, "_system_config": HEALTH, **STORE}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
+    def __init__(self) -> None:
+        """Starts the head."""
+        from ray.cluster_utils import Cluster
+
+        head = {"num_cpus": 0, "include_dashboard": False, "_system_config": HEALTH, **STORE}
+        with _tested():
+            self.cluster = Cluster(initialize_head=True, head_node_args=head)
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT of the head."""
+        return str(self.cluster.address)
+
+    def add(self, cpus: int = 1) -> Any:
+        """A node joins."""
+        with _tested():
+            return self.cluster.add_node(num_cpus=cpus, **STORE)
+
+    def remove(self, node: Any = None, *, killed: bool = False) -> None:
+        """A node leaves, or is killed; any that is there."""
+        node = node or next(iter(self.cluster.worker_nodes))
+        self.cluster.remove_node(node, allow_graceful=not killed)
+
+
+@contextmanager
+def ray_nodes(count: int) -> Iterator[RayNodes]:
+    """A cluster with so many nodes of one CPU beside the head; skips where Ray is not there."""
+    if find_spec("ray") is None:
+        pytest.skip("Ray is not installed: pip install 'eutectic[ray]'")
+    nodes = RayNodes()
     try:
-        for _ in range(nodes):
-            cluster.add_node(num_cpus=cpus, **STORE)
-        yield cluster
+        for _ in range(count):
+            nodes.add()
+        yield nodes
     finally:
-        cluster.shutdown()
+        nodes.cluster.shutdown()
+
+
+@contextmanager
+def _tested() -> Iterator[None]:
+    """Processes that start here import what is tested, and modules beside the tests."""
+    before = os.environ.get("PYTHONPATH", "")
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "simulation"), before])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", path)
+        yield

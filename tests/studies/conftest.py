@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import moocore
 import numpy
 import pytest
-from ray_nodes import ray_nodes
+from ray_nodes import RayNodes, ray_nodes
 from typer.testing import CliRunner, Result
 
 from search.proposals import Proposal, ProposalRequest, propose
@@ -500,7 +500,7 @@ def another(searched: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture(scope="session")
-def ray_cluster() -> Iterator[Any]:
-    """Ray's own `Cluster`, of a head without CPUs and two nodes of one; skips without Ray."""
-    with ray_nodes(2) as cluster:
-        yield cluster
+def ray_cluster() -> Iterator[RayNodes]:
+    """A Ray cluster of two nodes of one CPU, beside a head of none; skips without Ray."""
+    with ray_nodes(2) as nodes:
+        yield nodes

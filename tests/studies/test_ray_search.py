@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from harmed_workers import opens_nowhere
-from ray_nodes import STORE
+from ray_nodes import RayNodes
 
 from search.errors import WorkerLostError
 from search.ledger import Candidate, Ledger
@@ -54,7 +54,7 @@ def everybody(ledger: Ledger) -> list[Candidate]:
 
 
 def test_a_cluster_finds_what_one_process_finds_though_nodes_leave_and_join(
-    bench: Any, ray_cluster: Any
+    bench: Any, ray_cluster: RayNodes
 ) -> None:
     scorer = bench.folder / "scorer.py"
     scorer.write_text(SCORER, encoding="utf-8")
@@ -71,9 +71,8 @@ def test_a_cluster_finds_what_one_process_finds_though_nodes_leave_and_join(
     ]  # fmt: skip
     with subprocess.Popen([str(one) for one in command], stderr=subprocess.PIPE) as search:
         wait_until(lambda: log.is_file() and "trial 3/" in log.read_text())
-        first = next(iter(ray_cluster.worker_nodes))
-        ray_cluster.remove_node(first, allow_graceful=False)
-        ray_cluster.add_node(num_cpus=1, **STORE)
+        ray_cluster.remove(killed=True)
+        ray_cluster.add()
         _, told = search.communicate(timeout=120)
     assert search.returncode == 0, told.decode()
     ours, theirs = known(bench.run), known(bench.folder / "alone")
@@ -85,14 +84,14 @@ def test_a_cluster_finds_what_one_process_finds_though_nodes_leave_and_join(
     assert "left with its node; another takes its place" in log.read_text()
 
 
-def test_the_pool_grows_and_shrinks_with_the_cluster(bench: Any, ray_cluster: Any) -> None:
+def test_the_pool_grows_and_shrinks_with_the_cluster(bench: Any, ray_cluster: RayNodes) -> None:
     source = RaySource(opens_nowhere, None, 1, False, ray_cluster.address)
     try:
         assert source.wanted() == 2
-        more = ray_cluster.add_node(num_cpus=3, **STORE)
+        more = ray_cluster.add(cpus=3)
         wait_until(lambda: source.wanted() == 5)
         assert source.count is None
-        ray_cluster.remove_node(more)
+        ray_cluster.remove(more)
         wait_until(lambda: source.wanted() == 2)
         with pytest.raises(WorkerLostError, match="node .*: this study opens nowhere"):
             source.start(0, None)
@@ -104,7 +103,7 @@ def test_the_pool_grows_and_shrinks_with_the_cluster(bench: Any, ray_cluster: An
 
 
 def test_another_version_on_a_node_is_refused(
-    ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
+    ray_cluster: RayNodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = RaySource(opens_nowhere, 1, 1, False, ray_cluster.address)
     monkeypatch.setattr("search.ray_workers.own_version", lambda: "9.9")
@@ -115,7 +114,7 @@ def test_another_version_on_a_node_is_refused(
         source.close()
 
 
-def test_what_no_node_has_is_told(bench: Any, ray_cluster: Any) -> None:
+def test_what_no_node_has_is_told(bench: Any, ray_cluster: RayNodes) -> None:
     for option, need in (("--threads", "7 CPU"), ("--device", "1 CPU and 1 GPU")):
         value = "7" if option == "--threads" else "cuda"
         found = bench.call(
