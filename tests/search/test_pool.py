@@ -150,6 +150,48 @@ def test_workers_come_and_are_used() -> None:
     until(lambda: pool.workers == 3)
 
 
+def test_a_place_is_filled_wherever_there_is_room() -> None:
+    """Machines leave and come: who is left need not have the first numbers."""
+    gone: list[str] = []
+
+    def fault(worker: HereWorker, call: Call) -> None:
+        if worker.label == "worker 1" and not gone:
+            gone.append(worker.label)
+            source.count = 1  # its machine has left; the other's worker is at work
+            raise WorkerLostError("left", blameless=True)
+
+    source = HereSource(2, fault=fault)
+    pool = pool_of(source)
+    until(lambda: pool.workers == 2)
+    until(lambda: bool(scored(pool, merge_of(0.1 * len(source.started))) and gone))
+    pool.refresh()
+    assert pool.workers == 1 and len(source.started) == 2
+    source.count = 2
+    pool.refresh()
+    until(lambda: pool.workers == 2)
+    assert len(source.started) == 3
+
+
+def test_one_that_starts_while_tokens_shrink_starts_again() -> None:
+    slow, budgets = threading.Event(), []
+
+    def terms(place: int, budget: int | None) -> Terms:
+        budgets.append(budget)
+        if len(budgets) == 2:
+            slow.wait(10)
+        return TERMS if budget in (None, 64) else Terms(f"toy {budget}", {"threads": 1}, budget)
+
+    source = HereSource(1, terms=terms)
+    pool = pool_of(source)
+    source.count = 2
+    pool.refresh()
+    until(lambda: len(budgets) == 2)
+    assert pool.shrink() == 32
+    slow.set()
+    until(lambda: pool.workers == 2)
+    assert pool.settings == "toy 32" and sorted(budgets[1:]) == [32, 32, 64]
+
+
 def test_one_that_scores_otherwise_is_refused_with_the_reason() -> None:
     def terms(place: int, budget: int | None) -> Terms:
         return TERMS if place == 0 else Terms("other", {"threads": 4}, 64)

@@ -1,10 +1,13 @@
 """A whole search on a Ray cluster, and one whose nodes leave and join in the middle."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +52,14 @@ def known(run: Path) -> dict[tuple[str, str], Any]:
         }
 
 
+def slowed(bench: Any) -> tuple[object, ...]:
+    """A study that takes its time while a file `slow` is there; what its search is told."""
+    scorer = bench.folder / "scorer.py"
+    scorer.write_text(SCORER, encoding="utf-8")
+    bench.change(("constraints:", SLOW))
+    return "--trials", 14, "--allow-code", scorer
+
+
 def everybody(ledger: Ledger) -> list[Candidate]:
     return [*ledger.candidates("reference"), *ledger.candidates("trial")]
 
@@ -56,10 +67,7 @@ def everybody(ledger: Ledger) -> list[Candidate]:
 def test_a_cluster_finds_what_one_process_finds_though_nodes_leave_and_join(
     bench: Any, ray_cluster: RayNodes
 ) -> None:
-    scorer = bench.folder / "scorer.py"
-    scorer.write_text(SCORER, encoding="utf-8")
-    bench.change(("constraints:", SLOW))
-    trials = ("--trials", 14, "--allow-code", scorer)
+    trials = slowed(bench)
     alone = bench.search(*trials, "--out", bench.folder / "alone")
     (bench.folder / "slow").touch()
     assert alone.exit_code == 0, alone.output
@@ -82,6 +90,28 @@ def test_a_cluster_finds_what_one_process_finds_though_nodes_leave_and_join(
         trials_there = ledger.candidates("trial")
     assert len(trials_there) == 14 and not any(one.state == "failed" for one in trials_there)
     assert "left with its node; another takes its place" in log.read_text()
+
+
+def test_terminated_it_is_saved_and_goes_on_without_ray(bench: Any, ray_cluster: RayNodes) -> None:
+    trials = slowed(bench)
+    (bench.folder / "slow").touch()
+    log = bench.run / "log.txt"
+    before = signal.getsignal(signal.SIGTERM)
+
+    def terminate() -> None:
+        wait_until(lambda: log.is_file() and "trial 2/" in log.read_text())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(terminate)
+        found = bench.search(*trials, "--executor", "ray", "--address", ray_cluster.address)
+    assert found.exit_code == 130 and "the same command goes on" in found.stderr, found.output
+    assert signal.getsignal(signal.SIGTERM) == before
+    (bench.folder / "slow").unlink()
+    found = bench.search(*trials)
+    assert found.exit_code == 0, found.output
+    with Ledger(f"sqlite:///{bench.run / 'study.db'}") as ledger:
+        assert [one.state for one in ledger.candidates("trial")].count("complete") == 14
 
 
 def test_the_pool_grows_and_shrinks_with_the_cluster(bench: Any, ray_cluster: RayNodes) -> None:
