@@ -81,7 +81,7 @@ class RayCluster:
             own = {"address": "local", "num_cpus": cpus, "object_store_memory": STORE_BYTES}
             own |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         try:
-            with _handlers_kept():
+            with handlers_kept():
                 self.ray.init(**own, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:  # of many kinds
             raise WorkersError(
@@ -137,7 +137,7 @@ def _reach(address: str) -> None:
 
 
 @contextmanager
-def _handlers_kept() -> Iterator[None]:
+def handlers_kept() -> Iterator[None]:
     """Ray takes SIGTERM for itself; an interrupted search ends in order, and is saved."""
     if threading.current_thread() is not threading.main_thread():
         yield

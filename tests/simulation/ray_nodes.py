@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from search.ray_cluster import QUIET, alone
+from search.ray_cluster import QUIET, alone, handlers_kept
 
 os.environ.update({**QUIET, **alone(), "RAY_AUTH_MODE": "token"})  # read when Ray is imported
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,6 +69,6 @@ def _tested() -> Iterator[None]:
     """Processes that start here import what is tested, and modules beside the tests."""
     before = os.environ.get("PYTHONPATH", "")
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "simulation"), before])
-    with pytest.MonkeyPatch.context() as patch:
+    with handlers_kept(), pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", path)
         yield
