@@ -172,24 +172,35 @@ def test_a_place_is_filled_wherever_there_is_room() -> None:
     assert len(source.started) == 3
 
 
-def test_one_that_starts_while_tokens_shrink_starts_again() -> None:
-    slow, budgets = threading.Event(), []
+def test_one_that_started_before_tokens_shrank_starts_again() -> None:
+    """It is ready before any that has the new budget, and does not set the terms."""
+    shrunk, told = threading.Event(), threading.Event()
+    budgets: list[int | None] = []
 
     def terms(place: int, budget: int | None) -> Terms:
         budgets.append(budget)
         if len(budgets) == 2:
-            slow.wait(10)
+            shrunk.wait(10)
+        elif len(budgets) == 3:
+            shrunk.set()
+            told.wait(10)
         return TERMS if budget in (None, 64) else Terms(f"toy {budget}", {"threads": 1}, budget)
 
-    source = HereSource(1, terms=terms)
+    source, said = HereSource(1, terms=terms), []
     pool = pool_of(source)
+
+    def tell(line: str) -> None:
+        said.append(line)
+        told.set()
+
+    pool.tell = tell
     source.count = 2
     pool.refresh()
     until(lambda: len(budgets) == 2)
-    assert pool.shrink() == 32
-    slow.set()
+    assert pool.shrink() == 32 and pool.settings == "toy 32"
     until(lambda: pool.workers == 2)
-    assert pool.settings == "toy 32" and sorted(budgets[1:]) == [32, 32, 64]
+    assert "takes 64 tokens at once, not 32" in said[0]
+    assert budgets == [None, 64, 32, 32]
 
 
 def test_one_that_scores_otherwise_is_refused_with_the_reason() -> None:
