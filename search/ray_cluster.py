@@ -6,6 +6,7 @@ import secrets
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ STORE_BYTES = 80 * 2**20
 """Of the object store of a cluster started here: only calls and scores go through it."""
 REACH_SECONDS = 10.0
 """An address that takes no connection by then is refused."""
+HEAD_SECONDS = 15.0
+"""So long the head of a cluster may be silent."""
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_AUTO_CONNECT": "0",
@@ -71,10 +74,16 @@ class RayCluster:
         self.name = "the Ray cluster on this machine" if address is None else f"Ray at {address}"
         self.ray = _loaded(address is None)
         self._ours = not self.ray.is_initialized()
-        if not self._ours:
-            return  # the caller's program has connected already
-        if address is not None:
-            _reach(address)
+        self._known: dict[str, Mapping[str, float]] = {}
+        self._heard = time.monotonic()
+        if self._ours:
+            self._connect(address, need, count)
+        remote = (address or "").startswith("ray://")
+        self._head = "" if remote else self.ray.get_runtime_context().gcs_address
+
+    def _connect(self, address: str | None, need: Need, count: int) -> None:
+        if address not in (None, "auto"):
+            _reach(str(address))
         own: dict[str, Any] = {"address": address}
         if address is None:
             cpus = max(need.cpus * count, os.cpu_count() or 1)
@@ -90,10 +99,30 @@ class RayCluster:
             ) from None
 
     def nodes(self) -> dict[str, Mapping[str, float]]:
-        """The nodes that are there now, with all that each has."""
-        return {
-            one["NodeID"]: one["Resources"] for one in self.ray.nodes() if one.get("Alive", False)
-        }
+        """The nodes that are there now, with all that each has; the last known of a silent head.
+
+        Raises:
+            WorkersError: the head is gone. Ray would end this process after a minute.
+        """
+        if self.silent():
+            if time.monotonic() - self._heard > HEAD_SECONDS:
+                raise WorkersError(f"{self.name}: its head does not answer any more")
+            return self._known
+        every = self.ray.nodes()
+        self._known = {one["NodeID"]: one["Resources"] for one in every if one.get("Alive")}
+        return self._known
+
+    def free(self) -> Mapping[str, float]:
+        """What nobody uses now, of all nodes together."""
+        found: Mapping[str, float] = {} if self.silent() else self.ray.available_resources()
+        return found
+
+    def silent(self) -> bool:
+        """Whether the head takes no connections; Ray's own calls wait for one that is gone."""
+        if self._head and _fault(self._head):
+            return True
+        self._heard = time.monotonic()
+        return False
 
     def close(self) -> None:
         """Leaves the cluster; ends it if it was started here."""
@@ -125,15 +154,22 @@ def _unheard(*_: object, **__: object) -> None:
 
 def _reach(address: str) -> None:
     """Refuses an address where nobody listens, for which Ray itself waits very long."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if address in ("auto", "local"):
-        return
+    place = address.removeprefix("ray://")
+    host, _, port = place.rpartition(":")
+    if not host or not port.isdigit():
+        raise WorkersError(f"--address {address}: expected auto, HOST:PORT or ray://HOST:PORT")
+    if fault := _fault(place):
+        raise WorkersError(f"--address {address}: no Ray cluster answers there: {fault}")
+
+
+def _fault(place: str) -> str:
+    """Why nobody takes connections at HOST:PORT; empty where somebody does."""
+    host, _, port = place.rpartition(":")
     try:
-        if not host or not port.isdigit():
-            raise WorkersError(f"--address {address}: expected auto, HOST:PORT or ray://HOST:PORT")
         socket.create_connection((host.strip("[]"), int(port)), REACH_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise WorkersError(f"--address {address}: no Ray cluster answers there: {error}") from None
+        return str(error)
+    return ""
 
 
 @contextmanager

@@ -79,7 +79,7 @@ class RaySource:
             nodes = self._cluster.nodes()
             ours = self._starting + sum(one.node in nodes for one in self._workers)
             self._freed = [one for one in self._freed if time.monotonic() - one < FREED_SECONDS]
-            free = self._need.times(self._cluster.ray.available_resources()) + len(self._freed)
+            free = self._need.times(self._cluster.free()) + len(self._freed)
         room = min(sum(map(self._need.times, nodes.values())), ours + free)
         return room if self.count is None else min(self.count, room)
 
@@ -117,7 +117,9 @@ class RaySource:
     def has_left(self, node: str) -> bool:
         """Whether a node has left the cluster, or is just leaving."""
         until = time.monotonic() + LEAVING_SECONDS
-        while not self._closed and node in self._cluster.nodes():
+        while not self._closed and not self._cluster.silent():
+            if node not in self._cluster.nodes():
+                return True
             if time.monotonic() > until:
                 return False
             time.sleep(0.1)
