@@ -53,6 +53,8 @@ class WorkerPool:
     _failures: list[str] = field(default_factory=list, init=False)
     """Of workers that did not start, since the last one that did."""
     _tried: float = field(default=0.0, init=False)
+    _nowhere: bool = field(default=False, init=False)
+    """Whether no worker could be had when that was last looked for."""
     _stopped: bool = field(default=False, init=False)
     _front: Merge | None = field(default=None, init=False)
     """What was built last for whoever needs one worker only."""
@@ -89,6 +91,9 @@ class WorkerPool:
     def refresh(self) -> None:
         """Starts workers, in the background, where there are fewer than can be had."""
         wanted = self.source.wanted()
+        if not wanted and not self._nowhere and not self._stopped:
+            self.tell("there is room for no worker any more; the search waits until there is")
+        self._nowhere = not wanted
         with self._changed:
             if self._stopped:
                 return

@@ -172,6 +172,22 @@ def test_a_place_is_filled_wherever_there_is_room() -> None:
     assert len(source.started) == 3
 
 
+def test_a_search_that_waits_for_any_worker_at_all_says_so_once() -> None:
+    source, said = HereSource(1), []
+    pool = pool_of(source)
+    pool.tell = said.append
+    source.count = 0
+    pool.refresh()
+    pool.refresh()
+    assert said == ["there is room for no worker any more; the search waits until there is"]
+    source.count = 1
+    pool.refresh()
+    pool.stop()
+    source.count = 0
+    pool.refresh()
+    assert len(said) == 1
+
+
 def test_one_that_started_before_tokens_shrank_starts_again() -> None:
     """It is ready before any that has the new budget, and does not set the terms."""
     shrunk, told = threading.Event(), threading.Event()
