@@ -125,7 +125,7 @@ def hold_same(run: Path, undisturbed: Path, url: str = "") -> None:
     ours, theirs = hold_ended(run, url), hold_ended(undisturbed)
     for name in ("results", "candidates", "logged"):
         _alike(name, getattr(ours, name), getattr(theirs, name))
-    for name in sorted({*ours.meta, *theirs.meta} - {"view", "holder"}):
+    for name in sorted({*ours.meta, *theirs.meta} - {"view", "view_of", "holder"}):
         _alike(f"meta {name}", _unclocked(ours.meta.get(name)), _unclocked(theirs.meta.get(name)))
     # A run on a server notes in its study.yaml that it is there.
     for file in ("trials.csv", "winner.yaml", *(() if url else ("study.yaml",))):
