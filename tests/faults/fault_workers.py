@@ -30,6 +30,7 @@ def worker_killed(case: Case) -> int:
     for number in range(case.chance.choice((1, 1, 2))):
         wanted = case.chance.randrange(20) + 20 * number
         until(lambda wanted=wanted: len(lines(command.journal, "recorded")) >= wanted, process)
+        until(lambda: bool(workers(command)), process)
         victim = case.chance.choice(workers(command)[-2:])
         kill(victim, signal.SIGKILL)
     case.ended(finish(process), command, 0)
