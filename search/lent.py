@@ -97,8 +97,8 @@ class Lent:
     def _call(self, name: str, merge: Merge, arguments: tuple[Any, ...], seconds: float) -> Any:
         call = Call(cast(Any, name), merge.data, merge.hash, arguments)
         while True:
-            self._pool.refuse_deadly(merge.hash)  # another thread may have found out
             place, worker = self._taken()
+            self._pool.refuse_deadly(merge.hash)  # another thread may have found out
             self._holds = ""
             try:
                 answer = worker.call(call, seconds)

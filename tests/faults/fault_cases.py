@@ -21,6 +21,8 @@ class Undisturbed:
     statements: int = 0
     files: int = 0
     seconds: float = 0.0
+    longest: float = 3.0
+    """Seconds that a server is gone, at most."""
 
 
 @dataclass(slots=True)
@@ -31,6 +33,8 @@ class Case:
     folder: Path
     chance: random.Random
     commands: list[Command]
+    url: str = ""
+    """Of the server that keeps the run; empty: its folder does."""
 
     @property
     def run(self) -> Path:
@@ -54,7 +58,7 @@ class Case:
     def ended(self, code: int, command: Command, *codes: int) -> int:
         """The same of a command that has ended."""
         hold_message(command.said, code, codes)
-        hold_recorded(self.run, [one.journal for one in self.commands])
+        hold_recorded(self.run, [one.journal for one in self.commands], self.url)
         return code
 
     def resumed(self, faults: int, **harms: Any) -> int:
@@ -62,8 +66,8 @@ class Case:
 
         Of them there is at most one for each of `faults`.
         """
-        self.ends(self.command(**harms), 0)
-        hold_same(self.run, self.known.run)
+        self.ends(self.command(*(("--storage", self.url) if self.url else ()), **harms), 0)
+        hold_same(self.run, self.known.run, self.url)
         return self.repeated(faults)
 
     def repeated(self, faults: int) -> int:

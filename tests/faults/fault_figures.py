@@ -4,12 +4,16 @@ import shutil
 import time
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from fault_bench import furnish
 from fault_cases import undisturbed
 from fault_kinds import KINDS, Outcome, break_and_resume
 from fault_rules import Broken
+
+LONGEST = 30.0
+"""Seconds that a database is gone."""
 
 
 def break_many(
@@ -19,7 +23,7 @@ def break_many(
 
     The folder of a case that did not is kept in `save`.
     """
-    known = undisturbed(furnish(scratch / "bench", family, trials))
+    known = replace(undisturbed(furnish(scratch / "bench", family, trials)), longest=LONGEST)
     print(
         f"undisturbed: {known.blocks} blocks of work and backward passes, "
         f"{known.statements} steps of the database, {known.files} of files, "

@@ -16,6 +16,7 @@ from fault_power import disk_that_lied, power_cut
 from fault_process import finish, start
 from fault_rivals import proposer_killed, stale_lock, two_coordinators
 from fault_rules import Broken
+from fault_server import database_gone
 from fault_signals import signals
 from fault_workers import WORKER_KINDS
 
@@ -100,6 +101,7 @@ KINDS: Mapping[str, Callable[[Case], int]] = {
     "proposer killed": proposer_killed,
     "two coordinators": two_coordinators,
     "stale lock": stale_lock,
+    "database gone": database_gone,
     **WORKER_KINDS,
 }
 """By their names in tables of figures."""

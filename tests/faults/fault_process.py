@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from fault_harms import Harm, Unharmed, on_files, on_statements
+from pytest import MonkeyPatch
 
 PATIENCE = 120.0
 """Seconds after which a command is said to hang."""
@@ -54,11 +55,23 @@ class Command:
 
 def start(command: Command) -> BaseProcess:
     """Begins a command in a process group of its own."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["fault_warm"])
-    process = context.Process(target=_run, args=(command,))
+    _warm_server()
+    process = get_context("forkserver").Process(target=_run, args=(command,))
     process.start()
     return process
+
+
+def _warm_server() -> None:
+    """Starts the fork server, if there is none; it looks for modules where its environment says.
+
+    What it cannot import it leaves out without a word; `_run` looks.
+    """
+    get_context("forkserver").set_forkserver_preload(["fault_warm"])
+    here = Path(__file__).resolve().parent
+    places = [str(here), str(here.parents[1]), os.environ.get("PYTHONPATH", "")]
+    with MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, places)))
+        forkserver.ensure_running()
 
 
 def finish(process: BaseProcess, patience: float = PATIENCE) -> int:
@@ -108,8 +121,10 @@ def until(reached: Callable[[], bool], process: BaseProcess) -> None:
 
 
 def _run(command: Command) -> None:
+    if "fault_warm" not in sys.modules:
+        raise RuntimeError("the fork server has imported nothing")
     os.setsid()
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the command itself begins
     os.chdir(command.folder)
     os.environ["EUTECTIC_CACHE"] = str(command.cache)
     said = os.open(command.said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -125,6 +140,7 @@ def _run(command: Command) -> None:
     command.harm.apply()
     from studies.cli import main
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["eutectic", *command.arguments]
     main()
 

@@ -2,14 +2,13 @@
 
 import json
 import shutil
-import sqlite3
 import tempfile
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
 from fault_process import journal
 
 RESULT = ("recipe_hash", "settings", "task", "block")
@@ -37,40 +36,58 @@ class Ledgered:
     """Optuna's trials: number, state, values, parameters, and who it is."""
 
 
-def read(run: Path) -> Ledgered:
-    """Reads a copy: to open a database is to mend it, and nobody may help the run under test."""
+def read(run: Path, url: str = "") -> Ledgered:
+    """Reads a run; one that a server keeps, whose only run it is, by its URL.
+
+    A file is copied first: to open a database is to mend it, and nobody may help the run under
+    test.
+    """
+    if url:
+        return _opened(sa.make_url(url).set(drivername="postgresql+psycopg"))
     with tempfile.TemporaryDirectory() as scratch:
         for file in run.glob("study.db*"):
             shutil.copy(file, scratch)
-        with closing(sqlite3.connect(Path(scratch) / "study.db")) as database:
-            if database.execute("PRAGMA integrity_check").fetchone() != ("ok",):
+        return _opened(sa.make_url(f"sqlite:///{scratch}/study.db"))
+
+
+def _opened(url: sa.URL) -> Ledgered:
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
+    with engine.connect() as database:
+        if url.drivername == "sqlite":
+            (found,) = database.exec_driver_sql("PRAGMA integrity_check").one()
+            if found != "ok":
                 raise Broken("the database is damaged")
-            return _read(database)
+        return _read(database, set(sa.inspect(database).get_table_names()))
 
 
-def _read(database: sqlite3.Connection) -> Ledgered:
-    tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+def _read(database: sa.Connection, tables: set[str]) -> Ledgered:
     if not {"eutectic_results", "eutectic_candidates", "eutectic_meta"} <= tables:
         return Ledgered({}, {}, {}, [])
-    rows = database.execute(f"SELECT {', '.join(RESULT)}, body FROM eutectic_results")
-    results = {row[:-1]: row[-1] for row in rows}
-    bodies = database.execute("SELECT kind, number, body FROM eutectic_candidates")
-    candidates = {f"{kind} {number}": _timeless(json.loads(body)) for kind, number, body in bodies}
-    meta = dict(database.execute("SELECT key, value FROM eutectic_meta"))
-    known = {name: json.loads(text) for name, text in meta.items()}
-    return Ledgered(results, candidates, known, _logged(database) if "trials" in tables else [])
+
+    def rows(what: str) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in database.exec_driver_sql(f"SELECT {what}")]
+
+    blocks = rows(f"{', '.join(RESULT)}, body FROM eutectic_results")
+    bodies = rows("kind, number, body FROM eutectic_candidates")
+    meta = rows("key, value FROM eutectic_meta")
+    return Ledgered(
+        {row[:-1]: bytes(row[-1]) for row in blocks},
+        {f"{kind} {number}": _timeless(json.loads(body)) for kind, number, body in bodies},
+        {name: json.loads(text) for name, text in meta},
+        _logged(rows) if "trials" in tables else [],
+    )
 
 
 def _timeless(candidate: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in candidate.items() if name not in SECONDS}
 
 
-def _logged(database: sqlite3.Connection) -> list[tuple[Any, ...]]:
+def _logged(rows: Callable[[str], list[tuple[Any, ...]]]) -> list[tuple[Any, ...]]:
     """Of Optuna's own tables, so that what its library would skip is seen too."""
     found = []
-    for trial, number, state in database.execute("SELECT trial_id, number, state FROM trials"):
+    for trial, number, state in rows("trial_id, number, state FROM trials"):
         values, params, told = (
-            sorted(database.execute(f"SELECT {what} WHERE trial_id = ?", (trial,)).fetchall())
+            sorted(rows(f"{what} WHERE trial_id = {trial}"))
             for what in (
                 "objective, value FROM trial_values",
                 "param_name, param_value FROM trial_params",
@@ -82,17 +99,17 @@ def _logged(database: sqlite3.Connection) -> list[tuple[Any, ...]]:
     return sorted(found)
 
 
-def hold_recorded(run: Path, journals: Iterable[Path]) -> None:
+def hold_recorded(run: Path, journals: Iterable[Path], url: str = "") -> None:
     """No block that was recorded is lost: it was in the ledger before it was in the journal."""
-    have = read(run).results if (run / "study.db").is_file() else {}
+    have = read(run, url).results if url or (run / "study.db").is_file() else {}
     told = [tuple(line[1:5]) for one in journals for line in journal(one) if line[0] == "recorded"]
     if lost := [key for key in told if key not in have]:
         raise Broken(f"{len(lost)} of {len(told)} recorded blocks are lost: {lost[0]}")
 
 
-def hold_ended(run: Path) -> Ledgered:
+def hold_ended(run: Path, url: str = "") -> Ledgered:
     """Nothing is left under way: no trial in the ledger or the log, no file half written."""
-    found = read(run)
+    found = read(run, url)
     if running := [name for name, one in found.candidates.items() if one["state"] == "running"]:
         raise Broken(f"still running: {running}")
     if odd := [one for one in found.logged if one[1] not in STATES.values()]:
@@ -103,14 +120,15 @@ def hold_ended(run: Path) -> Ledgered:
     return found
 
 
-def hold_same(run: Path, undisturbed: Path) -> None:
+def hold_same(run: Path, undisturbed: Path, url: str = "") -> None:
     """The run ended as the undisturbed one: results, candidates, verdict, log and files."""
-    ours, theirs = hold_ended(run), hold_ended(undisturbed)
+    ours, theirs = hold_ended(run, url), hold_ended(undisturbed)
     for name in ("results", "candidates", "logged"):
         _alike(name, getattr(ours, name), getattr(theirs, name))
-    for name in sorted({*ours.meta, *theirs.meta} - {"view"}):
+    for name in sorted({*ours.meta, *theirs.meta} - {"view", "view_of", "holder"}):
         _alike(f"meta {name}", _unclocked(ours.meta.get(name)), _unclocked(theirs.meta.get(name)))
-    for file in ("trials.csv", "winner.yaml", "study.yaml"):
+    # A run on a server notes in its study.yaml that it is there.
+    for file in ("trials.csv", "winner.yaml", *(() if url else ("study.yaml",))):
         _alike(file, (run / file).read_text(), (undisturbed / file).read_text())
 
 

@@ -30,6 +30,7 @@ def worker_killed(case: Case) -> int:
     for number in range(case.chance.choice((1, 1, 2))):
         wanted = case.chance.randrange(20) + 20 * number
         until(lambda wanted=wanted: len(lines(command.journal, "recorded")) >= wanted, process)
+        until(lambda: bool(workers(command)), process)
         victim = case.chance.choice(workers(command)[-2:])
         kill(victim, signal.SIGKILL)
     case.ended(finish(process), command, 0)
@@ -69,7 +70,8 @@ def worker_out_of_memory(case: Case) -> int:
 def poisonous(case: Case) -> int:
     """A recipe that kills every worker: tried twice, set aside with its reason.
 
-    A warm start, which is the same in every search, or the uniform merge, a reference.
+    A warm start, which is the same in every search, or the uniform merge, a reference: that is
+    scored by all workers together, and costs those that are at work on it when two have died.
     """
     name = case.chance.choice(("trial 0", "trial 1", "trial 2", "trial 3", "reference 3"))
     victim = read(case.known.run).candidates[name]["recipe_hash"]
@@ -77,16 +79,17 @@ def poisonous(case: Case) -> int:
     case.ends(crew(case, worker_harm=Poisoned(victim, deaths)), 0)
     found = hold_ended(case.run)
     poisoned = [one for one in found.candidates.values() if one["recipe_hash"] == victim]
-    told = "cost 2 workers" in str(poisoned)
+    died = len(deaths.read_text())
+    told = f"cost {died} workers" in str(poisoned)
     if {one["state"] for one in poisoned} != {"failed"} or not told:
         raise Broken(f"the poisonous recipe is {poisoned}")
-    if (died := len(deaths.read_text())) != 2:
+    if died not in ((2, 3) if name.startswith("reference") else (2,)):
         raise Broken(f"{died} workers died of one recipe")
     ended = Counter(one["state"] for one in found.candidates.values())
     if ended["failed"] != len(poisoned) or len(found.candidates) != TRIALS + 4:
         raise Broken(f"it ended with {dict(ended)}")
     case.ends(crew(case, worker_harm=Poisoned(victim, deaths)), 0)
-    if len(deaths.read_text()) != 2:
+    if len(deaths.read_text()) != died:
         raise Broken("a resumed search tried the poisonous recipe again")
     return judged(case, 2)
 
