@@ -162,3 +162,24 @@ def test_a_search_that_is_stopped_goes_on_with_other_workers(world: Any, tmp_pat
             again += asked(source)
         # What was under way when all workers were stopped is done again: a block a worker at most.
         assert sum(again.values()) - len(again) <= 6 * (3 + 2 + 1)
+
+
+def test_a_deadly_reference_costs_no_more_workers_than_any_merge(
+    world: Any, ledger: Ledger
+) -> None:
+    """All workers share the blocks of references, but none before the first is through."""
+    base = world.search(ledger).references[1].data
+
+    def fault(worker: HereWorker, call: Call) -> None:
+        time.sleep(0.005)
+        if call.data["models"] == base["models"] and call.name == "score":
+            raise WorkerLostError("died of SIGSEGV")
+
+    source = HereSource(4, fault=fault)
+    splits = {
+        task: {"search": range(6), "select": range(6, 9), "test": range(9, 12)}
+        for task in ("up", "down")
+    }
+    searched(world, ledger, source, splits=splits)
+    failed = [one for one in ledger.candidates("reference") if one.state == "failed"]
+    assert [one.role for one in failed] == ["parent"] and len(source.started) == 4 + 2
