@@ -111,9 +111,9 @@ def make_tables(connection: sa.Connection, where: str) -> None:
     if found is not None:
         refuse_newer(found, connection, where)
     inspector = sa.inspect(connection)
-    if inspector.has_table(META.name) and not _has_run(inspector):
+    if inspector.has_table(META.name):
         for table in TABLES:
-            if inspector.has_table(table.name):
+            if inspector.has_table(table.name) and not _has_run(inspector, table):
                 connection.exec_driver_sql(
                     f"ALTER TABLE {table.name} ADD COLUMN run VARCHAR(200) NOT NULL DEFAULT ''"
                 )
@@ -146,8 +146,8 @@ def delete_run(connection: sa.Connection, run: str, spared: str) -> None:
         connection.execute(rows.where(META.c.key != spared) if table is META else rows)
 
 
-def _has_run(inspector: sa.Inspector) -> bool:
-    return any(one["name"] == "run" for one in inspector.get_columns(META.name))
+def _has_run(inspector: sa.Inspector, table: sa.Table = META) -> bool:
+    return any(one["name"] == "run" for one in inspector.get_columns(table.name))
 
 
 @cache
