@@ -317,7 +317,8 @@ class Profile:
         """The dearest calls."""
         import pstats
 
-        pstats.Stats(self._profile).sort_stats("cumulative").print_stats(45)
+        for key in ("cumulative", "tottime"):
+            pstats.Stats(self._profile).sort_stats(key).print_stats(40)
 
 
 if __name__ == "__main__":

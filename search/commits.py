@@ -1,7 +1,9 @@
 """Writes of several threads that meet are committed together: one wait for the disk, not many.
 
 Whoever comes while another commits joins those that wait; the first of them to have its turn
-commits for all. Each returns when its own write is durable, and is told its own error.
+commits for all. Each returns when its own write is durable, and is told its own error. What is
+written `soon` is waited for by nobody. Writes are done in the order in which they came, so that a
+kill leaves all of them up to one of them.
 """
 
 import threading
@@ -23,6 +25,8 @@ class _Wanted:
     work: Work
     value: Any = None
     error: Exception | None = None
+    alone: bool = False
+    """Whether nobody waits for it."""
     over: bool = False
 
 
@@ -35,6 +39,9 @@ class Commits:
         self._waiting: list[_Wanted] = []
         self._lock = threading.Lock()
         self._turn = threading.Lock()
+        self._helper: threading.Thread | None = None
+        self._failed: Exception | None = None
+        """What happened to a write that nobody waited for."""
 
     def write(self, work: Callable[[sa.Connection], T]) -> T:
         """What `work` returns, once that is durable; raises what it raises."""
@@ -43,12 +50,47 @@ class Commits:
             self._waiting.append(mine)
         with self._turn:
             if not mine.over:
-                with self._lock:
-                    batch, self._waiting = self._waiting, []
-                self._together(batch)
+                self._take_turn()
         if mine.error is not None:
             raise mine.error
         return cast(T, mine.value)
+
+    def soon(self, work: Work) -> None:
+        """Has `work` done after all that came before it; raises what an earlier one raised."""
+        with self._lock:
+            if self._failed is not None:
+                raise self._failed
+            self._waiting.append(_Wanted(work, alone=True))
+            if self._helper is None:
+                self._helper = threading.Thread(target=self._help, name="commits", daemon=True)
+                self._helper.start()
+
+    def flush(self) -> None:
+        """Returns when all that came before is durable; raises what one of `soon` raised."""
+        self.write(lambda connection: None)
+        with self._lock:
+            if self._failed is not None:
+                raise self._failed
+
+    def _help(self) -> None:
+        """Commits what nobody waits for, unless somebody who waits has done so."""
+        while True:
+            with self._lock:
+                if not any(one.alone for one in self._waiting):
+                    self._helper = None
+                    return
+            with self._turn:
+                self._take_turn()
+
+    def _take_turn(self) -> None:
+        with self._lock:
+            batch, self._waiting = self._waiting, []
+        if batch:
+            self._together(batch)
+        failed = [one.error for one in batch if one.alone and one.error is not None]
+        if failed:
+            with self._lock:
+                self._failed = self._failed or failed[0]
 
     def _together(self, batch: list[_Wanted]) -> None:
         def all_of_them(connection: sa.Connection) -> None:
@@ -66,7 +108,7 @@ class Commits:
                     self._alone(one)
         except BaseException:  # Ctrl-C, of whoever has the turn: the others go on
             with self._lock:
-                self._waiting += [one for one in batch if not one.over]
+                self._waiting = [one for one in batch if not one.over] + self._waiting
             raise
         for one in batch:
             one.over = True

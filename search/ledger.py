@@ -174,10 +174,13 @@ class Ledger:
         bodies = self.database.read(lambda connection: connection.scalars(query).all())
         return [_candidate(body) for body in bodies]
 
-    def put(self, candidate: Candidate, told: Mapping[str, Any] | None = None) -> None:
+    def put(
+        self, candidate: Candidate, told: Mapping[str, Any] | None = None, *, soon: bool = False
+    ) -> None:
         """Stores a candidate, in the place of an earlier state of the same one.
 
-        `told` are JSON values by name, stored with it: all of that or nothing.
+        `told` are JSON values by name, stored with it: all of that or nothing. `soon` does not
+        wait for it: what is written later is not stored earlier, and `flush` waits for all.
         """
 
         def store(connection: sa.Connection) -> None:
@@ -185,7 +188,14 @@ class Ledger:
                 put_meta(connection, self._run, key, value)
             _put(connection, self._run, candidate)
 
-        self.database.write(store)
+        if soon:
+            self.database.write_soon(store)
+        else:
+            self.database.write(store)
+
+    def flush(self) -> None:
+        """Waits until all that was put is durable."""
+        self.database.flush()
 
     def put_all(self, candidates: Iterable[Candidate]) -> None:
         """Stores many candidates at once, all or none."""

@@ -148,7 +148,10 @@ class Search:
         self.observer.resumed([one for one in trials if one.state != "running"])
         shown = self._warps(references)
         with Fleet(self.assessor, self.pool, self.observer.step) as fleet:
-            return Turns(self, fleet, limits, references, trials, shown, proposer).run()
+            try:
+                return Turns(self, fleet, limits, references, trials, shown, proposer).run()
+            finally:
+                self.ledger.flush()
 
     def place(self, trial: Candidate, references: Sequence[Candidate]) -> None:
         """Tells the board where a trial lies, and a reference that is the same merge."""

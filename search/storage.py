@@ -100,6 +100,14 @@ class Database:
         """
         return self._commits.write(work)
 
+    def write_soon(self, work: Callable[[sa.Connection], object]) -> None:
+        """Does `work` after all earlier writes, without waiting; a later one raises its error."""
+        self._commits.soon(work)
+
+    def flush(self) -> None:
+        """Waits until all that was written is durable."""
+        self._commits.flush()
+
     def _commit(self, work: Callable[[sa.Connection], T]) -> T:
         def writing() -> T:
             if self.hold is not None:

@@ -190,7 +190,10 @@ class Turns:
         # With what the next one is told, and its guess.
         spent = time.perf_counter() - started + trial.propose_seconds
         self.trials[-1] = self.trials[-1].ended(propose_seconds=spent)
-        search.ledger.put(self.trials[-1], kept_shadow(number + 1, after))
+        several = search.pool is not None
+        search.ledger.put(self.trials[-1], kept_shadow(number + 1, after), soon=several)
+        if several:
+            self._read = number + 1, after
 
     def _told(self, number: int) -> Shadow | None:
         """What proposal `number` is told; read once."""
@@ -218,6 +221,6 @@ class Turns:
         search = self.search
         found = search.assessor.looked(done, self.references, self.trials)
         found = self.trials[found.number] = search.lapsed(found)
-        search.ledger.put(found)
+        search.ledger.put(found, soon=search.pool is not None)
         search.log.add(self.trials)
         search.observer.ended(found)

@@ -85,3 +85,22 @@ def test_whoever_is_interrupted_leaves_the_others_to_themselves(database: Databa
     assert numbers(database) == [n for n in range(4) if n not in interrupted] or numbers(
         database
     ) == list(range(4))
+
+
+def test_what_is_written_soon_comes_in_order_and_is_flushed(database: Database) -> None:
+    for number in range(50):
+        database.write_soon(put(number))
+        if number % 7 == 0:
+            assert database.write(put(1000 + number)) == 1
+            assert number in numbers(database)  # what came before is there
+    database.flush()
+    assert numbers(database)[:50] == list(range(50))
+
+
+def test_what_nobody_waited_for_is_told_to_whoever_comes_next(database: Database) -> None:
+    database.write_soon(put(1))
+    database.write_soon(put(1))  # a key that is there
+    with pytest.raises(Exception, match="UNIQUE"):
+        database.flush()
+    with pytest.raises(Exception, match="UNIQUE"):
+        database.write_soon(put(2))
