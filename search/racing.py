@@ -3,6 +3,7 @@
 Between the loop, which spends the budget, and the rules in `race`.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -36,7 +37,9 @@ class Racing:
         A task that is not raced comes as a whole at the first look; one that ends early is left
         out of later ones.
         """
-        fresh = fresh_round(self.seed, trial.number)
+        return self._begun_with(fresh_round(self.seed, trial.number))
+
+    def _begun_with(self, fresh: int | None) -> list[Look]:
         raced = tuple(self.enabled and self.board.raced(task) for task in self.board.splits)
         if (fresh, raced) not in self._looks:
             self._looks[fresh, raced] = self._steps(fresh, raced)
@@ -71,10 +74,11 @@ class Racing:
     def is_due(self, trials: Sequence[Candidate]) -> bool:
         """Whether one that waits comes before a new trial: by the share of items spent on such."""
         first = later = 0
-        for one in trials:
-            costs = [self.cost(look) for look in self.looks(one)[: one.looks]]
-            first += sum(costs[:1])
-            later += sum(costs[1:])
+        alike = Counter((fresh_round(self.seed, one.number), one.looks) for one in trials)
+        for (fresh, looks), count in alike.items():
+            costs = [self.cost(look) for look in self._begun_with(fresh)[:looks]]
+            first += count * sum(costs[:1])
+            later += count * sum(costs[1:])
         return later < self.race.promoted * (first + later)
 
     def is_settled(self, trials: Sequence[Candidate]) -> bool:
