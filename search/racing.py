@@ -75,8 +75,8 @@ class Racing:
         """Whether one that waits comes before a new trial: by the share of items spent on such."""
         first = later = 0
         alike = Counter((fresh_round(self.seed, one.number), one.looks) for one in trials)
-        for (fresh, looks), count in alike.items():
-            costs = [self.cost(look) for look in self._begun_with(fresh)[:looks]]
+        for (fresh, seen), count in alike.items():
+            costs = [self.cost(look) for look in self._begun_with(fresh)[:seen]]
             first += count * sum(costs[:1])
             later += count * sum(costs[1:])
         return later < self.race.promoted * (first + later)
