@@ -58,24 +58,19 @@ class Lent:
         """Has the worker build a merge, if it holds another."""
         self._merge = merge
         if self._holds_of_worker() != merge.hash:
-            self._call("build", merge, (), self._pool.lease.of_build())
+            self._call("build", merge, ())
 
     def score(self, task: str, indices: Sequence[int]) -> Mapping[str, ItemResult]:
         """Has the worker score the merge built last."""
         assert self._merge is not None  # something was built
-        lease = self._pool.lease
-        started = time.monotonic()
-        seconds = lease.of_block(task, len(indices))
-        found = self._call("score", self._merge, (task, tuple(indices)), seconds)
-        lease.took(task, len(indices), time.monotonic() - started)
+        found = self._call("score", self._merge, (task, tuple(indices)))
         return cast(Mapping[str, ItemResult], found)
 
     def gradient(
         self, merge: Merge, asked: Sequence[GoldItems], *, slopes: bool = True
     ) -> Sequence[GoldSlopes]:
         """Has the worker take losses; what it holds then is of no use."""
-        seconds = self._pool.lease.of_gradient()
-        found = self._call("gradient", merge, (tuple(asked), slopes), seconds)
+        found = self._call("gradient", merge, (tuple(asked), slopes))
         return cast(Sequence[GoldSlopes], found)
 
     def give_back(self) -> None:
@@ -94,18 +89,32 @@ class Lent:
             self._holds = self._place.holds
         return self._place, self._worker
 
-    def _call(self, name: str, merge: Merge, arguments: tuple[Any, ...], seconds: float) -> Any:
+    def _lease(self, call: Call, *, held: bool) -> float:
+        """Seconds for a call; whoever takes over a block has to build first."""
+        lease = self._pool.lease
+        if call.name == "build":
+            return lease.of_build()
+        if call.name == "gradient":
+            return lease.of_gradient()
+        task, indices = call.arguments
+        return lease.of_block(task, len(indices)) + (0.0 if held else lease.of_build())
+
+    def _call(self, name: str, merge: Merge, arguments: tuple[Any, ...]) -> Any:
         call = Call(cast(Any, name), merge.data, merge.hash, arguments)
         while True:
             place, worker = self._taken()
             self._pool.refuse_deadly(merge.hash)  # another thread may have found out
-            self._holds = ""
+            held, self._holds = self._holds == merge.hash, ""
+            seconds, started = self._lease(call, held=held), time.monotonic()
             try:
                 answer = worker.call(call, seconds)
             except WorkerLostError as error:
                 self._place = self._worker = None
                 self._pool.lost(place, merge.hash, error)
                 continue
+            if held and call.name == "score":  # what a build or a lost worker took is no block's
+                task, indices = call.arguments
+                self._pool.lease.took(task, len(indices), time.monotonic() - started)
             if name != "gradient":
                 self._holds = merge.hash
             return answer

@@ -67,9 +67,11 @@ class WorkerPool:
         """
         self.refresh()
         with self._changed:
-            self._changed.wait_for(lambda: self._terms is not None or self._hopeless())
-            if self._terms is None:
-                self._raise_hopeless()
+            while self._terms is None:
+                if self._hopeless():
+                    self._raise_hopeless()
+                self._changed.wait(timeout=AGAIN_SECONDS)
+                self.refresh()
 
     @property
     def terms(self) -> Terms:
@@ -204,7 +206,7 @@ class WorkerPool:
                 if self._hopeless():
                     self._raise_hopeless()
                 self._changed.wait(timeout=AGAIN_SECONDS)
-                self._refill()
+                self.refresh()  # and wakes nobody, or those who wait would wake each other
 
     def hand_back(self, place: Place, holds: str) -> None:
         """Takes a worker back, with what it holds now."""

@@ -299,3 +299,56 @@ def test_leases_follow_what_was_seen_unless_they_are_fixed(make: Callable[[], Le
     lease.took("up", 16, 160.0)
     assert lease.of_block("up", 32) == (fixed or 20 * 320.0)
     assert lease.of_block("down", 16) == (fixed or FIRST)
+
+
+class Counting(HereSource):
+    """Counts how often it is asked."""
+
+    asked = 0
+
+    def wanted(self) -> int:
+        """As many as are asked for."""
+        self.asked += 1
+        return self.count
+
+
+def test_those_who_wait_for_a_worker_do_not_wake_each_other() -> None:
+    source, held = Counting(1), threading.Event()
+    pool = pool_of(source)
+    with ThreadPoolExecutor(3) as threads, pool.lend() as executor:
+        executor.build(merge_of())
+        source.asked = 0
+        waiting = [threads.submit(scored, pool, merge_of()) for _ in range(3)]
+        with pool._changed:
+            pool._changed.notify_all()
+        held.wait(0.3)
+        assert source.asked < 10
+        executor.give_back()
+        assert all(one.result(timeout=10) for one in waiting)
+
+
+def test_a_lease_learns_from_blocks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not from a worker that hung, nor from the build of the one that takes over."""
+    given: list[tuple[str, float]] = []
+    own = HereWorker.call
+
+    def call(worker: HereWorker, asked: Call, seconds: float) -> Any:
+        given.append((asked.name, seconds))
+        return own(worker, asked, seconds)
+
+    def fault(worker: HereWorker, asked: Call) -> None:
+        if len(given) == 3:
+            worker.hang(0.2)
+
+    monkeypatch.setattr(HereWorker, "call", call)
+    pool = pool_of(HereSource(1, fault=fault), lease=None)
+    merge = merge_of()
+    for _ in range(2):
+        scored(pool, merge)
+    assert given == [
+        ("build", FIRST),
+        ("score", FIRST),
+        ("score", LEAST),
+        ("score", LEAST + FIRST),
+    ]
+    assert pool.lease.of_block("up", 20) == LEAST
