@@ -32,7 +32,9 @@ class ProcessSource:
     count: int
     threads: int
     devices: Sequence[str] = ()
-    _starting: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _starting: set["ProcessWorker"] = field(default_factory=set, init=False)
+    _closed: bool = field(default=False, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def wanted(self) -> int:
         """As many as were asked for."""
@@ -50,18 +52,30 @@ class ProcessSource:
             name=f"eutectic worker {place + 1}",
             daemon=True,
         )
-        with self._starting, without_main():
-            process.start()
+        with self._lock:
+            if self._closed:
+                raise WorkerLostError("came too late")
+            with without_main():
+                process.start()
+            worker = ProcessWorker(f"worker {place + 1} (process {process.pid})", process, ours)
+            self._starting.add(worker)
         theirs.close()
-        worker = ProcessWorker(f"worker {place + 1} (process {process.pid})", process, ours)
         try:
             return worker, cast(Terms, worker.answer(START_SECONDS))
         except Exception:
             worker.kill()
             raise
+        finally:
+            with self._lock:
+                self._starting.discard(worker)
 
     def close(self) -> None:
-        """Holds nothing."""
+        """Kills those that are still starting: Python would wait for them at its exit."""
+        with self._lock:
+            self._closed = True
+            starting = list(self._starting)
+        for worker in starting:
+            worker.kill()
 
 
 class ProcessWorker:
@@ -85,7 +99,8 @@ class ProcessWorker:
         try:
             self._connection.send(question)
         except (OSError, ValueError) as error:
-            raise WorkerLostError(self._epitaph()) from error
+            # It died before it was asked: that says nothing of what it was to do.
+            raise WorkerLostError(self._epitaph(), blameless=True) from error
         return self.answer(seconds)
 
     def answer(self, seconds: float) -> Any:

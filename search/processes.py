@@ -10,18 +10,23 @@ from contextlib import contextmanager
 from multiprocessing.connection import wait
 
 
+_MAIN = threading.Lock()
+"""Processes are started from several threads, and the caller's script is one for all."""
+
+
 @contextmanager
 def without_main() -> Iterator[None]:
     """A process that starts here does not run the caller's script again: it needs none of it."""
     main = sys.modules["__main__"]
-    before = dict(vars(main))
-    vars(main).update(__spec__=None, __file__=None)
-    try:
-        yield
-    finally:
-        for name in ("__spec__", "__file__"):
-            del vars(main)[name]
-            vars(main).update({name: before[name]} if name in before else {})
+    with _MAIN:
+        before = dict(vars(main))
+        vars(main).update(__spec__=None, __file__=None)
+        try:
+            yield
+        finally:
+            for name in ("__spec__", "__file__"):
+                del vars(main)[name]
+                vars(main).update({name: before[name]} if name in before else {})
 
 
 def follow_parent() -> None:
