@@ -23,6 +23,7 @@ from merging.methods.table import METHODS
 from merging.sloped import refusal
 
 from .chebyshev import Point
+from .errors import CrashedError
 from .executors import Executor
 from .gradient_plan import PASSES, GradientPlan, GradientTerms, gold_items, plan_gradients
 from .gradient_starts import GradientStart, standing
@@ -145,7 +146,7 @@ class Gradients:
                 stored = self._stepped(plan, members[turn % len(members)], known, stage)
             except ExhaustedError:
                 raise
-            except (EvaluationError, MergeError) as error:
+            except (EvaluationError, MergeError, CrashedError) as error:
                 self.tell(f"no gradient step: {error}")
                 return None
             self.ledger.set_meta(key, stored)
@@ -162,7 +163,7 @@ class Gradients:
             return self._searched(plan)
         except ExhaustedError:
             raise  # fewer tokens at once are tried, with the whole search
-        except (UnfitError, EvaluationError, MergeError) as error:
+        except (UnfitError, EvaluationError, MergeError, CrashedError) as error:
             self.tell(f"no starting points from gradients: {error}")
             paid = self._losses_taken.items if self._losses_taken else 0
             return {"points": [], "items": paid, "scales": []}

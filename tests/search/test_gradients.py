@@ -16,6 +16,7 @@ from merging.plan import TensorJob, TensorSource
 from merging.recipe import ModelReference
 from merging.sloped import Slope
 from search.coordinates import Coordinates
+from search.errors import CrashedError
 from search.executors import GoldItems, GoldSlopes, Merge
 from search.gradient_plan import POINTS, GradientTerms
 from search.gradients import REFINE_EVERY, REFINE_STEPS, Gradients
@@ -358,6 +359,21 @@ def test_why_there_are_none_is_told_once(build, ledger: Ledger, monkeypatch) -> 
     again = build.search(ledger, trials=32)
     assert build.world.run(again) == "trials"
     assert not again.observer.notes
+
+
+def test_a_point_that_costs_workers_ends_gradients_and_not_the_search(
+    build, ledger: Ledger, monkeypatch
+) -> None:
+    def crash(*_: object, **__: object) -> None:
+        raise CrashedError("cost 2 workers, the last one was killed (out of memory?)")
+
+    monkeypatch.setattr(Executor, "gradient", crash)
+    search = build.search(ledger)
+    assert build.world.run(search) == "trials"
+    assert [one for one in search.observer.notes if "no starting points" in one] == [
+        "no starting points from gradients: cost 2 workers, the last one was killed (out of "
+        "memory?)"
+    ]
 
 
 def test_a_method_without_a_derivative_is_told(build, ledger, make_space, world) -> None:
