@@ -160,12 +160,15 @@ class Search:
         for one in (trial, *same):
             self.board.place(label(one), place)
 
-    def lapsed(self, candidate: Candidate) -> Candidate:
-        """With the time that passed since another ended: the sum of workers' seconds is not it."""
-        if self.pool is None:
+    def lapsed(self, candidate: Candidate, before: float | None = 0.0) -> Candidate:
+        """With the time that passed since another ended: the sum of workers' seconds is not it.
+
+        `before` is what the candidate had of that; None: it was scored by one worker so far.
+        """
+        since, self._clock = self._clock, time.perf_counter()
+        if self.pool is None and before is None:
             return candidate
-        before, self._clock = self._clock, time.perf_counter()
-        return candidate.ended(wall_seconds=(candidate.wall_seconds or 0.0) + self._clock - before)
+        return candidate.ended(wall_seconds=(before or 0.0) + self._clock - since)
 
     def _score_references(self) -> list[Candidate]:
         """Every reference with its scores; constraints are judged once all of them are known."""
@@ -182,7 +185,8 @@ class Search:
         for number, reference in enumerate(self.references):
             one = known[number]
             if number in wanted:
-                one = self.lapsed(self.assessor.score(wanted[number]))
+                before = wanted[number].wall_seconds or (None if self.pool is None else 0.0)
+                one = self.lapsed(self.assessor.score(wanted[number]), before)
                 if reference.role == "base" and one.scores is None:
                     raise SearchError(f"the base model cannot be scored: {one.error}")
                 self.ledger.put(one)

@@ -66,7 +66,8 @@ class Turns:
             reached = self._fill()
             if reached and not self.fleet.under_way:
                 return reached
-            for done in self.fleet.ended(self._prepared):
+            # What is prepared is waited for only by whoever would begin with it.
+            for done in self.fleet.ended(None if reached else self._prepared):
                 self._end(done)
 
     def _fill(self) -> str:
@@ -115,11 +116,12 @@ class Turns:
         if search.gradients is not None:
             elsewhere = search.gradients.uncharged(self.trials)
             self.limits = replace(self.limits, elsewhere=elsewhere)
-        pending = self.fleet.items
+        pending = self.fleet.items + self._parked_items()
         reached = self.limits.for_a_trial(self.references, self.trials, pending) or ""
         ending = reached and not contest.is_settled(self.trials)
         if ending or (not reached and contest.is_due(self._as_they_will_be())):
-            waiting = self._best_waiting()
+            # Nobody is kept idle at the end, and the search must not end for want of estimates.
+            waiting = self._best_waiting(at_once=bool(ending) and not self.fleet.under_way)
             if waiting is not None:
                 more = pending + contest.cost(contest.looks(waiting)[waiting.looks])
                 dear = self.limits.for_items(self.references, self.trials, more)
@@ -136,9 +138,21 @@ class Turns:
         self._propose()
         return len(self.trials) - 1, ""
 
-    def _best_waiting(self) -> Candidate | None:
-        """The waiting trial that gains most, by estimates as new as can be afforded."""
-        if self._estimates.affords():
+    def _parked_items(self) -> int:
+        """Items of the next looks at trials that wait for another of the same merge, at most."""
+        contest, under_way = self.search.contestants, self.fleet.under_way
+        return sum(
+            contest.cost(contest.looks(one)[one.looks])
+            for one in self.trials
+            if one.state == "running" and one.recipe_hash and one.number not in under_way
+        )
+
+    def _best_waiting(self, *, at_once: bool) -> Candidate | None:
+        """The waiting trial that gains most, by estimates as new as can be afforded.
+
+        `at_once`: by new ones, whatever they take.
+        """
+        if at_once or self._estimates.affords():
             with self._estimates.spending():
                 ranked = self.search.contestants.ranked(self.trials, self.references)
             self._ranked = [one.number for one in ranked]
@@ -189,8 +203,9 @@ class Turns:
         search.place(self.trials[-1], self.references)
         # With what the next one is told, and its guess.
         spent = time.perf_counter() - started + trial.propose_seconds
-        self.trials[-1] = self.trials[-1].ended(propose_seconds=spent)
         several = search.pool is not None
+        lapsed = 0.0 if several else None
+        self.trials[-1] = self.trials[-1].ended(propose_seconds=spent, wall_seconds=lapsed)
         search.ledger.put(self.trials[-1], kept_shadow(number + 1, after), soon=several)
         if several:
             self._read = number + 1, after
@@ -220,7 +235,18 @@ class Turns:
         """Judges a look that has ended."""
         search = self.search
         found = search.assessor.looked(done, self.references, self.trials)
-        found = self.trials[found.number] = search.lapsed(found)
+        before = _lapsed_before(self.trials[found.number], alone=search.pool is None)
+        found = self.trials[found.number] = search.lapsed(found, before)
         search.ledger.put(found, soon=search.pool is not None)
         search.log.add(self.trials)
         search.observer.ended(found)
+
+
+def _lapsed_before(trial: Candidate, *, alone: bool) -> float | None:
+    """The time that a trial has cost the search: its own seconds where one worker had it before.
+
+    None where one worker has it still, and its own seconds go on to say it.
+    """
+    if trial.wall_seconds is not None or alone:
+        return trial.wall_seconds
+    return trial.propose_seconds + trial.build_seconds + trial.score_seconds

@@ -9,13 +9,16 @@ from typing import Any
 
 import pytest
 
+from search import thrift
 from search.errors import WorkerLostError
 from search.ledger import Candidate, Ledger
 from search.objectives import Budget
 from search.verdict import decide
 from search.winner import WinnerRule
 from search.workers import Call
+from tests.search.conftest import ToyExecutor
 from tests.search.crews import HereSource, HereWorker, pool_of, until
+from tests.search.test_racing import CoinExecutor, race
 
 MAXIMIN = WinnerRule("maximin", {}, None)
 UNTIMED = {"propose_seconds": 0, "build_seconds": 0, "score_seconds": 0, "wall_seconds": None}
@@ -183,3 +186,45 @@ def test_a_deadly_reference_costs_no_more_workers_than_any_merge(
     searched(world, ledger, source, splits=splits)
     failed = [one for one in ledger.candidates("reference") if one.state == "failed"]
     assert [one.role for one in failed] == ["parent"] and len(source.started) == 4 + 2
+
+
+def test_a_search_that_waits_for_its_last_looks_does_nothing_else(
+    world: Any, ledger: Ledger
+) -> None:
+    source = HereSource(4, fault=lambda worker, call: time.sleep(0.02))
+    search = searched(world, ledger, source, budget=Budget(None, 14 * 12 + 6, None))
+    asked = sum(one.stage == "scoring" for one in search.observer.steps)
+    assert asked < 5 * (len(ledger.candidates("trial")) + 4)
+    everyone = [*ledger.candidates("reference"), *ledger.candidates("trial")]
+    assert sum(one.items for one in everyone) <= 14 * 12 + 6
+
+
+def test_a_race_is_settled_at_the_end_whatever_estimates_take(
+    world: Any, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thrift, "GRACE", -1e9)
+    pool = pool_of(HereSource(3, toy=CoinExecutor))
+    search = race(world, ledger, executor=pool, pool=pool)
+    search.scorer.executor = pool
+    assert world.run(search) == "trials"
+    trials, references = ledger.candidates("trial"), ledger.candidates("reference")
+    assert search.contestants.is_settled(trials) or not search.contestants.ranked(
+        trials, references
+    )
+    assert any(one.looks > 1 for one in trials)
+
+
+def test_what_one_worker_took_before_is_not_forgotten(world: Any, ledger: Ledger) -> None:
+    world.run(world.search(ledger, budget=Budget(6, None, None)))
+    first = ledger.candidates("trial")[0]
+    ledger.put(replace(first, state="running", looks=0, score_seconds=100.0, propose_seconds=5.0))
+    searched(world, ledger, HereSource(2), budget=Budget(6, None, None))
+    kept = ledger.candidates("trial")[0]
+    assert 105.0 <= (kept.wall_seconds or 0.0) < 110.0
+    slow = ToyExecutor(spoil=lambda *_: time.sleep(0.05))
+    ledger.put(replace(kept, state="running", looks=0))
+    changed = {"executor": slow, "budget": Budget(6, None, None)}
+    slow.settings = "other"  # else everything is known
+    world.run(world.search(ledger, **changed))
+    again = ledger.candidates("trial")[0]
+    assert (again.wall_seconds or 0.0) >= (kept.wall_seconds or 0.0) + 0.05
