@@ -147,11 +147,11 @@ class Search:
         self.observer.phase("search")
         self.observer.resumed([one for one in trials if one.state != "running"])
         shown = self._warps(references)
-        with Fleet(self.assessor, self.pool, self.observer.step) as fleet:
-            try:
+        try:
+            with Fleet(self.assessor, self.pool, self.observer.step) as fleet:
                 return Turns(self, fleet, limits, references, trials, shown, proposer).run()
-            finally:
-                self.ledger.flush()
+        finally:  # the pool is stopped by then, if it was interrupted: nobody waits for a database
+            self.ledger.flush()
 
     def place(self, trial: Candidate, references: Sequence[Candidate]) -> None:
         """Tells the board where a trial lies, and a reference that is the same merge."""

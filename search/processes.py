@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 
-
 _MAIN = threading.Lock()
 """Processes are started from several threads, and the caller's script is one for all."""
 

@@ -228,3 +228,26 @@ def test_what_one_worker_took_before_is_not_forgotten(world: Any, ledger: Ledger
     world.run(world.search(ledger, **changed))
     again = ledger.candidates("trial")[0]
     assert (again.wall_seconds or 0.0) >= (kept.wall_seconds or 0.0) + 0.05
+
+
+def test_an_interrupted_search_stops_its_workers_before_it_waits_for_the_database(
+    world: Any, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = pool_of(HereSource(2))
+    search = world.search(ledger, executor=pool, pool=pool)
+    seen: list[bool] = []
+    own = ledger.flush
+
+    def flush() -> None:
+        seen.append(pool.stopped)
+        own()
+
+    def interrupted(candidate: Candidate) -> None:
+        if candidate.kind == "trial":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ledger, "flush", flush)
+    monkeypatch.setattr(search.observer, "ended", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        world.run(search)
+    assert seen == [True]
