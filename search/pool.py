@@ -154,11 +154,7 @@ class WorkerPool:
         Raises:
             ExhaustedError: there are no fewer to be had.
         """
-        place, worker = self.take("")
-        try:
-            budget = worker.shrink(self.lease.of_build())
-        finally:
-            self.hand_back(place, "")
+        budget = self._shrunk()
         with self._changed:
             self._budget, self._terms = budget, None
             idle = [one for one in self._places.values() if one.worker and not one.lent]
@@ -166,6 +162,21 @@ class WorkerPool:
             self._bury(place, "works with fewer tokens from now on", quiet=True)
         self.open()
         return budget
+
+    def _shrunk(self) -> int:
+        """The budget of one worker that takes fewer tokens; another is asked where it dies."""
+        while True:
+            place, worker = self.take("")
+            try:
+                budget = worker.shrink(self.lease.of_build())
+            except WorkerLostError as error:
+                self._bury(place, str(error))
+                continue
+            except BaseException:
+                self.hand_back(place, "")
+                raise
+            self.hand_back(place, "")
+            return budget
 
     @property
     def stopped(self) -> bool:

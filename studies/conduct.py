@@ -90,7 +90,11 @@ def conduct(path: Path, options: SearchOptions) -> Outcome:
     preflight = inspect(study, maps, options.permissions)
     refuse_hopeless(preflight)
     refuse_workforce(options.workforce, options.hardware.device)
-    refuse_hardware(options.hardware, here=not options.workforce.elsewhere)
+    crew_here = {
+        "here": not options.workforce.elsewhere,
+        "ours": options.workforce.kind == "inline",
+    }
+    refuse_hardware(options.hardware, **crew_here)
     source = None if options.source is None else find_source(options.source, options.storage)
     if options.fresh and source is not None and same_run(source, run):
         raise RunError(f"--fresh would delete {run.path}, whose results --from is to reuse")

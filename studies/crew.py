@@ -130,6 +130,8 @@ def assembled(preflight: Preflight, hardware: Hardware, asked: Workforce) -> Ite
     planner = Planner(preflight.study.recipe, preflight.checkpoints)
     pool = WorkerPool(planner, _source(preflight, hardware, asked), Lease(asked.lease))
     pool.tell = notes.append
+    if shared := _oversubscribed(hardware, asked):
+        notes.append(shared)
     try:
         pool.open()
 
@@ -139,6 +141,17 @@ def assembled(preflight: Preflight, hardware: Hardware, asked: Workforce) -> Ite
         yield Crew(pool, pool, pool, notes, told)
     finally:
         pool.close()
+
+
+def _oversubscribed(hardware: Hardware, asked: Workforce) -> str:
+    """What to say where workers have more threads than this machine has cores."""
+    cores, workers, threads = os.cpu_count() or 1, asked.workers or 1, hardware.threads or 1
+    if asked.elsewhere or workers * threads <= max(cores, workers):
+        return ""
+    return (
+        f"{workers} workers of {threads} threads share {cores} cores, which is slower; threads "
+        "can change scores, so they are those that the run was begun with, or of --threads"
+    )
 
 
 def _source(preflight: Preflight, hardware: Hardware, asked: Workforce) -> "Source":

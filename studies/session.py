@@ -59,12 +59,19 @@ class Hardware:
         )
 
 
-def refuse_hardware(hardware: Hardware, *, here: bool = True) -> None:
-    """Raises StudyError for a device or a dtype that is not there; `here`: on this machine."""
+def refuse_hardware(hardware: Hardware, *, here: bool = True, ours: bool = True) -> None:
+    """Raises StudyError for a device or a dtype that is not there.
+
+    `here`: on this machine; `ours`: this process will score, else it leaves GPUs alone.
+    """
     import torch
 
     if hardware.dtype not in (None, *SCORING_DTYPES):
         raise StudyError(f"--dtype {hardware.dtype}: expected one of {', '.join(SCORING_DTYPES)}")
+    if here and not ours and (hardware.device or "").startswith("cuda"):
+        if not torch.cuda.is_available():
+            raise StudyError(f"--device {hardware.device}: torch finds no GPU on this machine")
+        return
     try:
         torch.empty(1, device=hardware.device or "cpu" if here else "meta")
     except (RuntimeError, AssertionError) as error:

@@ -352,3 +352,19 @@ def test_a_lease_learns_from_blocks_alone(monkeypatch: pytest.MonkeyPatch) -> No
         ("score", LEAST + FIRST),
     ]
     assert pool.lease.of_block("up", 20) == LEAST
+
+
+def test_a_worker_that_dies_while_it_takes_fewer_tokens_is_replaced() -> None:
+    def terms(place: int, budget: int | None) -> Terms:
+        return TERMS if budget in (None, 64) else Terms(f"toy {budget}", {"threads": 1}, budget)
+
+    source = HereSource(1, terms=terms)
+    pool = pool_of(source)
+    first, died = source.started[0], []
+
+    def shrink(seconds: float) -> int:
+        died.append(1)
+        raise WorkerLostError("was killed")
+
+    first.servant.shrink = lambda: shrink(0.0)  # type: ignore[method-assign]
+    assert pool.shrink() == 32 and died == [1] and first.dead.is_set()
