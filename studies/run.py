@@ -32,7 +32,8 @@ Identity = Mapping[str, Any]
 
 
 WRITTEN = (
-    "study.db study.db-wal study.db-shm study.yaml report.html winner.yaml trials.csv log.txt"
+    "study.db study.db-wal study.db-shm study.db-journal study.yaml report.html winner.yaml "
+    "trials.csv log.txt"
 ).split()
 EVENTS = "tensorboard"
 """The folder of TensorBoard's event files."""
