@@ -142,12 +142,11 @@ class Database:
             StorageError: another process holds it.
         """
         self.ready()
-        self.hold = self._patiently(lambda: RunHold(self.engine, self.run, self.where))
+        self.hold = hold = self._patiently(lambda: RunHold(self.engine, self.run, self.where))
         try:
             yield
         finally:
-            self.hold.release()
-            self.hold = None
+            hold.release()
 
     def check_held(self) -> None:
         """Raises StorageError where another process has taken the run over."""
