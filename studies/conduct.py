@@ -238,6 +238,7 @@ def _search(
             "saved, the same command goes on with it"
         ) from None
     except KeyboardInterrupt:
+        search.ledger.database.patience.stopped = lambda: True  # nobody waits for a server now
         state = "interrupted"
         display.note("interrupted")
     ended = state if state == "interrupted" else "finished"

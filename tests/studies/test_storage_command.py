@@ -303,6 +303,29 @@ def test_a_server_that_stays_away_is_one_message(
     assert resumed.exit_code == 0, resumed.output
 
 
+def test_after_an_interruption_nobody_waits_for_a_server(
+    postgresql: PostgreSQL, bench, server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "PATIENCE", 20.0)
+    plain, stopped = Ledger.record, [0.0]
+
+    def record(self: Ledger, *arguments: object) -> None:
+        plain(self, *arguments)  # type: ignore[arg-type]
+        if self.candidates("trial"):
+            postgresql.stop()
+            stopped[0] = time.monotonic()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "record", record)
+        result = bench.search("--storage", server_url)
+    try:
+        assert result.exit_code == 2 and "the run is saved" in result.stderr, result.output
+        assert time.monotonic() - stopped[0] < 10
+    finally:
+        postgresql.start()
+
+
 # Credentials.
 
 
