@@ -123,7 +123,7 @@ class Database:
             found = self.patience(work)
         except StorageError:
             raise
-        except (TypeError, ValueError) as error:  # what a driver makes of an option that is none
+        except (TypeError, ValueError, OSError) as error:  # what a driver makes of such an option
             if self.patience.opened or not self.url.query:
                 raise
             raise self._odd_option(error) from None
