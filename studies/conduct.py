@@ -157,7 +157,7 @@ def _refuse_other_settings(
             raise RunError(
                 f"{run.path}: was begun with {name.replace('_', ' ')} {value}, now it is "
                 f"{now.get(name)}; what can change scores is fixed at the start of a run. Leave "
-                f"it as it was, start anew with --fresh, or choose another folder: --out NEW"
+                f"it as it was, start anew with --fresh, or {run.another}"
             )
 
 

@@ -157,6 +157,10 @@ def test_a_folder_is_that_of_its_run_on_its_server(
     bench.change()
     moved = bench.search("--storage", postgresql.make())
     assert moved.exit_code == 2 and "has none of them; name the one that has" in moved.stderr
+    second = bench.search("--storage", server_url, "--out", "second", "--seed", "5")
+    assert second.exit_code == 2 and not Path("second").exists()
+    assert "'pico' in postgresql://" in second.stderr and "another `name`" in second.stderr
+    assert "--out NEW" not in second.stderr and "--from" not in second.stderr
     kept = bench.run / "study.yaml"
     scored = bench.call("evaluate", "alpha", "--study", kept, "--threads", "1", "--json")
     assert scored.exit_code == 0, scored.stderr  # needs no results
