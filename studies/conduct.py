@@ -241,6 +241,8 @@ def _search(
         search.ledger.database.patience.stopped = lambda: True  # nobody waits for a server now
         state = "interrupted"
         display.note("interrupted")
+        if isinstance(search.log, LogThread):
+            search.log.flush()  # else it lacks trials, and writes on where others may by now
     ended = state if state == "interrupted" else "finished"
     display.phase("report")
     view = write_outputs(run, preflight, search.ledger, ended)
