@@ -84,7 +84,7 @@ class Database:
         return found == FORMAT
 
     def read(self, work: Callable[[sa.Connection], T]) -> T:
-        """What `work` finds, in one transaction that sees one state."""
+        """What `work` finds, in one transaction; PostgreSQL shows each statement its own state."""
 
         def reading() -> T:
             with self.engine.connect().execution_options(**_READING) as connection:
