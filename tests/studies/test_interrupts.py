@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from typing import Any
 
 import optuna
 import pytest
@@ -50,7 +51,7 @@ def test_what_else_a_destructor_raises_is_shown(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_log_of_an_interrupted_search_of_many_workers_is_up_to_date(
-    bench, monkeypatch: pytest.MonkeyPatch
+    bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add, flush, looked = StudyLog.add, LogThread.flush, Turns._end
     ended: list[int] = []
