@@ -55,6 +55,7 @@ class Board:
     _values: dict[Part, dict[str, float]] = field(default_factory=dict, init=False)
     _known: dict[Part, tuple[Numbers, float]] = field(default_factory=dict, init=False)
     _places: dict[str, Numbers] = field(default_factory=dict, init=False)
+    _items: dict[str, int] = field(default_factory=dict, init=False)
     _estimates: dict[Part, dict[str, Estimate]] = field(default_factory=dict, init=False)
     """Of metrics, as long as neither the candidate nor the difficulty of items changes."""
     _lengths: Lengths = field(default_factory=dict, init=False)
@@ -71,6 +72,7 @@ class Board:
         """Takes all that is known of a candidate; what was known of it before is replaced."""
         self._changed(label)
         tables = {task: table_of(results[task]) for task in self.splits}
+        self._items[label] = sum(map(len, tables.values()))
         for part in self.parts:
             self._add(label, part, tables[part[0]])
         self._changed(label)
@@ -162,7 +164,8 @@ class Board:
             own = [self.objective(one, objective) for one in labels]
         # Who was scored on everything was lucky with these items, or not: its neighbours know.
         shown = _clipped(own, objective, warp)
-        return smoothed(shown, [self._places.get(one) for one in labels], self._lengths)
+        places = [self._places.get(one) for one in labels]
+        return smoothed(shown, places, self._lengths, [self._items[one] for one in labels])
 
     def elsewhere(
         self, labels: Sequence[str], objective: Objective, places: Numbers
@@ -186,7 +189,9 @@ class Board:
         if len(placed) < LEAST:
             return None
         raw = [self.objective(one, objective) for one in placed]
-        process: Process | None = around(raw, [self._places[one] for one in placed], self._lengths)
+        known = [self._places[one] for one in placed]
+        items = [self._items[one] for one in placed]
+        process: Process | None = around(raw, known, self._lengths, items)
         if process is None:  # all are equal so far
             return np.full(len(places), raw[0].value), np.zeros(len(places))
         return process.at(places)

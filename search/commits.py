@@ -83,19 +83,21 @@ class Commits:
                 self._take_turn()
 
     def _take_turn(self) -> None:
+        """Commits for all who wait; they leave when that is over, so that Ctrl-C loses none."""
         with self._lock:
-            batch, self._waiting = self._waiting, []
+            batch = [one for one in self._waiting if not one.over]
         if batch:
             self._together(batch)
-        failed = [one.error for one in batch if one.alone and one.error is not None]
-        if failed:
-            with self._lock:
-                self._failed = self._failed or failed[0]
+        with self._lock:
+            over = [one for one in self._waiting if one.over]
+            self._waiting = [one for one in self._waiting if not one.over]
+            failed = [one.error for one in over if one.alone and one.error is not None]
+            self._failed = self._failed or next(iter(failed), None)
 
     def _together(self, batch: list[_Wanted]) -> None:
         def all_of_them(connection: sa.Connection) -> None:
             for one in batch:
-                one.value = one.work(connection)
+                one.value, one.error = one.work(connection), None
 
         try:
             self._commit(all_of_them)
@@ -106,10 +108,6 @@ class Commits:
             else:
                 for one in batch:
                     self._alone(one)
-        except BaseException:  # Ctrl-C, of whoever has the turn: the others go on
-            with self._lock:
-                self._waiting = [one for one in batch if not one.over] + self._waiting
-            raise
         for one in batch:
             one.over = True
 
@@ -118,3 +116,4 @@ class Commits:
             one.value = self._commit(one.work)
         except Exception as error:
             one.error = error
+        one.over = True

@@ -121,7 +121,7 @@ class RunHold:
         self._token = uuid.uuid4().hex
         self._own = self._session = 0
         """Of the newest connection; and of that which had the lock last."""
-        self._taken_over = False
+        self._taken_over = self._released = False
         self._connection: sa.Connection | None = None
         connection = self._connect()
         try:
@@ -141,10 +141,12 @@ class RunHold:
         """One transaction of writing, of the holder or of nobody.
 
         Raises:
-            StorageError: another process has taken the run over.
+            StorageError: another process has taken the run over, or may do so by now.
         """
         if self._taken_over:
             raise self._lost_to(None)
+        if self._released:
+            raise StorageError(f"{self._where}: is no longer held; nothing more is written")
         connection = self._connection or self._again()
         try:
             with connection.begin():
@@ -159,7 +161,8 @@ class RunHold:
             raise
 
     def release(self) -> None:
-        """Frees the run for others."""
+        """Frees the run for others; a thread that is left behind writes nothing more."""
+        self._released = True
         connection, self._connection = self._connection, None
         if connection is not None:
             self._drop(connection)

@@ -7,8 +7,8 @@ points are worth that were never tried. Kernel and lengths as in `kernel`; the s
 largest marginal likelihood on a grid (Rasmussen and Williams 2006, equations 2.25, 2.26 and 2.30).
 Where too little is known for that, estimates are drawn towards their mean (James and Stein 1961).
 
-Costs the cube of the candidates. So of more than TOLD only those that are known best tell others
-of themselves; each of the rest is placed by these and its own estimate.
+Costs the cube of the candidates. So of more than TOLD only those that were scored on most items
+tell others of themselves; each of the rest is placed by these and its own estimate.
 """
 
 import math
@@ -135,6 +135,7 @@ def smoothed(
     estimates: Sequence[Estimate],
     places: Sequence[Numbers | None],
     memory: Memory | None = None,
+    items: Sequence[int] | None = None,
 ) -> list[Estimate]:
     """The posterior of each estimate.
 
@@ -143,12 +144,13 @@ def smoothed(
         places: Coordinates of each in the unit cube, all of one length; None: it has none, and
             is drawn towards the mean.
         memory: As in `process`.
+        items: How many each was scored on; None: all on as many.
     """
     known = [n for n, place in enumerate(places) if place is not None]
     result = towards_mean(estimates)
-    found = around(estimates, places, memory)
+    found = around(estimates, places, memory, items)
     if found is not None:
-        told = _told([estimates[n].variance for n in known])
+        told = _told(known, items)
         means, variances = found.at_points()
         for at, mean, variance in zip(told, means.tolist(), variances.tolist(), strict=True):
             result[known[at]] = Estimate(mean, variance)
@@ -160,10 +162,14 @@ def smoothed(
     return result
 
 
-def _told(noise: Sequence[float]) -> list[int]:
-    """Places of those that tell others of themselves, ascending: the least noisy, the first."""
-    order = np.argsort(np.array(noise), kind="stable")[:TOLD]
-    return sorted(order.tolist())
+def _told(known: Sequence[int], items: Sequence[int] | None) -> list[int]:
+    """Places in `known` of those that tell others of themselves, ascending.
+
+    Those scored on most, of equals the first. Not the least noisy: the noise of who was lucky with
+    a few items is small as well, and everybody would be drawn to the lucky.
+    """
+    counts = np.array([0 if items is None else -items[n] for n in known])
+    return sorted(np.argsort(counts, kind="stable")[:TOLD].tolist())
 
 
 def _both(own: Estimate, around: Estimate) -> Estimate:
@@ -179,12 +185,13 @@ def around(
     estimates: Sequence[Estimate],
     places: Sequence[Numbers | None],
     memory: Memory | None = None,
+    items: Sequence[int] | None = None,
 ) -> Process | None:
     """The process of estimates that have a place; None where they are too few, or all equal."""
     known = [n for n, place in enumerate(places) if place is not None]
     if len(known) < LEAST:
         return None
-    known = [known[at] for at in _told([estimates[n].variance for n in known])]
+    known = [known[at] for at in _told(known, items)]
     values = np.array([estimates[n].value for n in known])
     noise = np.array([estimates[n].variance for n in known])
     return process(values, noise, np.array([places[n] for n in known]), memory)

@@ -84,7 +84,7 @@ class Database:
         return found == FORMAT
 
     def read(self, work: Callable[[sa.Connection], T]) -> T:
-        """What `work` finds, in one transaction that sees one state."""
+        """What `work` finds, in one transaction; PostgreSQL shows each statement its own state."""
 
         def reading() -> T:
             with self.engine.connect().execution_options(**_READING) as connection:
@@ -123,7 +123,7 @@ class Database:
             found = self.patience(work)
         except StorageError:
             raise
-        except (TypeError, ValueError) as error:  # what a driver makes of an option that is none
+        except (TypeError, ValueError, OSError) as error:  # what a driver makes of such an option
             if self.patience.opened or not self.url.query:
                 raise
             raise self._odd_option(error) from None
@@ -142,12 +142,11 @@ class Database:
             StorageError: another process holds it.
         """
         self.ready()
-        self.hold = self._patiently(lambda: RunHold(self.engine, self.run, self.where))
+        self.hold = hold = self._patiently(lambda: RunHold(self.engine, self.run, self.where))
         try:
             yield
         finally:
-            self.hold.release()
-            self.hold = None
+            hold.release()
 
     def check_held(self) -> None:
         """Raises StorageError where another process has taken the run over."""

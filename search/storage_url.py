@@ -78,8 +78,10 @@ def scrubbed(text: str, url: sa.URL) -> str:
         if secret and isinstance(secret, str):
             for form in {secret, quote(secret, safe=""), quote_plus(secret)}:
                 text = text.replace(form, "***")
-    if url.username and (url.password or url.host):
-        text = re.sub(rf"(?<!\w){re.escape(url.username)}(?!\w)", "***", text)
+    named = url.username if url.password or url.host else None
+    for user in (named, url.query.get("user")):
+        if user and isinstance(user, str):
+            text = re.sub(rf"(?<!\w){re.escape(user)}(?!\w)", "***", text)
     return text
 
 

@@ -161,7 +161,7 @@ def _refuse_other_settings(
             raise RunError(
                 f"{run.path}: was begun with {name.replace('_', ' ')} {value}, now it is "
                 f"{now.get(name)}; what can change scores is fixed at the start of a run. Leave "
-                f"it as it was, start anew with --fresh, or choose another folder: --out NEW"
+                f"it as it was, start anew with --fresh, or {run.another}"
             )
 
 
@@ -242,8 +242,11 @@ def _search(
             "saved, the same command goes on with it"
         ) from None
     except KeyboardInterrupt:
+        search.ledger.database.patience.stopped = lambda: True  # nobody waits for a server now
         state = "interrupted"
         display.note("interrupted")
+        if isinstance(search.log, LogThread):
+            search.log.flush()  # else it lacks trials, and writes on where others may by now
     ended = state if state == "interrupted" else "finished"
     display.phase("report")
     view = write_outputs(run, preflight, search.ledger, ended)

@@ -32,7 +32,7 @@ from .optimism import optimism_of
 from .preflight import Preflight
 from .prices import constraint_sentences, price_sentences
 from .profiles import Lines, depth_lines, depth_profiles
-from .resolved import model_hashes, task_hash
+from .resolved import model_hashes, resolved_study, task_hash
 from .versions import versions
 
 
@@ -185,17 +185,8 @@ def store_view(ledger: Ledger, shown: view.RunView) -> None:
 
 def current_view(preflight: Preflight, ledger: Ledger, state: str) -> view.RunView:
     """The view of a run, which is kept in it; that of before where nothing has changed since."""
-    study = preflight.study
-    told = (
-        ledger.state(),
-        state,
-        budget_text(study.budget),
-        str(study.sampler),
-        str(study.folder),
-        sorted(preflight.maps.items()),
-        preflight.notices,
-        versions(),
-    )
+    # Names and the winner rule too: a run goes on under others.
+    told = ledger.state(), state, resolved_study(preflight), preflight.notices, versions()
     digest = hashlib.blake2b(repr(told).encode(), digest_size=16).hexdigest()
     known = stored_view(ledger) if ledger.meta("view_of") == digest else None
     shown = build_view(preflight, ledger, state) if known is None else known

@@ -32,7 +32,8 @@ Identity = Mapping[str, Any]
 
 
 WRITTEN = (
-    "study.db study.db-wal study.db-shm study.yaml report.html winner.yaml trials.csv log.txt"
+    "study.db study.db-wal study.db-shm study.db-journal study.yaml report.html winner.yaml "
+    "trials.csv log.txt"
 ).split()
 EVENTS = "tensorboard"
 """The folder of TensorBoard's event files."""
@@ -71,6 +72,13 @@ class RunFolder:
     def begun(self) -> bool:
         """Whether a search may have begun here; a server knows for sure."""
         return self.storage is not None or self.database.is_file()
+
+    @property
+    def another(self) -> str:
+        """What to do for a run beside this one; on a server it is its name that tells it apart."""
+        if self.storage is None:
+            return "choose another folder: --out NEW"
+        return "give the study another `name`"
 
     def ledger(self) -> Ledger:
         """Opens the ledger; raises StorageError."""
@@ -265,10 +273,21 @@ def refuse_other_study(ledger: Ledger, identity: Identity, run: RunFolder) -> No
     if differences:
         shown = "; ".join(differences[:12])
         raise RunError(
-            f"{run.path} belongs to another study: {shown}. "
-            "Either start anew with --fresh (the old results are deleted), or choose another "
-            f"folder and reuse what still applies: --out NEW --from {run.path}"
+            f"{_whose(run)} belongs to another study: {shown}. Either start anew with --fresh "
+            f"(the old results are deleted), or {_beside(run)}"
         )
+
+
+def _whose(run: RunFolder) -> str:
+    return f"{run.storage.run!r} in {server_of(run)}" if run.storage else str(run.path)
+
+
+def _beside(run: RunFolder) -> str:
+    """A run of its own that takes along what is known."""
+    if run.storage is None:
+        return f"choose another folder and reuse what still applies: --out NEW --from {run.path}"
+    reuse = f", and reuse what still applies: --from {run.path}" if run.study.is_file() else ""
+    return run.another + reuse
 
 
 def _difference(section: str, old: Any, new: Any) -> list[str]:

@@ -18,8 +18,8 @@ def refuse_other_scoring(ledger: Ledger, terms: Terms, run: RunFolder) -> None:
     told = "; ".join(changes) or "by another version of eutectic"
     raise RunError(
         f"{run.path}: was scored otherwise than it would be now ({told}); what can change scores "
-        "is fixed at the start of a run. Leave it as it was, start anew with --fresh, or choose "
-        "another folder: --out NEW"
+        "is fixed at the start of a run. Leave it as it was, start anew with --fresh, or "
+        f"{run.another}"
     )
 
 

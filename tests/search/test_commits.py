@@ -44,7 +44,7 @@ def test_who_waits_is_committed_together(database: Database) -> None:
         first = threads.submit(commits.write, put(0))
         begun.wait(10)
         others = [threads.submit(commits.write, put(n)) for n in range(1, 9)]
-        while len(commits._waiting) < 8:
+        while len(commits._waiting) < 9:
             pass
         go.set()
         assert [one.result(10) for one in (first, *others)] == [1] * 9
@@ -71,7 +71,7 @@ def test_whoever_is_interrupted_leaves_the_others_to_themselves(database: Databa
     def commit(work: Work) -> object:
         if not stop.is_set():
             stop.set()
-            while len(commits._waiting) < 3:
+            while len(commits._waiting) < 4:
                 pass
             raise KeyboardInterrupt
         return database._commit(work)
@@ -104,3 +104,26 @@ def test_what_nobody_waited_for_is_told_to_whoever_comes_next(database: Database
         database.flush()
     with pytest.raises(Exception, match="UNIQUE"):
         database.write_soon(put(2))
+
+
+def test_an_interruption_between_others_errors_loses_no_write(database: Database) -> None:
+    tries: list[int] = []
+
+    def commit(work: Work) -> object:
+        tries.append(1)
+        if len(tries) == 1:
+            while len(commits._waiting) < 4:
+                pass
+        if len(tries) == 2:
+            raise KeyError("of one of them")
+        if len(tries) == 3:
+            raise KeyboardInterrupt
+        return database._commit(work)
+
+    commits = Commits(commit)
+    with ThreadPoolExecutor(4) as threads:
+        found = [threads.submit(commits.write, put(n)) for n in range(4)]
+        errors = [one.exception(10) for one in found]
+    done = [n for n, error in enumerate(errors) if error is None]
+    assert sum(isinstance(one, KeyboardInterrupt) for one in errors) == 1
+    assert len(done) == 3 and set(done) <= set(numbers(database))

@@ -65,3 +65,19 @@ def test_the_same_again_is_the_same() -> None:
     moved = smoothed([raw[n] for n in order], [places[n] for n in order])
     assert np.allclose([one.value for one in moved],
                        [smoothed(raw, places)[n].value for n in order], atol=1e-9)  # fmt: skip
+
+
+def test_of_many_those_scored_on_most_tell_the_others_not_the_luckiest() -> None:
+    """Who was lucky with 16 items has a small variance too, and would say that all are good."""
+    rng = np.random.default_rng(3)
+    points = rng.random((400, 3))
+    truth = 0.7 + 0.2 * np.sin(3 * points[:, 0]) * points[:, 1]
+    items = np.where(np.arange(400) % 20 == 0, 400, 16)
+    shares = rng.binomial(items, truth) / items
+    noise = (shares * (1 - shares) * items + 16 * 0.2) / (items + 16) / items
+    raw = [Estimate(*one) for one in zip(shares.tolist(), noise.tolist(), strict=True)]
+    errors = (
+        np.array([one.value for one in smoothed(raw, list(points), None, list(items))]) - truth
+    )
+    assert abs(errors.mean()) < 0.025
+    assert np.mean(errors**2) < 0.2 * np.mean((shares - truth) ** 2)

@@ -393,6 +393,18 @@ def test_one_process_holds_a_run_and_its_death_frees_it(any_url: str) -> None:
         assert taken
 
 
+def test_who_let_go_of_a_run_writes_nothing_more(any_url: str) -> None:
+    """A thread that an interruption left behind would write beside whoever comes next."""
+    with closing(Database(on_server(any_url))) as database:
+        with database.held(), Ledger(database) as ledger:
+            ledger.put(a_trial(0))
+        with pytest.raises(StorageError, match="no longer held"):
+            Ledger(database).put(a_trial(1))
+        with pytest.raises(StorageError, match="no longer held"):
+            database.check_held()
+        assert len(Ledger(database).candidates("trial")) == 1
+
+
 def test_a_lost_connection_takes_the_lock_again(any_url: str) -> None:
     with closing(Database(on_server(any_url))) as database, database.held():
         told: list[str] = []

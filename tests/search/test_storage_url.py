@@ -71,6 +71,11 @@ def test_drivers_words_lose_credentials() -> None:
     assert scrubbed(said, url) == '***: "***" (***), ***; announced for user "***"'
 
 
+def test_a_user_among_the_options_is_not_said() -> None:
+    url = parse_url("postgresql://host/db?user=me&password=s3cret")
+    assert scrubbed('role "me" does not exist (s3cret)', url) == 'role "***" does not exist (***)'
+
+
 def test_options_of_the_url_come_first() -> None:
     url = parse_url("postgresql://host/db?connect_timeout=3&application_name=mine")
     arguments = engine_options(url)["connect_args"]

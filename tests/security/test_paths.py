@@ -172,7 +172,9 @@ def test_a_run_reads_its_own_files_again(another) -> None:
     assert another.call("verify", another.run).exit_code == 0
 
 
-@pytest.mark.parametrize("name", ["log.txt", ".holder", "winner.yaml", "tensorboard"])
+@pytest.mark.parametrize(
+    "name", ["log.txt", ".holder", "winner.yaml", "tensorboard", "study.db-journal"]
+)
 def test_a_run_that_would_be_written_through_a_link(another, refused, name) -> None:
     target = another.folder / "profile"
     target.write_text("mine\n")
@@ -182,6 +184,16 @@ def test_a_run_that_would_be_written_through_a_link(another, refused, name) -> N
     refused(another.search("--trials", 7), message)
     refused(another.call("report", another.run), message)
     assert target.read_text() == "mine\n"
+
+
+@pytest.mark.parametrize("name", ["report.html", "trials.csv", "winner.yaml", "study.yaml"])
+def test_what_a_kill_leaves_beside_a_file_may_be_a_strangers_link(another, name) -> None:
+    target = another.folder / "profile"
+    target.write_text("mine\n")
+    (another.run / f"{name}.partial").symlink_to(target)
+    assert another.search("--trials", 7).exit_code == 0
+    assert target.read_text() == "mine\n"
+    assert (another.run / name).is_file() and not (another.run / name).is_symlink()
 
 
 def test_a_database_that_is_a_link_to_another_runs(another, refused) -> None:

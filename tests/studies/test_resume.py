@@ -292,3 +292,11 @@ def test_a_search_killed_before_it_scored_anything_has_nothing_to_show(another) 
         result = another.call(command, another.run)
         assert result.exit_code in (2, 3) and "eutectic search" in result.stderr, result.output
     assert another.search().exit_code == 0
+
+
+def test_a_report_is_drawn_anew_where_only_a_name_is_another(another) -> None:
+    assert another.search().exit_code == 0  # a copy lies elsewhere, which is told too
+    another.change(("name: pico", "name: nano"))
+    assert another.search("--out", another.run).exit_code == 0
+    assert "of the run nano;" in (another.run / "winner.yaml").read_text()
+    assert "of the run pico;" not in (another.run / "winner.yaml").read_text()

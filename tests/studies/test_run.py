@@ -28,8 +28,8 @@ def test_a_folder_that_is_no_run_is_refused(bench, command: str) -> None:
         assert result.stdout == ""
 
 
-@pytest.mark.parametrize("content", [b"", b"not a database, by far" * 100])
-def test_a_database_that_is_not_ours_is_left_alone(tmp_path: Path, content: bytes) -> None:
+def test_a_database_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+    content = b"not a database, by far" * 100  # an empty one was killed while it was made
     (tmp_path / "study.db").write_bytes(content)
     (tmp_path / "study.yaml").write_text("name: x\n")
     for opened in (find_run, lambda path: hold(RunFolder(path)).__enter__()):

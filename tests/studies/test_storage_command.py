@@ -157,6 +157,10 @@ def test_a_folder_is_that_of_its_run_on_its_server(
     bench.change()
     moved = bench.search("--storage", postgresql.make())
     assert moved.exit_code == 2 and "has none of them; name the one that has" in moved.stderr
+    second = bench.search("--storage", server_url, "--out", "second", "--seed", "5")
+    assert second.exit_code == 2 and not Path("second").exists()
+    assert "'pico' in postgresql://" in second.stderr and "another `name`" in second.stderr
+    assert "--out NEW" not in second.stderr and "--from" not in second.stderr
     kept = bench.run / "study.yaml"
     scored = bench.call("evaluate", "alpha", "--study", kept, "--threads", "1", "--json")
     assert scored.exit_code == 0, scored.stderr  # needs no results
@@ -301,6 +305,29 @@ def test_a_server_that_stays_away_is_one_message(
         postgresql.start()
     resumed = bench.search("--storage", server_url)
     assert resumed.exit_code == 0, resumed.output
+
+
+def test_after_an_interruption_nobody_waits_for_a_server(
+    postgresql: PostgreSQL, bench, server_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "PATIENCE", 20.0)
+    plain, stopped = Ledger.record, [0.0]
+
+    def record(self: Ledger, *arguments: object) -> None:
+        plain(self, *arguments)  # type: ignore[arg-type]
+        if self.candidates("trial"):
+            postgresql.stop()
+            stopped[0] = time.monotonic()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "record", record)
+        result = bench.search("--storage", server_url)
+    try:
+        assert result.exit_code == 2 and "the run is saved" in result.stderr, result.output
+        assert time.monotonic() - stopped[0] < 10
+    finally:
+        postgresql.start()
 
 
 # Credentials.
