@@ -107,6 +107,8 @@ def refuse_workforce(asked: Workforce, device: str | None = None) -> None:
         )
     if asked.address is not None and asked.kind != "ray":
         raise StudyError("--address is that of a Ray cluster; give --executor ray too")
+    if asked.lease is not None and asked.kind == "inline":
+        raise StudyError("--lease is for workers; give --executor process or ray too")
     if asked.kind == "ray" and ":" in (device or ""):
         raise StudyError(f"--device {device}: Ray hands out the GPUs; --device cuda uses them")
 

@@ -211,6 +211,7 @@ def test_weights_that_are_a_pickle(bench) -> None:
         (["--map", "alpha=./none"], "./none does not exist"),
         (["--workers", "2", "--executor", "inline"], "inline is one worker, in this process"),
         (["--address", "auto"], "give --executor ray too"),
+        (["--lease", "5"], "--lease is for workers; give --executor process or ray too"),
         (["--storage", "sqlite:///x.db"], "--storage"),
         (["--out", "sums.jsonl"], "sums.jsonl.*choose another --out"),
         (["--out", "."], "holds other things and no run"),
