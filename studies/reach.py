@@ -112,11 +112,14 @@ def _environment() -> list[Path]:
 def _outside(study: Study, spec: TaskSpec, key: str, path: Path) -> StudyError:
     real = path.resolve()
     if study.known is None or isinstance(spec, LmEvalSpec):
-        leads = f"leads to {real}" if path.is_symlink() else "lies"
-        what = f"{leads}, outside of the study's folder {study.folder}"
-    else:
+        leads = f"leads to {real}," if path.is_symlink() else "lies"
+        what = f"{leads} outside of the study's folder {study.folder}"
+    elif spec.name in study.known:
         what = "is not the file that the run was begun with"
+    else:
+        what = "may be another file: the run's version of eutectic noted no digests of files"
     return StudyError(
         f"{spec.place} task {spec.name!r}: {key}: {path} {what}; reports show what tasks read, so "
-        f"name it if that is meant: --allow-file {shlex.quote(str(real))} (or {VARIABLE})"
+        f"name it if that is meant: --allow-file {shlex.quote(str(real))} (or {VARIABLE}, "
+        "which every command reads)"
     )

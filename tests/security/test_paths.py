@@ -172,6 +172,19 @@ def test_a_run_reads_its_own_files_again(another) -> None:
     assert another.call("verify", another.run).exit_code == 0
 
 
+def test_a_run_of_a_version_without_digests(another, refused) -> None:
+    """Its files are read where the user names them; a stranger's run looks the same."""
+    study = another.run / "study.yaml"
+    data = yaml.safe_load(study.read_text())
+    del data["resolved"]["files"]
+    study.write_text(yaml.safe_dump(data, sort_keys=False))
+    said = refused(another.call("verify", another.run), "noted no digests of files")
+    assert f"--allow-file {another.folder}" in said and "EUTECTIC_ALLOW_FILES" in said
+    named = ("--allow-file", another.folder)
+    found = another.call("verify", another.run, *named)
+    assert found.exit_code == 0, found.stderr
+
+
 @pytest.mark.parametrize(
     "name", ["log.txt", ".holder", "winner.yaml", "tensorboard", "study.db-journal"]
 )
