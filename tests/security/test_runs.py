@@ -75,7 +75,8 @@ def test_what_a_sampler_keeps_is_not_unpickled(another, canary, refused) -> None
         db.execute("DELETE FROM eutectic_meta WHERE key = 'view'")
     for command in ("trials", "report", "verify"):
         another.call(command, another.run)
-    another.search("--trials", 7, "--sampler", "cma")
+    resumed = another.search("--trials", 7, "--sampler", "tpe")
+    assert resumed.exit_code == 0, resumed.stderr
     assert not canary.exists()
 
 
