@@ -139,7 +139,7 @@ def _loaded(here: bool) -> Any:
         import ray
     except ImportError:
         raise WorkersError(
-            "--executor ray needs Ray: pip install 'eutectic[ray]', on every node"
+            "--executor ray needs Ray: pip install '.[ray]' in its folder, on every node"
         ) from None
     from ray._private import worker
 

@@ -112,5 +112,5 @@ def _driver(backend: str, asked: str) -> str:
     missing, extra = asked or next(iter(known)), EXTRAS[backend]
     raise StorageError(
         f"--storage {backend}://...: the driver ({missing}) is missing; install it "
-        f"with pip install 'eutectic[{extra}]'"
+        f"with pip install '.[{extra}]' in its folder"
     )

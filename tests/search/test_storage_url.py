@@ -50,7 +50,7 @@ def test_a_url_is_completed_and_shown_without_credentials(
         ("sqlite:///s3cret.db", "a run folder has an SQLite file of its own"),
         ("postgresql+pg8000://me:s3cret@host/db", r"\+pg8000://...: .* psycopg or psycopg2"),
         ("postgresql+psycopg2://me:s3cret@host/db", r"\(psycopg2\) is missing"),
-        ("mysql+mysqldb://me:s3cret@host/db", r"pip install 'eutectic\[mysql\]'"),
+        ("mysql+mysqldb://me:s3cret@host/db", r"pip install '\.\[mysql\]'"),
     ],
 )
 def test_what_is_none_is_told_without_itself(text: str, message: str) -> None:
@@ -61,7 +61,7 @@ def test_what_is_none_is_told_without_itself(text: str, message: str) -> None:
 
 def test_a_missing_driver_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(storage_url, "find_spec", lambda name: None)
-    with pytest.raises(StorageError, match=r"\(psycopg\) is missing; .*'eutectic\[postgresql\]'"):
+    with pytest.raises(StorageError, match=r"\(psycopg\) is missing; .*'\.\[postgresql\]'"):
         parse_url("postgresql://host/db")
 
 

@@ -54,7 +54,7 @@ class RayNodes:
 def ray_nodes(count: int) -> Iterator[RayNodes]:
     """A cluster with so many nodes of one CPU beside the head; skips where Ray is not there."""
     if find_spec("ray") is None:
-        pytest.skip("Ray is not installed: pip install 'eutectic[ray]'")
+        pytest.skip("Ray is not installed: pip install '.[ray]'")
     nodes = RayNodes()
     try:
         for _ in range(count):

@@ -174,7 +174,7 @@ def test_a_fault_of_the_command_line(bench: Any, arguments: list[str], message: 
 def test_ray_that_is_not_installed_is_told(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     found = bench.search("--executor", "ray")
-    assert found.exit_code == 2 and "pip install 'eutectic[ray]'" in found.stderr
+    assert found.exit_code == 2 and "pip install '.[ray]'" in found.stderr
 
 
 def wait_until(so: Callable[[], bool]) -> None:
