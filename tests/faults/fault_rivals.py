@@ -15,7 +15,7 @@ def two_coordinators(case: Case) -> int:
     first = case.command()
     process = start(first)
     if case.chance.random() < 0.3:
-        return _at_once(case, first, process)
+        return _at_once(case, first, process, 0)
     until(lambda: (case.run / ".holder").is_file(), process)
     case.moment(process, first)
     if process.exitcode is None:
@@ -33,8 +33,8 @@ def two_coordinators(case: Case) -> int:
     return case.resumed(0)
 
 
-def _at_once(case: Case, first: Command, process: object) -> int:
-    """Both begin in the same moment: one of them is refused, whichever."""
+def _at_once(case: Case, first: Command, process: object, faults: int) -> int:
+    """Both begin in the same moment, after so many faults: one of them is refused, whichever."""
     second = case.command()
     codes = [finish(each) for each in (start(second), process)]  # type: ignore[arg-type]
     if sorted(codes) != [0, 2]:
@@ -42,7 +42,7 @@ def _at_once(case: Case, first: Command, process: object) -> int:
     loser = (second, first)[codes.index(2)]
     if "in use by" not in loser.said.read_text():
         raise Broken(f"the second coordinator said {loser.said.read_text()[-500:]}")
-    return case.resumed(0)
+    return case.resumed(faults)
 
 
 def stale_lock(case: Case) -> int:
@@ -58,7 +58,7 @@ def stale_lock(case: Case) -> int:
         (case.run / ".holder").write_text(content)
     if case.chance.random() < 0.5:
         first = case.command()
-        return _at_once(case, first, start(first))
+        return _at_once(case, first, start(first), 1)
     return case.resumed(1)
 
 
