@@ -28,6 +28,8 @@ def is_away(error: BaseException) -> bool:
     """Whether the same may succeed a little later."""
     if isinstance(error, Away | sa.exc.TimeoutError | sa.exc.DisconnectionError):
         return True
+    if isinstance(error, sa.exc.PendingRollbackError):  # a connection was lost in a transaction
+        return True
     if not isinstance(error, sa.exc.DBAPIError):
         # Optuna wraps what SQLAlchemy raises.
         cause = error.__cause__

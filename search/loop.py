@@ -151,7 +151,8 @@ class Search:
             with Fleet(self.assessor, self.pool, self.observer.step) as fleet:
                 return Turns(self, fleet, limits, references, trials, shown, proposer).run()
         finally:  # the pool is stopped by then, if it was interrupted: nobody waits for a database
-            self.ledger.flush()
+            if self.pool is not None:
+                self.ledger.flush()
 
     def place(self, trial: Candidate, references: Sequence[Candidate]) -> None:
         """Tells the board where a trial lies, and a reference that is the same merge."""

@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any, cast
@@ -86,6 +87,7 @@ class ProcessWorker:
         self.label = label
         self.process = process
         self._connection = connection
+        self._reaping = threading.Lock()
 
     def call(self, call: Call, seconds: float) -> Any:
         """Asks, and waits for the answer."""
@@ -118,12 +120,18 @@ class ProcessWorker:
     def kill(self) -> None:
         """SIGKILL: a worker that hangs hears nothing else."""
         self.process.kill()
-        self.process.join(timeout=10)
-        self._connection.close()
+        self._reap(10)
+        with self._reaping, suppress(OSError):
+            self._connection.close()
+
+    def _reap(self, seconds: float) -> None:
+        """Waits for its end; the thread that asks it and the one that kills it may both do so."""
+        with self._reaping, suppress(OSError):
+            self.process.join(timeout=seconds)
 
     def _epitaph(self) -> str:
         """How it died."""
-        self.process.join(timeout=5)
+        self._reap(5)
         code = self.process.exitcode
         if code is None:
             return "does not answer any more"

@@ -9,6 +9,7 @@ the same user attribute `trial`.
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -82,8 +83,17 @@ class StudyLog:
 
     def _patiently(self, work: Callable[[], None]) -> None:
         """Does work that may be done twice, as the holder of the run."""
+
+        def anew() -> None:
+            try:
+                work()
+            except Exception:
+                with suppress(Exception):  # the next attempt begins with a session of its own
+                    self._storage.remove_session()
+                raise
+
         self._database.check_held()
-        self._database.patience(work)
+        self._database.patience(anew)
 
     def add(self, trials: Sequence[Candidate], *, ended: bool = False) -> None:
         """Logs the ended trials that are not there yet; `trials` are in order of number.
