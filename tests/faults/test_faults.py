@@ -17,8 +17,19 @@ from fault_process import finish, start
 from fault_rules import Broken, hold_ended, hold_message, hold_recorded, hold_same
 
 SEED = 2026
-TWICE = ("kill -9 at a statement", "kill -9 at a moment", "kill -9 at a file", "power cut")
-SLOW = ("worker out of memory", "poisonous recipe", "SIGTERM, Ctrl-C with workers")
+TWICE = (
+    "kill -9 at a statement",
+    "kill -9 at a moment",
+    "kill -9 at a file",
+    "power cut",
+    "disk full",
+)
+SLOW = (
+    "worker hangs",
+    "worker out of memory",
+    "poisonous recipe",
+    "SIGTERM, Ctrl-C with workers",
+)
 """Left to `scripts/stress`: workers start again and again; other tests try them too."""
 CASES = [(kind, 0) for kind in KINDS if kind not in SLOW] + [(kind, 1) for kind in TWICE]
 

@@ -240,19 +240,21 @@ def away(
     postgresql: PostgreSQL, server_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[threading.Thread]:
     """Stops the server in the middle of a search, and starts it again after a while."""
-    begun = threading.Event()
+    begun, stopped = threading.Event(), threading.Event()
     plain = Ledger.record
 
     def record(self: Ledger, *arguments: object) -> None:
         plain(self, *arguments)  # type: ignore[arg-type]
-        if any(one.number >= 1 for one in self.candidates("trial")):
+        if not begun.is_set() and any(one.number >= 1 for one in self.candidates("trial")):
             begun.set()
+            stopped.wait(60)  # else a quick search ends before the server does
 
     monkeypatch.setattr(Ledger, "record", record)
 
     def restart() -> None:
         if begun.wait(60):
             postgresql.stop()
+            stopped.set()
             time.sleep(2)
             postgresql.start()
 
@@ -260,6 +262,7 @@ def away(
     thread.start()
     yield thread
     begun.set()
+    stopped.set()
     thread.join()
 
 
