@@ -19,6 +19,7 @@ from .observer import Step
 from .scoring import UNSCORABLE, Scorer, Spent
 
 POLL_SECONDS = 0.5
+"""How often workers that came or went are looked for."""
 MOST_THREADS = 4096
 
 

@@ -11,14 +11,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from types import TracebackType
 from typing import Any, Self, cast
 
+from .ahead import MOST_THREADS, POLL_SECONDS
 from .assessor import Assessor, Done, Work
 from .errors import StoppedError
 from .executors import Pool
 from .observer import Step
-
-POLL_SECONDS = 0.5
-"""How often workers that came or went are looked for."""
-MOST_THREADS = 4096
 
 
 class Fleet:
